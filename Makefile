@@ -1,0 +1,44 @@
+# Needs Python 3.11+ and make; everything else goes into .venv.
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)) python3)
+ARGS ?=
+JOBS ?= auto
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev run test check bench soak lock clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## make .venv with what running needs
+	@$(PYTHON) scripts/bootstrap.py run
+
+dev:  ## make .venv with what testing needs
+	@$(PYTHON) scripts/bootstrap.py dev
+
+run: setup  ## watch the market: backend on 8000, dashboard on 8501; flags: ARGS="--symbols BTCUSDT"
+	@$(BIN)/pairscope run $(ARGS)
+
+check: dev  ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check src tests benchmarks scripts examples
+	@$(BIN)/ruff check src tests benchmarks scripts examples
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+test: check  ## everything that must hold, in parallel
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report= $(ARGS)
+	@$(BIN)/coverage report --format=total | sed 's/^/coverage: /; s/$$/ %/'
+
+bench: dev  ## our figures beside the peers', parity first
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: dev  ## minutes of load: memory, handles and losses stay flat
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+lock: setup  ## rewrite the locks from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml scripts/build.in -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:  ## remove what was made (not the data)
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov build src/*.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Pure kernels: arrays and state in, arrays and state out."""

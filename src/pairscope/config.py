@@ -1,0 +1,87 @@
+"""Settings: every ``PAIRSCOPE_…`` variable, read once, each with its meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+__all__ = ["Settings"]
+
+_Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What the environment, a ``.env`` file and the command line decide. Immutable once made."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PAIRSCOPE_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    data_dir: Path = Field(Path("data"), description="Where the store, the spool and the logs live.")
+    database_url: str = Field(
+        "", description="`duckdb:///path` (default: under the data directory) or `postgresql://…`."
+    )
+    redis_url: str = Field("", description="`redis://…`; unset: cache and bus in process.")
+    stall_seconds: float = Field(10.0, gt=0, description="Silence of the feed that counts as a stall.")
+    exchange_ws_url: str = Field("wss://fstream.binance.com", description="The exchange's WebSocket, without a route.")
+    exchange_rest_url: str = Field("https://fapi.binance.com", description="The exchange's REST.")
+    symbols: _Names = Field((), description="Symbols to follow, comma-separated; unset: the busiest `top`.")
+    top: int = Field(20, ge=1, le=1000, description="How many symbols to follow, by 24 h quote volume.")
+    all_symbols: bool = Field(False, description="Follow the whole market.")
+    source: Literal["auto", "live", "replay", "synthetic"] = Field(
+        "auto", description="auto: live where the exchange answers, else synthetic."
+    )
+    replay: _Names = Field((), description="Recordings to play, comma-separated, with source `replay`.")
+    speed: str = Field("1", description="How fast a replay or the synthetic market runs: a factor, or `max`.")
+    retry_live: bool = Field(
+        False, description="After a fall-back to the synthetic market, go live when the exchange is back."
+    )
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    dashboard_host: str = Field("127.0.0.1", description="Address that the dashboard listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    dashboard_port: int = Field(8501, ge=0, le=65535, description="Port of the dashboard; 0 takes a free one.")
+    api_keys: _Names = Field(
+        (), description="Comma-separated `sha256:<hex of the key>`; unset: no key asked, loopback only."
+    )
+    jwt_secret: str = Field("", description="Secret of the short-lived WebSocket tickets; unset: made at start.")
+    cors_origins: _Names = Field((), description="Origins that a browser may call from; default the dashboard's own.")
+    public_api_url: str = Field(
+        "", description="How a viewer's browser reaches the API; default the page's host and the API's port."
+    )
+    rate_limit: str = Field("", description="Like `600/minute`; unset: none on loopback.")
+    retention_days: int = Field(0, ge=0, description="Days of ticks to keep; 0 keeps all.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_format: Literal["console", "json"] = Field("console", description="How a log line looks.")
+    cluster_url: str = Field("", description="`tcp://…` of a Dask scheduler for screens and sweeps.")
+    flush_ms: int = Field(25, ge=5, le=1000, description="How long the feed gathers ticks before it hands them on.")
+    lateness_ms: int = Field(
+        300, ge=0, le=60_000, description="How far behind the newest event time the watermark stays."
+    )
+    history_minutes: int = Field(1500, ge=0, le=20_000, description="Closed one-minute bars to fetch for a new symbol.")
+    queue_batches: int = Field(512, ge=4, description="Batches that may wait for the store before the feed is slowed.")
+    spool_mb: int = Field(1024, ge=1, description="Ticks on disk while the store refuses, at most.")
+
+    @field_validator("symbols", "replay", "api_keys", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Read a comma-separated list."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        """Accept a level in any case."""
+        level = value.lower()
+        if level not in {"debug", "info", "warning", "error"}:
+            raise ValueError("must be debug, info, warning or error")
+        return level
+
+    @property
+    def store_url(self) -> str:
+        """The store's address, with its default filled in."""
+        return self.database_url or f"duckdb:///{self.data_dir / 'pairscope.duckdb'}"

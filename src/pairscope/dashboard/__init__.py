@@ -1,0 +1,1 @@
+"""The Streamlit dashboard; it speaks only HTTP and WebSocket to the API."""

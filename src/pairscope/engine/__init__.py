@@ -1,0 +1,1 @@
+"""The live state: deterministic, no I/O, no clock."""

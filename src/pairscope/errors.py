@@ -1,0 +1,209 @@
+"""The error tree: does a retry help, which HTTP status it becomes, what to do about it.
+
+    PairscopeError                     retry  HTTP   what to do
+    ├── ConfigError                    no     500    the message names the setting; exit code 2
+    ├── InputError                     no     422    the message names the parameter
+    │   ├── UnknownSymbol              no     404    lists close names
+    │   ├── NotEnoughData              no     422    says have / need
+    │   └── ForeignFile                no     422    says what was expected
+    ├── FeedError                      yes    503
+    │   ├── ConnectionLost             yes    503    back off, connect again
+    │   ├── FeedSilent                 yes    503    connect again at once
+    │   ├── SubscriptionRefused        no     502    stop, say which stream
+    │   ├── MalformedFrame             no     502    count it, go on
+    │   └── ExchangeRefused            maybe  502    the exchange answered with an error
+    ├── StorageError                   yes    503
+    │   ├── StoreUnavailable           yes    503    the writer holds or spools what it has
+    │   ├── StoreLocked                no     503    another process holds it; exit code 2
+    │   ├── StoreDamaged               no     503    the message says what was set aside
+    │   ├── WriterOverflow             yes    503    policy decides, a counter tells
+    │   └── SchemaMismatch             no     500    says which migration
+    ├── CacheUnavailable               yes    503    the store answers instead
+    └── NumericalError                 no     422
+        ├── DegenerateSeries           no     422    constant or not finite
+        └── NotConverged               no     422    iterations and last step
+
+Whatever is not in this tree is a bug: it is logged, counted and ends the task that met it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "CacheUnavailable",
+    "ConfigError",
+    "ConnectionLost",
+    "DegenerateSeries",
+    "ExchangeRefused",
+    "FeedError",
+    "FeedSilent",
+    "ForeignFile",
+    "InputError",
+    "MalformedFrame",
+    "NotConverged",
+    "NotEnoughData",
+    "NumericalError",
+    "PairscopeError",
+    "SchemaMismatch",
+    "StorageError",
+    "StoreDamaged",
+    "StoreLocked",
+    "StoreUnavailable",
+    "SubscriptionRefused",
+    "UnknownSymbol",
+    "WriterOverflow",
+]
+
+
+class PairscopeError(Exception):
+    """Anything that Pairscope reports on purpose.
+
+    ``loc`` names the parameter, setting or file at fault where there is one; ``hint`` is the next step for a person.
+    """
+
+    retry: ClassVar[bool] = False
+    status: ClassVar[int] = 500
+    hint: str = ""
+
+    def __init__(self, message: str, *, loc: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.loc = loc
+        if hint:
+            self.hint = hint
+
+    def line(self) -> str:
+        """Return the message and the hint as one line for a terminal."""
+        return f"{self}: {self.hint}" if self.hint else str(self)
+
+
+class ConfigError(PairscopeError):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class InputError(PairscopeError):
+    """What the caller sent cannot be used; ``loc`` names the parameter."""
+
+    status = 422
+
+
+class UnknownSymbol(InputError):
+    """No such symbol is known here."""
+
+    status = 404
+
+    def __init__(self, symbol: str, close: tuple[str, ...] = ()) -> None:
+        also = f"; did you mean {', '.join(close)}?" if close else ""
+        super().__init__(f"unknown symbol {symbol!r}{also}", loc="symbol")
+        self.symbol = symbol
+        self.close = close
+
+
+class NotEnoughData(InputError):
+    """Fewer observations than the computation needs."""
+
+    def __init__(self, what: str, *, need: int, have: int) -> None:
+        super().__init__(f"{what} needs {need}, has {have}")
+        self.need = need
+        self.have = have
+
+
+class ForeignFile(InputError):
+    """A file is not what it should be, or ends too early."""
+
+
+class FeedError(PairscopeError):
+    """The exchange could not be heard."""
+
+    retry, status = True, 503
+
+
+class ConnectionLost(FeedError):
+    """The socket closed or could not be opened."""
+
+
+class FeedSilent(FeedError):
+    """The socket is open and nothing arrives."""
+
+
+class SubscriptionRefused(FeedError):
+    """The exchange refused a stream; asking again changes nothing."""
+
+    retry, status = False, 502
+
+
+class MalformedFrame(FeedError):
+    """A frame is not what the protocol says; it is counted and left out."""
+
+    retry, status = False, 502
+
+
+class ExchangeRefused(FeedError):
+    """The exchange answered a request with an error of its own.
+
+    ``code`` is the exchange's (-1121 invalid symbol, ...), ``http_status`` the response's.
+    """
+
+    status = 502
+
+    def __init__(
+        self, message: str, *, code: int = 0, http_status: int = 0, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+
+
+class StorageError(PairscopeError):
+    """The store could not do what was asked."""
+
+    retry, status = True, 503
+
+
+class StoreUnavailable(StorageError):
+    """The store did not answer; ticks wait in the writer's queue or in the spool meanwhile."""
+
+    hint = "check the disk and PAIRSCOPE_DATABASE_URL"
+
+
+class StoreLocked(StorageError):
+    """Another process holds the store."""
+
+    retry = False
+
+
+class StoreDamaged(StorageError):
+    """The store's file cannot be read."""
+
+    retry = False
+
+
+class WriterOverflow(StorageError):
+    """The writer's queue and the spool are full."""
+
+
+class SchemaMismatch(StorageError):
+    """The store was made by a version whose tables this one does not know."""
+
+    retry, status = False, 500
+
+
+class CacheUnavailable(PairscopeError):
+    """The cache did not answer."""
+
+    retry, status = True, 503
+
+
+class NumericalError(PairscopeError):
+    """The numbers given have no answer."""
+
+    status = 422
+
+
+class DegenerateSeries(NumericalError):
+    """A series is constant, not finite or collinear with another."""
+
+
+class NotConverged(NumericalError):
+    """An iteration ended without reaching its tolerance."""

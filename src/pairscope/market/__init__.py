@@ -1,0 +1,1 @@
+"""What the market says, as columns: ticks, bars, trade-id continuity. No I/O, no clock."""

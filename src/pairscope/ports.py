@@ -1,0 +1,228 @@
+"""The interfaces between the parts: what a feed, a store, records, a cache and a bus must do, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pairscope.market.bars import BarBatch
+from pairscope.market.continuity import Admission, Continuity, Gap
+from pairscope.market.ticks import TickBatch
+
+__all__ = [
+    "Bus",
+    "Cache",
+    "Clock",
+    "Feed",
+    "LiveView",
+    "Message",
+    "Records",
+    "Services",
+    "StoreStats",
+    "Subscription",
+    "SymbolSummary",
+    "TickStore",
+]
+
+Clock = Callable[[], int]
+"""Nanoseconds since the epoch, UTC."""
+
+
+class Feed(Protocol):
+    """Batches in arrival order, until the source ends or is closed; only ticks that are new (see Continuity)."""
+
+    def batches(self) -> AsyncIterator[TickBatch]: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolSummary:
+    """What a store holds of one symbol."""
+
+    symbol: str
+    tick_count: int
+    first_ns: int
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """The size of a store: ``ticks`` and ``bars`` rows, ``bytes`` on disk (0 where unknown), ``kind`` for people."""
+
+    kind: str
+    ticks: int
+    bars: int
+    bytes: int
+    location: str
+
+
+class TickStore(Protocol):
+    """Ticks and bars by symbol and time. Appending twice changes nothing.
+
+    Ranges are [start_ns, end_ns). ``newest`` takes the last ``limit`` rows of the range in place of the first;
+    rows come oldest first either way. Errors are of the ``StorageError`` family.
+    """
+
+    async def append(self, batch: TickBatch, bars: Sequence[BarBatch] = ()) -> Admission:
+        """Store a batch, the bars it closed or revised and the gaps it opened or closed, in one transaction."""
+        ...
+
+    async def put_bars(self, bars: BarBatch) -> int:
+        """Store base bars that no own tick made (history, uploads); return how many rows changed.
+
+        A bar that own ticks cover wholly is never replaced.
+        """
+        ...
+
+    async def ticks(
+        self, symbol: str, start_ns: int, end_ns: int, *, limit: int, after_id: int | None = None, newest: bool = False
+    ) -> TickBatch:
+        """Ticks of one symbol by (event time, trade id); ``after_id`` continues behind that trade id."""
+        ...
+
+    async def bars(
+        self, symbol: str, timeframe: str, start_ns: int, end_ns: int, *, limit: int, newest: bool = False
+    ) -> BarBatch:
+        """Closed bars of any timeframe, oldest first."""
+        ...
+
+    async def base_bars(self, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
+        """Closed base bars (1s or 1m) of every symbol in a range, by (symbol, time): what a warm start reads."""
+        ...
+
+    async def ticks_since(self, start_ns: int) -> AsyncIterator[TickBatch]:
+        """Every symbol's ticks from an event time on, by (event time, trade id), in batches."""
+        ...
+
+    async def symbols(self) -> list[SymbolSummary]:
+        """Every symbol that has ticks or bars."""
+        ...
+
+    async def continuity(self) -> Continuity:
+        """A fresh ledger that stands where the stored ticks end: what a feed resumes from."""
+        ...
+
+    async def gaps(self, symbol: str | None = None) -> list[Gap]:
+        """The gap ledger, by (symbol, from_id)."""
+        ...
+
+    async def settle_gap(self, gap: Gap) -> None:
+        """Write a gap's verdict that no tick brought (unrepairable, or a declared tail)."""
+        ...
+
+    async def watermark_ns(self) -> int:
+        """The watermark of the last batch appended; 0 in a new store."""
+        ...
+
+    async def stats(self) -> StoreStats: ...
+
+    async def close(self) -> None: ...
+
+
+class Records(Protocol):
+    """Named collections of small documents with a key: alert rules, firings, outbox, watchlist, runs, screens."""
+
+    async def put(self, collection: str, key: str, document: bytes, *, replace: bool = True) -> bool:
+        """Store a document; with ``replace=False`` a key that is there already stays as it is. True if it was new."""
+        ...
+
+    async def get(self, collection: str, key: str) -> bytes | None: ...
+
+    async def delete(self, collection: str, key: str) -> bool: ...
+
+    def scan(self, collection: str, after: str = "") -> AsyncIterator[tuple[str, bytes]]:
+        """Every (key, document) with a key greater than ``after``, by key."""
+        ...
+
+
+class Cache(Protocol):
+    """The last value of a key, for a while."""
+
+    async def put_many(self, values: Mapping[str, bytes], ttl_s: float) -> None: ...
+
+    async def get(self, key: str) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One topic's whole current value, as JSON; ``seq`` grows by one per topic, so that a hole tells of conflation."""
+
+    topic: str
+    seq: int
+    value: bytes
+
+
+class Subscription(Protocol):
+    """What one listener hears. Slow listeners get the newest value of a topic only, and a hole in its ``seq``.
+
+    Topics ``alerts`` and ``alerts:…`` are never conflated; a listener that lets more than the stated number of them
+    pile up is closed instead.
+    """
+
+    def add(self, topics: Sequence[str]) -> None: ...
+
+    def remove(self, topics: Sequence[str]) -> None: ...
+
+    @property
+    def topics(self) -> frozenset[str]: ...
+
+    async def next(self) -> Sequence[Message]:
+        """Wait until something is there and take all of it, oldest first; empty when the subscription was closed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Bus(Protocol):
+    """Fan-out of updates. A slow subscriber costs only itself."""
+
+    def publish(self, topic: str, value: bytes) -> int:
+        """Hand a topic's whole value to who listens now; never waits. Returns its ``seq``."""
+        ...
+
+    def seq(self, topic: str) -> int:
+        """The last ``seq`` of a topic; 0 before its first."""
+        ...
+
+    def wanted(self) -> frozenset[str]:
+        """Topics that somebody listens to; a publisher may leave the others out."""
+        ...
+
+    def subscribe(self) -> Subscription: ...
+
+
+class LiveView(Protocol):
+    """What the engine knows now; read-only."""
+
+    def symbols(self) -> Sequence[str]: ...
+
+    def price(self, symbol: str) -> Mapping[str, Any] | None:
+        """The answer of ``/api/price`` without ``age_ms`` and ``source``; None for a symbol without a price yet."""
+        ...
+
+    def open_bar(self, symbol: str, timeframe: str) -> BarBatch | None:
+        """The bar that is still open, as a batch of one."""
+        ...
+
+    def watermark_ns(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the API needs of the rest, handed to it by the composition root."""
+
+    store: TickStore
+    records: Records
+    cache: Cache
+    bus: Bus
+    live: LiveView
+    clock: Clock
+    source: Callable[[], str]
+    """``live``, ``replay`` or ``synthetic``."""
+    health: Callable[[], Mapping[str, Mapping[str, Any]]]
+    """The checks of ``/api/health`` by name (feed, store, cache), each with its own ``status`` ok, degraded or down."""
+    stats: Callable[[], Mapping[str, Any]]
+    """Counters of the running parts for ``/api/stats``: rates, queues, reconnects and the like."""
+    started_ns: int

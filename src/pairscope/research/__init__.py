@@ -1,0 +1,1 @@
+"""When one core, or one machine, is not enough."""

@@ -1,0 +1,1 @@
+"""The ports made real: DuckDB, in-process cache and bus."""
