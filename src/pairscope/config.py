@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 __all__ = ["Settings"]
 
 _Names = Annotated[tuple[str, ...], NoDecode]
+_Port = Annotated[int, Field(ge=0, le=65535)] | Literal["auto"]
 
 
 class Settings(BaseSettings):
@@ -35,14 +36,15 @@ class Settings(BaseSettings):
         "auto", description="auto: live where the exchange answers, else synthetic."
     )
     replay: _Names = Field((), description="Recordings to play, comma-separated, with source `replay`.")
+    synthetic: str = Field("", description="The synthetic market's options, like `seed=7,symbols=600,rate=6000`.")
     speed: str = Field("1", description="How fast a replay or the synthetic market runs: a factor, or `max`.")
     retry_live: bool = Field(
         False, description="After a fall-back to the synthetic market, go live when the exchange is back."
     )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     dashboard_host: str = Field("127.0.0.1", description="Address that the dashboard listens on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
-    dashboard_port: int = Field(8501, ge=0, le=65535, description="Port of the dashboard; 0 takes a free one.")
+    port: _Port = Field(8000, description="Port of the API; `auto` takes the next free one.")
+    dashboard_port: _Port = Field(8501, description="Port of the dashboard; `auto` takes the next free one.")
     api_keys: _Names = Field(
         (), description="Comma-separated `sha256:<hex of the key>`; unset: no key asked, loopback only."
     )

@@ -1,0 +1,184 @@
+"""The commands: parse, build, run. Exit codes: 0 done, 1 failed, 2 misused."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pairscope.errors import ConfigError, InputError, PairscopeError, StoreLocked
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="pairscope",
+    help="Real-time pairs analytics for crypto futures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+replay = typer.Typer(name="replay", help="Play recordings as the exchange would.", no_args_is_help=True)
+app.add_typer(replay)
+
+Symbols = Annotated[str | None, typer.Option("--symbols", help="Symbols to follow, comma-separated.")]
+Top = Annotated[int | None, typer.Option("--top", min=1, help="Follow the N busiest by 24 h quote volume.")]
+All = Annotated[bool, typer.Option("--all", help="Follow the whole market.")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where the store lives (default: ./data).")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback where something fails.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except PairscopeError as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        where = f" ({error.loc})" if error.loc and error.loc not in error.line() else ""
+        sys.stderr.write(f"pairscope: {error.line()}{where}\n")
+        raise SystemExit(2 if isinstance(error, ConfigError | InputError | StoreLocked) else 1) from None
+    except BrokenPipeError:
+        raise SystemExit(1) from None
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _settings(**given: Any) -> Any:
+    """Make the settings from the environment and the flags that were given."""
+    from pairscope.wiring import load_settings
+
+    return load_settings(**{name: value for name, value in given.items() if value is not None})
+
+
+@app.command()
+def run(
+    extra: Annotated[
+        list[str] | None, typer.Argument(help="More recordings, after --replay.", metavar="[PATH]...")
+    ] = None,
+    *,
+    symbols: Symbols = None,
+    top: Top = None,
+    all_symbols: All = False,
+    source: Annotated[str | None, typer.Option("--source", help="auto, live, replay or synthetic.")] = None,
+    replay_paths: Annotated[list[str] | None, typer.Option("--replay", help="A recording to play.")] = None,
+    speed: Annotated[str | None, typer.Option("--speed", help="Of a replay: 1, 10, …, max.")] = None,
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address that the API listens on.")] = None,
+    port: Annotated[str | None, typer.Option("--port", help="Port of the API, or auto.")] = None,
+    dashboard_port: Annotated[
+        str | None, typer.Option("--dashboard-port", help="Port of the dashboard, or auto.")
+    ] = None,
+    no_dashboard: Annotated[bool, typer.Option("--no-dashboard", help="API alone.")] = False,
+    retry_live: Annotated[bool, typer.Option("--retry-live", help="Go live when the exchange comes back.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the dashboard in the browser.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Watch the market: ingest, engine, API on 8000 and dashboard on 8501, in one go."""
+    from pairscope.launch import run_everything
+
+    paths = [*(replay_paths or []), *(extra or [])]
+    settings = _settings(
+        symbols=symbols,
+        top=top,
+        all_symbols=all_symbols or None,
+        source=source or ("replay" if paths else None),
+        replay=tuple(paths) or None,
+        speed=speed,
+        data_dir=data_dir,
+        host=host,
+        port=port,
+        dashboard_port=dashboard_port,
+        retry_live=retry_live or None,
+        log_level="debug" if debug else None,
+    )
+    raise typer.Exit(run_everything(settings, say=_say, dashboard=not no_dashboard, open_browser=open_browser))
+
+
+@app.command(hidden=True)
+def backend() -> None:
+    """Run ingest, engine and API in this process; everything comes from the environment."""
+    from pairscope.wiring import run_backend
+
+    raise typer.Exit(run_backend(_settings()))
+
+
+@replay.command("serve")
+def replay_serve(
+    paths: Annotated[list[str], typer.Argument(help="Recordings, or synthetic[:seed=7,symbols=600,rate=6000].")],
+    *,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="WebSocket and REST; 0 takes a free one.")] = 9443,
+    speed: Annotated[str, typer.Option("--speed", help="1, 10, …, max.")] = "1",
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end; trade ids go on.")] = False,
+    start: Annotated[str | None, typer.Option("--start", help="Market time to begin at (ISO 8601 or ms).")] = None,
+    shift: Annotated[
+        bool, typer.Option("--shift/--no-shift", help="Shift event times so that it happens now.")
+    ] = False,
+    now: Annotated[bool, typer.Option("--now", help="Begin at once, not with the first subscriber.")] = False,
+    fault: Annotated[list[str] | None, typer.Option("--fault", help="drop:0.001, disconnect:30s, stall:60s, …")] = None,
+    debug: Debug = False,
+) -> None:
+    """Speak the exchange's market protocol from recorded or synthetic trades."""
+    from pairscope.wiring import serve_replay
+
+    raise typer.Exit(
+        serve_replay(
+            paths,
+            host=host,
+            port=port,
+            speed=speed,
+            loop=loop,
+            start=start,
+            shift=shift,
+            at_once=now,
+            faults=fault or [],
+            say=_say,
+            log_level="debug" if debug else "warning",
+        )
+    )
+
+
+@app.command()
+def record(
+    path: Annotated[Path, typer.Argument(help="File to write, like market.gz.")],
+    *,
+    symbols: Symbols = None,
+    top: Top = None,
+    all_symbols: All = False,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Stop after so long.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Record the live feed as it arrives, to be replayed."""
+    from pairscope.wiring import record_feed
+
+    settings = _settings(
+        symbols=symbols, top=top, all_symbols=all_symbols or None, log_level="debug" if debug else None
+    )
+    raise typer.Exit(record_feed(settings, path, seconds=seconds, say=_say))
+
+
+@app.command()
+def doctor(*, data_dir: DataDir = None, debug: Debug = False) -> None:
+    """Check settings, ports, disk, clock, store, cache and exchange; say what to do about each."""
+    from pairscope.doctor import examine
+
+    settings = _settings(data_dir=data_dir, log_level="debug" if debug else None)
+    findings = examine(settings)
+    for finding in findings:
+        typer.echo(f"{finding.mark} {finding.name:<10} {finding.said}")
+        if finding.advice:
+            typer.echo(f"  {'':<10} {finding.advice}")
+    raise typer.Exit(1 if any(f.failed for f in findings) else 0)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from pairscope import __version__
+
+    typer.echo(__version__)

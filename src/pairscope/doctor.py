@@ -1,0 +1,170 @@
+"""``pairscope doctor``: looks at everything that a start depends on and says what to do about each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pairscope.config import Settings
+from pairscope.errors import PairscopeError
+from pairscope.supervisor import already_running, http_json, is_free
+
+__all__ = ["Finding", "examine"]
+
+_LOW_DISK = 2 * 2**30
+_CLOCK_OFF_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look found: ``level`` ok, warning or failed, what was seen, and what to do about it."""
+
+    name: str
+    level: str
+    said: str
+    advice: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a start would fail."""
+        return self.level == "failed"
+
+    @property
+    def mark(self) -> str:
+        """A sign for the terminal."""
+        return {"ok": "✓", "warning": "!", "failed": "✗"}[self.level]
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at settings, ports, disk, clock, store, cache and exchange, in this order."""
+    running = already_running(settings.data_dir)
+    looks: list[Callable[[], Finding]] = [
+        lambda: _settings(settings),
+        lambda: _port("port", settings.host, settings.port, "--port", running=running is not None),
+        lambda: _port(
+            "dashboard",
+            settings.dashboard_host,
+            settings.dashboard_port,
+            "--dashboard-port",
+            running=running is not None,
+        ),
+        lambda: _disk(settings.data_dir),
+        lambda: _store(settings, str(running["api"]) if running else ""),
+        lambda: _cache(settings),
+        lambda: _exchange(settings),
+        lambda: _clock(settings),
+    ]
+    return [look() for look in looks]
+
+
+def _settings(settings: Settings) -> Finding:
+    loopback = settings.host in {"127.0.0.1", "localhost", "::1"}
+    if not loopback and not settings.api_keys:
+        return Finding(
+            "settings",
+            "failed",
+            f"HOST is {settings.host} and API_KEYS is empty",
+            "set PAIRSCOPE_API_KEYS=sha256:<hex of a key>",
+        )
+    given = sorted(settings.model_fields_set)
+    return Finding("settings", "ok", f"valid; set: {', '.join(given) if given else 'none, all defaults'}")
+
+
+def _port(name: str, host: str, port: int | str, flag: str, *, running: bool) -> Finding:
+    if port in {"auto", 0}:
+        return Finding(name, "ok", "the next free port will be taken")
+    if is_free(host, int(port)):
+        return Finding(name, "ok", f"{host}:{port} is free")
+    if running:
+        return Finding(name, "ok", f"{host}:{port} is held by the Pairscope that runs on this data directory")
+    return Finding(
+        name, "failed", f"{host}:{port} is taken by another program", f"stop it, or use {flag} N or {flag} auto"
+    )
+
+
+def _disk(data_dir: Path) -> Finding:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        probe = data_dir / f".doctor-{os.getpid()}"
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        return Finding(
+            "disk", "failed", f"{data_dir} cannot be written: {error.strerror}", "choose another with --data-dir"
+        )
+    free = shutil.disk_usage(data_dir).free
+    said = f"{data_dir.resolve()} is writable, {free / 2**30:.1f} GiB free"
+    if free < _LOW_DISK:
+        return Finding("disk", "warning", said, "a busy market stores about 10 GiB a day; free some space")
+    return Finding("disk", "ok", said)
+
+
+def _store(settings: Settings, api: str) -> Finding:
+    if api:
+        return Finding("store", "ok", f"open in the Pairscope that runs at {api}")
+    import asyncio
+
+    from pairscope.storage.tick_storage import open_store
+
+    files = [settings.store_url] if settings.database_url else _files(settings.data_dir)
+    if not files:
+        return Finding("store", "ok", "none yet; the first start makes it")
+
+    async def look() -> str:
+        said = []
+        for url in files:
+            store = await open_store(url)
+            stats = await store.stats()
+            await store.close()
+            said.append(f"{stats.location}: {stats.ticks:,} ticks, {stats.bars:,} bars")
+        return "; ".join(said)
+
+    try:
+        return Finding("store", "ok", asyncio.run(look()))
+    except PairscopeError as error:
+        return Finding("store", "failed", str(error), error.hint)
+
+
+def _files(data_dir: Path) -> list[str]:
+    return [f"duckdb:///{path.resolve()}" for path in sorted(data_dir.glob("*.duckdb"))]
+
+
+def _cache(settings: Settings) -> Finding:
+    if settings.redis_url:
+        return Finding("cache", "failed", "REDIS_URL is set; this version keeps the cache in process", "unset it")
+    return Finding("cache", "ok", "in process")
+
+
+def _exchange(settings: Settings) -> Finding:
+    began = time.monotonic()
+    answer = http_json(f"{settings.exchange_rest_url}/fapi/v1/ping", 3.0)
+    if answer is None:
+        return Finding(
+            "exchange",
+            "warning",
+            f"{settings.exchange_rest_url} does not answer within 3 s",
+            "without it `pairscope run` plays the synthetic market; behind a proxy set HTTPS_PROXY",
+        )
+    return Finding(
+        "exchange", "ok", f"{settings.exchange_rest_url} answers in {(time.monotonic() - began) * 1e3:.0f} ms"
+    )
+
+
+def _clock(settings: Settings) -> Finding:
+    before = time.time()
+    answer = http_json(f"{settings.exchange_rest_url}/fapi/v1/time", 3.0)
+    if not isinstance(answer, dict) or "serverTime" not in answer:
+        return Finding("clock", "ok", "no exchange to compare with; event times come from the exchange anyway")
+    off_s = float(answer["serverTime"]) / 1e3 - (before + time.time()) / 2
+    if abs(off_s) > _CLOCK_OFF_S:
+        return Finding(
+            "clock",
+            "warning",
+            f"{off_s:+.1f} s against the exchange",
+            "set the clock by NTP; ages shown are off by as much",
+        )
+    return Finding("clock", "ok", f"{off_s:+.2f} s against the exchange")

@@ -1,0 +1,184 @@
+"""The way of a batch: engine first, then the store's writer, then the cache, then the bus, always in this order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import structlog
+
+from pairscope import schemas
+from pairscope.analytics.indicators import parse_indicators
+from pairscope.engine.data_processor import DataProcessor, Updates
+from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
+from pairscope.market.ticks import TickBatch
+from pairscope.ports import Bus, Cache, Feed
+from pairscope.storage.tick_storage import StoreWriter
+
+__all__ = ["Pipeline", "Publisher", "TickRate"]
+
+_log = structlog.get_logger(__name__)
+
+PRICE_TTL_S: Final = 3600.0
+INDICATOR_PERIOD_NS: Final = 200_000_000
+"""Live indicators are worked out at most five times a second for a topic: they are for the eye."""
+
+
+class TickRate:
+    """Ticks a second over the last ten seconds of receive time. O(1) a batch."""
+
+    def __init__(self, span_ns: int = 10_000_000_000) -> None:
+        self._span_ns = span_ns
+        self._recent: deque[tuple[int, int]] = deque()
+        self._sum = 0
+        self.total = 0
+
+    def add(self, now_ns: int, count: int) -> None:
+        """Count ticks that came now."""
+        self.total += count
+        self._sum += count
+        self._recent.append((now_ns, count))
+        self._forget(now_ns)
+
+    def per_second(self, now_ns: int) -> float:
+        """Return the mean rate over the span, or since the first tick where that is shorter."""
+        self._forget(now_ns)
+        if not self._recent:
+            return 0.0
+        span_ns = min(self._span_ns, max(now_ns - self._recent[0][0], 1_000_000_000))
+        return self._sum * 1e9 / span_ns
+
+    def _forget(self, now_ns: int) -> None:
+        while self._recent and self._recent[0][0] < now_ns - self._span_ns:
+            self._sum -= self._recent.popleft()[1]
+
+
+class Publisher:
+    """Turns what the engine says into cache entries and bus messages; encodes only what somebody listens to."""
+
+    def __init__(self, engine: DataProcessor, cache: Cache, bus: Bus) -> None:
+        self._engine = engine
+        self._cache = cache
+        self._bus = bus
+        self._wanted: frozenset[str] = frozenset()
+        self._bars: dict[str, list[tuple[str, str]]] = {}
+        self._indicators: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}
+        self._indicators_due: dict[str, int] = {}
+
+    async def publish(self, updates: Updates) -> None:
+        """Put the new values into the cache, then tell the bus."""
+        engine, bus, names = self._engine, self._bus, self._engine.symbols_table
+        self._read_interest()
+        moved = [names[i] for i in updates.prices.symbol_id.tolist()]
+        if moved:
+            views = [engine.price(symbol) for symbol in moved]
+            entries = {f"price:{v['symbol']}": schemas.encode_price(v) for v in views if v is not None}
+            await self._cache.put_many(entries, PRICE_TTL_S)
+            for view in views:
+                if view is not None and (topic := f"price:{view['symbol']}") in self._wanted:
+                    bus.publish(topic, schemas.encode_price_update(view))
+        for batch in updates.closed:
+            self.publish_bars(batch, closed=True, revised=False)
+        for batch in updates.revised:
+            self.publish_bars(batch, closed=True, revised=True)
+        if self._bars or self._indicators:
+            self._publish_open(updates)
+
+    def publish_bars(self, bars: BarBatch, *, closed: bool, revised: bool) -> None:
+        """Tell the bus of closed bars that somebody listens to."""
+        for i, symbol_id in enumerate(bars.symbol_id.tolist()):
+            topic = f"bar:{bars.symbols[symbol_id]}:{bars.timeframe}"
+            if topic in self._wanted:
+                self._bus.publish(topic, schemas.encode_bar(bars, i, closed=closed, revised=revised))
+
+    def _read_interest(self) -> None:
+        """Sort the topics that are listened to by symbol, when they have changed."""
+        wanted = self._bus.wanted()
+        if wanted is self._wanted or wanted == self._wanted:
+            return
+        self._wanted = wanted
+        self._bars, self._indicators = {}, {}
+        for topic in wanted:
+            kind, _, rest = topic.partition(":")
+            symbol, _, rest = rest.partition(":")
+            if kind == "bar":
+                self._bars.setdefault(symbol, []).append((topic, rest))
+            elif kind == "indicators":
+                timeframe, _, text = rest.partition(":")
+                self._indicators.setdefault(symbol, []).append((topic, timeframe, tuple(text.split(","))))
+        self._indicators_due = {t: due for t, due in self._indicators_due.items() if t in wanted}
+
+    def _publish_open(self, updates: Updates) -> None:
+        """Tell the bus of open bars that changed, and of the indicators that follow from them."""
+        names = self._engine.symbols_table
+        for symbol in [names[i] for i in updates.touched.tolist()]:
+            for topic, timeframe in self._bars.get(symbol, ()):
+                bar = self._engine.open_bar(symbol, timeframe)
+                if bar is not None:
+                    self._bus.publish(topic, schemas.encode_bar(bar, 0, closed=False, revised=False))
+            for topic, timeframe, wanted in self._indicators.get(symbol, ()):
+                if updates.watermark_ns >= self._indicators_due.get(topic, 0):
+                    self._indicators_due[topic] = updates.watermark_ns + INDICATOR_PERIOD_NS
+                    self._publish_indicators(topic, symbol, timeframe, wanted)
+
+    def _publish_indicators(self, topic: str, symbol: str, timeframe: str, wanted: Sequence[str]) -> None:
+        """Work out a symbol's indicators up to its open bar."""
+        bars = self._engine.recent_bars(symbol, timeframe, parse_indicators(wanted).warmup + 1, with_open=True)
+        if len(bars):
+            self._bus.publish(topic, schemas.encode_indicator_update(bars, wanted))
+
+
+class Pipeline:
+    """Runs a feed's batches through engine, writer, cache and bus until the feed ends."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        engine: DataProcessor,
+        writer: StoreWriter,
+        publisher: Publisher,
+        *,
+        clock: Callable[[], int],
+    ) -> None:
+        self._feed = feed
+        self._engine = engine
+        self._writer = writer
+        self._publisher = publisher
+        self._clock = clock
+        self.rate = TickRate()
+        self.late = 0
+        self.batches = 0
+        self.last_tick_ns = 0
+        self.published_ns = 0
+
+    async def run(self) -> None:
+        """Take every batch its way; ends when the feed does, raises what the engine raises."""
+        async for batch in self._feed.batches():
+            await self.step(batch)
+
+    async def step(self, batch: TickBatch) -> None:
+        """Take one batch its way."""
+        updates = self._engine.on_batch(batch)
+        stored = tuple(b for b in (*updates.closed, *updates.revised) if b.timeframe in BASE_TIMEFRAMES)
+        await self._writer.put(batch, stored, updates.rebuild)
+        await self._publisher.publish(updates)
+        now_ns = self._clock()
+        self.batches += 1
+        self.late += updates.late
+        self.published_ns = now_ns
+        if len(batch):
+            self.last_tick_ns = int(np.max(batch.ts_recv_ns))
+        self.rate.add(now_ns, len(batch))
+
+    def adopt(self, bars: Sequence[BarBatch]) -> None:
+        """Take over bars that the store rebuilt from its ticks, and publish them as revised."""
+        for batch in bars:
+            for changed in self._engine.adopt_bars(batch):
+                self._publisher.publish_bars(changed, closed=True, revised=True)
+
+    async def close(self) -> None:
+        """End the feed, and with it ``run``."""
+        await asyncio.shield(self._feed.close())
