@@ -1,0 +1,151 @@
+"""The supervisor: ports, children that end with it, restarts, exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pairscope.errors import ConfigError
+from pairscope.supervisor import Child, Supervisor, backoff_s, free_port, http_json, is_free, take_port
+
+
+def until(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
+    """Wait for a condition with a deadline."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.fixture
+def taken():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        yield held.getsockname()[1]
+
+
+def test_a_taken_port_is_named_with_the_flag_that_chooses_another(taken):
+    with pytest.raises(ConfigError, match=f"port {taken} on 127.0.0.1 is taken") as told:
+        take_port("127.0.0.1", taken, 8000, "--port")
+    assert "--port auto" in told.value.line()
+
+
+def test_auto_takes_the_next_free_port(taken):
+    assert take_port("127.0.0.1", "auto", taken, "--port") > taken
+
+
+def test_a_free_port_is_taken_as_asked():
+    port = free_port()
+    assert is_free("127.0.0.1", port)
+    assert take_port("127.0.0.1", port, 1, "--port") == port
+
+
+def test_delays_between_restarts_double_up_to_a_cap():
+    delays = [backoff_s(n) for n in range(12)]
+    assert delays == sorted(delays)
+    assert delays[0] < 1 and delays[-1] == 30
+
+
+def test_nobody_answering_is_none_and_not_an_error():
+    assert http_json(f"http://127.0.0.1:{free_port()}/", 0.5) is None
+
+
+SLEEPER = "import sys, time; print('up', flush=True); time.sleep(600)"
+
+
+def module(tmp_path, name: str, source: str) -> dict[str, str]:
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+def test_an_essential_child_that_ends_ends_the_run_with_its_reason(tmp_path):
+    said: list[str] = []
+    run = Supervisor(said.append)
+    run.start(Child("backend", "ends", [], module(tmp_path, "ends", "raise SystemExit(3)"), essential=True))
+    assert run.watch() == 1
+    assert any("backend ended with code 3" in line for line in said)
+    run.stop()
+
+
+def test_a_misuse_that_a_child_reported_keeps_its_exit_code(tmp_path):
+    said: list[str] = []
+    run = Supervisor(said.append)
+    run.start(Child("backend", "ends", [], module(tmp_path, "ends", "raise SystemExit(2)"), essential=True))
+    assert run.watch() == 2
+    assert said == []
+    run.stop()
+
+
+def test_a_child_that_may_end_is_started_again(tmp_path):
+    mark = tmp_path / "starts"
+    source = f"""
+        import time
+        with open({str(mark)!r}, "a") as f: f.write("x")
+        if open({str(mark)!r}).read() == "x": raise SystemExit(9)
+        time.sleep(600)
+    """
+    run = Supervisor(lambda _line: None)
+    run.start(Child("dashboard", "weak", [], module(tmp_path, "weak", source), essential=False))
+    began = time.monotonic()
+
+    def look() -> None:
+        if (mark.exists() and mark.read_text() == "xx") or time.monotonic() - began > 20:
+            run._on_signal(signal.SIGTERM, None)
+
+    assert run.watch(look) == 0
+    assert mark.read_text() == "xx"
+    run.stop()
+
+
+def test_stop_ends_every_child(tmp_path):
+    run = Supervisor(lambda _line: None)
+    child = Child("sleeper", "sleeps", [], module(tmp_path, "sleeps", SLEEPER), essential=True)
+    run.start(child)
+    process = child.process
+    assert process is not None
+    run.stop()
+    assert process.poll() is not None
+
+
+def test_children_end_when_the_supervisor_is_killed(tmp_path):
+    environment = module(tmp_path, "sleeps", SLEEPER)
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from pairscope.supervisor import Child, Supervisor\n"
+            "import sys\n"
+            "c = Child('sleeper', 'sleeps', [], {}, True); s = Supervisor(print); s.start(c)\n"
+            "print(c.process.pid, flush=True); s.watch()",
+        ],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert alive(pid)
+    parent.kill()
+    parent.wait()
+    assert until(lambda: not alive(pid))
+    parent.stdout.close()
