@@ -21,6 +21,9 @@ GapStatus = Literal["open", "repaired", "unrepairable"]
 
 _NEW, _PAST = 1, 2
 
+MAX_VOIDS_AHEAD = 1024
+"""Void ids of one symbol that may wait for the tick that passes them; more are forgotten and become a hole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
@@ -76,6 +79,22 @@ def _sort_out(
     return found
 
 
+def _without(ranges: list[tuple[int, int]], number: int) -> list[tuple[int, int]]:
+    """Take one number out of inclusive ranges."""
+    left: list[tuple[int, int]] = []
+    for low, high in ranges:
+        if low <= number <= high:
+            left += [part for part in ((low, number - 1), (number + 1, high)) if part[0] <= part[1]]
+        else:
+            left.append((low, high))
+    return left
+
+
+def _clip(ranges: list[tuple[int, int]], first: int, last: int) -> list[tuple[int, int]]:
+    """Return what of inclusive ranges lies within first to last."""
+    return [(max(low, first), min(high, last)) for low, high in ranges if low <= last and high >= first]
+
+
 class Continuity:
     """The next expected trade id of each symbol and the holes before it.
 
@@ -95,6 +114,7 @@ class Continuity:
         self._next = np.empty(0, np.int64)
         self._last_ns = np.empty(0, np.int64)
         self._holes: dict[str, dict[int, tuple[Gap, list[tuple[int, int]]]]] = {}
+        self._void: dict[str, set[int]] = {}
         for symbol in symbols:
             self._row_of(symbol)
 
@@ -158,39 +178,109 @@ class Continuity:
         entry = self._holes.get(symbol, {}).pop(from_id, None)
         return None if entry is None else replace(entry[0], status="unrepairable", ended_ns=ended_ns)
 
+    def settle(self, verdict: Gap) -> tuple[Gap, ...]:
+        """Take a verdict that no tick brings and return every gap that it changed; none where it changes nothing.
+
+        ``open`` declares a tail (see :meth:`declare`). ``unrepairable`` gives up the ids ``from_id`` to ``to_id`` of
+        an open gap, all of it or a part: what lies on either side stays a gap of its own.
+        """
+        if verdict.status == "open":
+            declared = self.declare(verdict)
+            return () if declared is None else (declared,)
+        held = self._holes.get(verdict.symbol, {})
+        found: list[Gap] = []
+        for start, (gap, ranges) in list(held.items()):
+            low, high = max(gap.from_id, verdict.from_id), min(gap.to_id, verdict.to_id)
+            if not _clip(ranges, low, high):
+                continue
+            del held[start]
+            for first, last in ((gap.from_id, low - 1), (low, high), (high + 1, gap.to_id)):
+                if last < first:
+                    continue
+                inside = _clip(ranges, first, last)
+                part = replace(gap, from_id=first, to_id=last, missing=sum(b - a + 1 for a, b in inside))
+                if first == low:
+                    part = replace(part, status="unrepairable", ended_ns=verdict.ended_ns)
+                elif not inside:
+                    part = replace(part, status="repaired", ended_ns=verdict.ended_ns)
+                else:
+                    held[first] = (part, inside)
+                found.append(part)
+        return tuple(found)
+
+    def ahead(self, batch: TickBatch) -> I8:
+        """Return how far each tick's id lies beyond the next one expected of its symbol; 0 where none is expected."""
+        table = np.fromiter((self._row_of(name) for name in batch.symbols), np.int32, len(batch.symbols))
+        expected = self._next[table[batch.symbol_id]]
+        distance: I8 = np.where(expected < 0, 0, batch.trade_id - expected)
+        return distance
+
     def admit(self, batch: TickBatch) -> Admission:
-        """Sort a batch into new ticks and repeats, and open and close gaps. O(ticks), plus the repairs in it."""
+        """Sort a batch into new ticks and repeats, and open and close gaps. O(ticks), plus the repairs in it.
+
+        Void ids count as arrived: alone they neither make a hole nor leave one.
+        """
         n = len(batch)
-        if n == 0:
-            return Admission(np.empty(0, np.bool_), 0, ())
+        verdict = np.zeros(n, np.int64)
+        changed: dict[tuple[str, int], Gap] = {}
+        for symbol_id, number in batch.void:
+            self._void.setdefault(batch.symbols[symbol_id], set()).add(number)
+        if n:
+            self._admit_ticks(batch, verdict, changed)
+        if self._void:
+            ended_ns = int(batch.ts_recv_ns.max()) if n else batch.watermark_ns
+            self._pass_voids(ended_ns, changed)
+        new = verdict == _NEW
+        return Admission(new, n - int(np.count_nonzero(new)), tuple(changed.values()))
+
+    def _admit_ticks(self, batch: TickBatch, verdict: I8, changed: dict[tuple[str, int], Gap]) -> None:
+        """Step every symbol over its ticks, writing the verdict on each row and the gaps that changed."""
         table = np.fromiter((self._row_of(name) for name in batch.symbols), np.int32, len(batch.symbols))
         rows = table[batch.symbol_id]
-        verdict = np.zeros(n, np.int64)
-        jumps = np.empty((n, 4), np.int64)
+        jumps = np.empty((len(batch), 4), np.int64)
         found = _sort_out(rows, batch.trade_id, batch.ts_event_ns, self._next, self._last_ns, verdict, jumps)
-        changed: dict[tuple[str, int], Gap] = {}
         for i, start, end, after_ns in jumps[:found].tolist():
             symbol = batch.symbols[int(batch.symbol_id[i])]
+            ranges = [(start, end)]
+            for number in sorted(self._void.get(symbol, ())):
+                ranges = _without(ranges, number)
+            if not ranges:
+                continue
             gap = Gap(
                 symbol,
-                start,
-                end,
+                ranges[0][0],
+                ranges[-1][1],
                 "open",
-                end - start + 1,
+                sum(high - low + 1 for low, high in ranges),
                 after_ns=after_ns,
                 before_ns=int(batch.ts_event_ns[i]),
                 seen_ns=int(batch.ts_recv_ns[i]),
             )
-            self._holes.setdefault(symbol, {})[start] = (gap, [(start, end)])
-            changed[symbol, start] = gap
+            self._holes.setdefault(symbol, {})[gap.from_id] = (gap, ranges)
+            changed[symbol, gap.from_id] = gap
         for i in np.flatnonzero(verdict == _PAST).tolist():
             symbol = batch.symbols[int(batch.symbol_id[i])]
             repaired = self._repair(symbol, int(batch.trade_id[i]), int(batch.ts_recv_ns[i]))
             if repaired is not None:
                 verdict[i] = _NEW
                 changed[symbol, repaired.from_id] = repaired
-        new = verdict == _NEW
-        return Admission(new, n - int(np.count_nonzero(new)), tuple(changed.values()))
+
+    def _pass_voids(self, ended_ns: int, changed: dict[tuple[str, int], Gap]) -> None:
+        """Step every symbol over its void ids; keep those that lie ahead for the tick that will pass them."""
+        waiting: dict[str, set[int]] = {}
+        for symbol, numbers in self._void.items():
+            row = self._row_of(symbol)
+            for number in sorted(numbers):
+                expected = int(self._next[row])
+                if number == expected:
+                    self._next[row] = number + 1
+                elif number < expected:
+                    repaired = self._repair(symbol, number, ended_ns)
+                    if repaired is not None:
+                        changed[symbol, repaired.from_id] = repaired
+                elif expected >= 0 and len(waiting.get(symbol, ())) < MAX_VOIDS_AHEAD:
+                    waiting.setdefault(symbol, set()).add(number)
+        self._void = waiting
 
     def _repair(self, symbol: str, number: int, ts_recv_ns: int) -> Gap | None:
         """Take one id out of the hole that it lies in; None where it lies in none."""
@@ -202,7 +292,7 @@ class Continuity:
                 continue
             for k, (low, high) in enumerate(ranges):
                 if low <= number <= high:
-                    ranges[k : k + 1] = [part for part in ((low, number - 1), (number + 1, high)) if part[0] <= part[1]]
+                    ranges[k : k + 1] = _without([(low, high)], number)
                     smaller = replace(gap, missing=gap.missing - 1)
                     if ranges:
                         held[start] = (smaller, ranges)

@@ -26,7 +26,9 @@ class TickBatch:
     ``price`` and ``size`` are the float64 nearest to the decimals that the exchange sent (ADR 0003), in quote and
     base units. ``buyer_is_maker`` true means that the seller was the aggressor. ``watermark_ns``: no tick with an
     earlier event time is expected any more; one that comes all the same is *late*. A batch without ticks carries
-    time alone, which is how bars close when nobody trades. Never changed after it was made.
+    time alone, which is how bars close when nobody trades. ``void`` names ids, as (symbol_id, trade_id), that the
+    exchange gave to something that is no trade (zero size, an off-book print): no row has them, and they are no hole.
+    Never changed after it was made.
     """
 
     symbols: Symbols
@@ -38,6 +40,7 @@ class TickBatch:
     size: F8
     buyer_is_maker: B1
     watermark_ns: int
+    void: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return int(self.symbol_id.size)
@@ -54,7 +57,7 @@ class TickBatch:
         return cls(symbols, np.empty(0, np.int32), i8, i8, i8, f8, f8, np.empty(0, np.bool_), watermark_ns)
 
     def take(self, index: NDArray[np.intp] | B1 | slice) -> TickBatch:
-        """Return the ticks at an index array, mask or slice, with the same watermark."""
+        """Return the ticks at an index array, mask or slice, with the same watermark and void ids."""
         return replace(
             self,
             symbol_id=self.symbol_id[index],
@@ -99,4 +102,5 @@ def concat_ticks(batches: Sequence[TickBatch]) -> TickBatch:
         np.concatenate([b.size for b in batches]),
         np.concatenate([b.buyer_is_maker for b in batches]),
         max(b.watermark_ns for b in batches),
+        tuple(pair for b in batches for pair in b.void),
     )
