@@ -1,0 +1,373 @@
+"""The embedded store: ticks, bars, gaps and records in one DuckDB file, one writer and many readers at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import duckdb
+import structlog
+
+from pairscope.errors import (
+    InputError,
+    PairscopeError,
+    SchemaMismatch,
+    StorageError,
+    StoreDamaged,
+    StoreLocked,
+    StoreUnavailable,
+)
+from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch
+from pairscope.market.continuity import Admission, Continuity, Gap
+from pairscope.market.symbols import normalize_symbol
+from pairscope.market.ticks import TickBatch
+from pairscope.ports import StoreStats, SymbolSummary
+from pairscope.storage import reading
+from pairscope.storage.ledger import Ledger, LedgerView
+from pairscope.storage.schema import migrations_of, pending
+from pairscope.storage.tables import Connection, Tables, read_ledger
+from pairscope.storage.writing import Writing
+
+__all__ = ["DuckDBStore"]
+
+_log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+_READERS = 4
+_PID = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
+_BROKEN = ("Corrupt", "not a valid DuckDB database", "Could not read enough bytes", "replaying WAL", "checksum")
+
+
+class DuckDBStore:
+    """``TickStore`` and ``Records`` on one file. Made by :meth:`open`; every call runs in a thread of its own.
+
+    Writes queue behind one thread and are each one transaction; reads run on up to four cursors beside it and see the
+    last commit. Nothing that is read waits for a write, nor a write for a read.
+    """
+
+    def __init__(self, path: Path, *, memory_limit_mb: int, threads: int | None) -> None:
+        self._path = path
+        self._config: dict[str, Any] = {
+            "memory_limit": f"{memory_limit_mb}MiB",
+            "preserve_insertion_order": False,
+            "custom_user_agent": f"pairscope-{uuid.uuid4().hex}",
+        }
+        if threads is not None:
+            self._config["threads"] = threads
+        self._writer = ThreadPoolExecutor(1, "store-write")
+        self._readers = ThreadPoolExecutor(_READERS, "store-read")
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._ledger: Ledger | None = None
+        self._view = Ledger().view()
+        self._bars = 0
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, *, memory_limit_mb: int = 1024, threads: int | None = None) -> Self:
+        """Open a file, or make it with its tables.
+
+        Raises ``StoreUnavailable`` where the directory cannot be written, ``StoreLocked`` where another process has the
+        file, ``StoreDamaged`` where it cannot be read, ``SchemaMismatch`` where another version made it.
+        """
+        store = cls(path, memory_limit_mb=memory_limit_mb, threads=threads)
+        try:
+            await store._write(store._connect)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    # -- TickStore -----------------------------------------------------------------------------------------------------
+
+    async def append(self, batch: TickBatch, bars: Sequence[BarBatch] = ()) -> Admission:
+        """Store a batch, the base bars it closed or revised and the gaps it opened or closed, in one transaction."""
+        for each in bars:
+            _demand_base(each.timeframe)
+
+        def work() -> Admission:
+            with self._transaction() as writing:
+                return writing.append(batch, bars)
+
+        return await self._write(work)
+
+    async def put_bars(self, bars: BarBatch) -> int:
+        """Store base bars that no own tick made; return how many rows changed."""
+        _demand_base(bars.timeframe)
+
+        def work() -> int:
+            with self._transaction() as writing:
+                return len(writing.merge_bars(bars))
+
+        return await self._write(work)
+
+    async def rebuild_bars(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
+        """Recompute a symbol's closed base bars from its stored ticks; store and return those that differ."""
+        revised: list[BarBatch] = []
+        for low, high in reading.day_parts(start_ns, end_ns):
+
+            def work(low: int = low, high: int = high) -> list[BarBatch]:
+                with self._transaction() as writing:
+                    return writing.rebuild(normalize_symbol(symbol), low, high)
+
+            revised += await self._write(work)
+        return revised
+
+    async def ticks(
+        self, symbol: str, start_ns: int, end_ns: int, *, limit: int, after_id: int | None = None, newest: bool = False
+    ) -> TickBatch:
+        """Ticks of one symbol by (event time, trade id); ``after_id`` continues behind that trade id."""
+        return await self._read(
+            lambda con, view: reading.ticks(
+                con, view, symbol, start_ns, end_ns, limit, after_id=after_id, newest=newest
+            )
+        )
+
+    async def bars(
+        self, symbol: str, timeframe: str, start_ns: int, end_ns: int, *, limit: int, newest: bool = False
+    ) -> BarBatch:
+        """Closed bars of any timeframe, oldest first."""
+        if timeframe not in TIMEFRAMES:
+            raise InputError(f"timeframe {timeframe!r} is none of {', '.join(TIMEFRAMES)}", loc="timeframe")
+        return await self._read(
+            lambda con, view: reading.bars(con, view, symbol, timeframe, start_ns, end_ns, limit, newest=newest)
+        )
+
+    async def base_bars(self, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
+        """Closed base bars of every symbol in a range, by (symbol id, time)."""
+        _demand_base(timeframe)
+        return await self._read(lambda con, view: reading.base_bars(con, view, timeframe, start_ns, end_ns))
+
+    async def ticks_since(self, start_ns: int) -> AsyncIterator[TickBatch]:
+        """Every symbol's ticks from an event time on, by (event time, trade id), in batches."""
+        for low, high in await self._read(lambda con, view: reading.portions(con, start_ns)):
+            part = await self._read(
+                lambda con, view, low=low, high=high: reading.ticks_between(con, view, low, high)  # type: ignore[misc]
+            )
+            if len(part):
+                yield part
+
+    async def symbols(self) -> list[SymbolSummary]:
+        """Every symbol that has ticks or bars, by name. Reads no table."""
+        return self._view.summaries()
+
+    async def continuity(self) -> Continuity:
+        """A fresh ledger that stands where the stored ticks end."""
+        return await self._write(lambda: self._current().fresh_continuity())
+
+    async def gaps(self, symbol: str | None = None) -> list[Gap]:
+        """The gap ledger, by (symbol, from_id)."""
+        return await self._read(lambda con, view: reading.gaps(con, view, symbol))
+
+    async def settle_gap(self, gap: Gap) -> None:
+        """Write a gap's verdict that no tick brought."""
+
+        def work() -> None:
+            with self._transaction() as writing:
+                writing.settle(gap)
+
+        await self._write(work)
+
+    async def watermark_ns(self) -> int:
+        """The watermark of the last batch appended; 0 in a new store."""
+        return self._view.watermark_ns
+
+    async def stats(self) -> StoreStats:
+        """Rows and bytes, from counters and the file's size."""
+        size = sum(p.stat().st_size for p in (self._path, _wal_of(self._path)) if p.exists())
+        return StoreStats("DuckDB", self._view.tick_count, self._bars, size, str(self._path))
+
+    async def checkpoint(self) -> None:
+        """Move what the log holds into the file."""
+        await self._write(lambda: self._open().execute("CHECKPOINT"))
+
+    async def close(self) -> None:
+        """Save the ledger, write the log into the file, let go of it. Twice does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+
+        def work() -> None:
+            if self._connection is None:
+                return
+            try:
+                if self._ledger is not None:
+                    with self._transaction() as writing:
+                        writing.save()
+            finally:
+                connection, self._connection = self._connection, None
+                connection.close()
+
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._writer, work)
+        except duckdb.Error as error:
+            _log.warning("store closed without a checkpoint", error=str(error))
+        finally:
+            self._writer.shutdown(wait=False)
+            self._readers.shutdown(wait=False)
+
+    # -- Records -------------------------------------------------------------------------------------------------------
+
+    async def put(self, collection: str, key: str, document: bytes, *, replace: bool = True) -> bool:
+        """Store a document; True if its key was new."""
+
+        def work() -> bool:
+            with self._transaction() as writing:
+                return writing.put_record(collection, key, document, replace=replace)
+
+        return await self._write(work)
+
+    async def get(self, collection: str, key: str) -> bytes | None:
+        """Return a document, None where there is none."""
+        return await self._read(lambda con, view: reading.record(con, collection, key))
+
+    async def delete(self, collection: str, key: str) -> bool:
+        """Remove a document; False where there was none."""
+
+        def work() -> bool:
+            with self._transaction() as writing:
+                return writing.delete_record(collection, key)
+
+        return await self._write(work)
+
+    async def scan(self, collection: str, after: str = "") -> AsyncIterator[tuple[str, bytes]]:
+        """Every (key, document) with a key greater than ``after``, by key."""
+        while page := await self._read(lambda con, view: reading.records(con, collection, after)):  # noqa: B023
+            for entry in page:
+                yield entry
+            after = page[-1][0]
+
+    # -- threads, transactions, errors ---------------------------------------------------------------------------------
+
+    async def _write(self, work: Callable[[], T]) -> T:
+        """Run in the writer's thread."""
+        return await self._run(self._writer, work)
+
+    async def _read(self, work: Callable[[Connection, LedgerView], T]) -> T:
+        """Run on a cursor of its own, beside the writer."""
+
+        def on_cursor() -> T:
+            with self._open().cursor() as cursor:
+                return work(cursor, self._view)
+
+        return await self._run(self._readers, on_cursor)
+
+    async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, work)
+        except (duckdb.Error, OSError) as error:
+            raise self._translated(error) from error
+        except RuntimeError as error:
+            if self._closed:
+                raise StoreUnavailable(f"{self._path} is closed") from error
+            raise
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            raise StoreUnavailable(f"{self._path} is not open")
+        return self._connection
+
+    def _current(self) -> Ledger:
+        """Return the ledger, read again where a transaction failed."""
+        if self._ledger is None:
+            self._ledger = read_ledger(self._open())
+        return self._ledger
+
+    def _connect(self) -> None:
+        """Open the file, bring its schema up to date and read the ledger."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            connection = duckdb.connect(str(self._path), config=self._config)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{self._path.parent} cannot be written: {error.strerror}", hint="choose another with --data-dir"
+            ) from error
+        try:
+            self._migrate(connection)
+            self._ledger = read_ledger(connection)
+            self._view = self._ledger.view()
+            self._bars = Tables(self._ledger.symbols).bar_count(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+
+    def _migrate(self, connection: duckdb.DuckDBPyConnection) -> None:
+        tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+        if tables and "migration" not in tables:
+            raise SchemaMismatch(
+                f"{self._path} is a DuckDB file of something else", hint="name another file or data directory"
+            )
+        connection.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER, name VARCHAR, checksum VARCHAR)")
+        applied = connection.execute("SELECT number, checksum FROM migration").fetchall()
+        for migration in pending(migrations_of("duckdb"), applied, where=str(self._path)):
+            connection.execute("BEGIN")
+            connection.execute(migration.sql)
+            connection.execute(
+                "INSERT INTO migration VALUES (?, ?, ?)", [migration.number, migration.name, migration.checksum]
+            )
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Writing]:
+        """One transaction with the ledger beside it; when it fails, the ledger is read again from what is stored."""
+        connection, ledger = self._open(), self._current()
+        writing = Writing(connection, ledger)
+        try:
+            connection.execute("BEGIN")
+            yield writing
+            writing.finish()
+            connection.execute("COMMIT")
+        except BaseException:
+            self._ledger = None
+            self._roll_back(connection)
+            raise
+        self._bars += writing.added_bars
+        ledger.saved_symbols = len(ledger.symbols)
+        self._view = ledger.view()
+
+    def _roll_back(self, connection: duckdb.DuckDBPyConnection) -> None:
+        try:
+            connection.execute("ROLLBACK")
+        except duckdb.Error as error:
+            _log.warning("store lost its connection", path=str(self._path), error=str(error))
+            self._connection = None
+            connection.close()
+
+    def _translated(self, error: Exception) -> PairscopeError:
+        """Say in the terms of the error tree what DuckDB says."""
+        said = str(error).strip()
+        if isinstance(error, OSError):
+            return StoreUnavailable(f"{self._path}: {error.strerror or said}")
+        if "Could not set lock" in said or "different configuration" in said:
+            held = _PID.search(said)
+            who = f"process {held['pid']} ({Path(held['program']).name})" if held else "this same process"
+            return StoreLocked(
+                f"{self._path} is held by {who}",
+                hint="stop that Pairscope, or give this one a --data-dir of its own",
+            )
+        if any(word in said for word in _BROKEN):
+            return StoreDamaged(
+                f"{self._path} cannot be read: {said.splitlines()[0]}",
+                hint=f"nothing was changed; restore a copy, or set it aside (mv {self._path}*) and start anew",
+            )
+        if isinstance(error, duckdb.IOException) and self._connection is None:
+            return StoreUnavailable(f"{self._path}: {said}", hint="choose another with --data-dir")
+        if isinstance(error, (duckdb.OperationalError, duckdb.InternalError, duckdb.OutOfMemoryException)):
+            return StoreUnavailable(f"{self._path}: {said}")
+        return StorageError(f"{self._path}: {said}")
+
+
+def _wal_of(path: Path) -> Path:
+    return path.with_name(path.name + ".wal")
+
+
+def _demand_base(timeframe: str) -> None:
+    if timeframe not in BASE_TIMEFRAMES:
+        raise InputError(f"bars of {timeframe} are not stored, only {' and '.join(BASE_TIMEFRAMES)}", loc="timeframe")

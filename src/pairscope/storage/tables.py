@@ -1,0 +1,263 @@
+"""The SQL of the embedded store: rows in, rows out, over one connection; knows no thread and no transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
+from pairscope.market.continuity import Gap, GapStatus
+from pairscope.market.symbols import Symbols
+from pairscope.market.ticks import I4, TickBatch
+from pairscope.storage.ledger import NEVER, Ledger
+
+__all__ = ["BAR_FIELDS", "Connection", "Tables", "read_ledger"]
+
+BAR_FIELDS = (
+    "symbol_id", "ts_open_ns", "open", "high", "low", "close", "volume", "quote_volume", "buy_volume",
+    "trades", "first_id", "last_id", "revision", "origin",
+)  # fmt: skip
+_TICK_FIELDS = ("symbol_id", "ts_event_ns", "ts_recv_ns", "id", "price", "size", "buyer_is_maker")
+_BARS = ", ".join(BAR_FIELDS)
+_TICKS = ", ".join(_TICK_FIELDS)
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+class Connection(Protocol):
+    """What is asked of a DuckDB connection or cursor."""
+
+    def execute(self, query: str, parameters: object = None, /) -> Any: ...
+
+
+def _run_over(connection: Connection, sql: str, incoming: Columns, parameters: Sequence[Any] = ()) -> Any:
+    """Run a statement that reads ``incoming`` as a table: DuckDB finds the arrays by the name of this argument."""
+    if not incoming:
+        raise ValueError("incoming: needs at least one column")
+    return connection.execute(sql, list(parameters))
+
+
+class Tables:
+    """Reads and writes of the tables. ``symbols`` gives the names that stored ids stand for."""
+
+    def __init__(self, symbols: Symbols) -> None:
+        self._symbols = symbols
+
+    def add_symbols(self, connection: Connection, first: int) -> None:
+        """Store the names of the ids from ``first`` on."""
+        names = list(self._symbols)[first:]
+        if names:
+            connection.execute(
+                "INSERT INTO symbol SELECT unnest(?::INTEGER[]), unnest(?::VARCHAR[])",
+                [list(range(first, first + len(names))), names],
+            )
+
+    def add_ticks(self, connection: Connection, batch: TickBatch, ids: I4, *, flush: int, watermark_ns: int) -> None:
+        """Append ticks, sorted by symbol, in the order of arrival within each."""
+        stored = ids[batch.symbol_id]
+        order = np.argsort(stored, kind="stable")
+        n = order.size
+        _run_over(
+            connection,
+            "INSERT INTO tick SELECT * FROM incoming",
+            {
+                "symbol_id": stored[order],
+                "id": batch.trade_id[order],
+                "ts_event_ns": batch.ts_event_ns[order],
+                "ts_recv_ns": batch.ts_recv_ns[order],
+                "price": batch.price[order],
+                "size": batch.size[order],
+                "buyer_is_maker": batch.buyer_is_maker[order],
+                "flush": np.full(n, flush, np.int64),
+                "watermark_ns": np.full(n, watermark_ns, np.int64),
+            },
+        )
+
+    def bars_at(self, connection: Connection, timeframe: str, keys: Columns) -> dict[str, NDArray[Any]]:
+        """Return the stored bars at (symbol_id, ts_open_ns) keys, with ``row``, the place of the key."""
+        times = keys["ts_open_ns"]
+        fields = ", ".join(f"b.{field}" for field in BAR_FIELDS)
+        found: dict[str, NDArray[Any]] = _run_over(
+            connection,
+            f"SELECT i.row, {fields} FROM bar_{timeframe} AS b JOIN incoming AS i "
+            "ON b.symbol_id = i.symbol_id AND b.ts_open_ns = i.ts_open_ns WHERE b.ts_open_ns BETWEEN ? AND ?",
+            {**keys, "row": np.arange(times.size)},
+            [int(times.min()), int(times.max())],
+        ).fetchnumpy()
+        return found
+
+    def delete_bars(self, connection: Connection, timeframe: str, keys: Columns) -> None:
+        """Remove the bars at (symbol_id, ts_open_ns) keys."""
+        times = keys["ts_open_ns"]
+        _run_over(
+            connection,
+            f"DELETE FROM bar_{timeframe} AS b USING incoming AS i WHERE b.symbol_id = i.symbol_id "
+            "AND b.ts_open_ns = i.ts_open_ns AND b.ts_open_ns BETWEEN ? AND ?",
+            keys,
+            [int(times.min()), int(times.max())],
+        )
+
+    def add_bars(self, connection: Connection, timeframe: str, columns: Columns, *, flush: int) -> None:
+        """Append bars that are not there yet."""
+        n = columns["symbol_id"].size
+        _run_over(
+            connection,
+            f"INSERT INTO bar_{timeframe} SELECT * FROM incoming",
+            {**{field: columns[field] for field in BAR_FIELDS}, "flush": np.full(n, flush, np.int64)},
+        )
+
+    def put_gaps(self, connection: Connection, gaps: Sequence[tuple[int, Gap, Sequence[tuple[int, int]]]]) -> None:
+        """Store gaps with the ranges still missing, in place of what was known of them."""
+        if not gaps:
+            return
+        rows = [
+            (symbol_id, g.from_id, g.to_id, g.status, g.missing, g.after_ns, g.before_ns, g.seen_ns, g.ended_ns, left)
+            for symbol_id, g, left in ((at, gap, _spelled(ranges)) for at, gap, ranges in gaps)
+        ]
+        kinds = ("INTEGER", "BIGINT", "BIGINT", "VARCHAR", *["BIGINT"] * 5, "VARCHAR")
+        values = ", ".join(f"unnest(?::{kind}[])" for kind in kinds)
+        connection.execute(
+            f"INSERT OR REPLACE INTO gap SELECT {values}", [list(column) for column in zip(*rows, strict=True)]
+        )
+
+    def gaps(self, connection: Connection, where: str = "true") -> Iterator[tuple[Gap, list[tuple[int, int]]]]:
+        """Yield gaps by (symbol, from_id) with the ranges still missing."""
+        rows = connection.execute(
+            "SELECT s.name, from_id, to_id, status, missing, after_ns, before_ns, seen_ns, ended_ns, ranges "
+            f"FROM gap JOIN symbol AS s USING (symbol_id) WHERE {where} ORDER BY s.name, from_id"
+        ).fetchall()
+        for symbol, from_id, to_id, status, missing, after_ns, before_ns, seen_ns, ended_ns, ranges in rows:
+            known: GapStatus = status
+            gap = Gap(symbol, from_id, to_id, known, missing, after_ns, before_ns, seen_ns, ended_ns)
+            yield gap, [(int(low), int(high)) for low, high in (part.split("-") for part in ranges.split())]
+
+    def bar_count(self, connection: Connection) -> int:
+        """Return how many base bars are stored."""
+        return sum(
+            int(connection.execute(f"SELECT count(*) FROM bar_{timeframe}").fetchone()[0])
+            for timeframe in BASE_TIMEFRAMES
+        )
+
+    def save_ledger(self, connection: Connection, ledger: Ledger) -> None:
+        """Write the ledger as it stands, so that a start need not read further back."""
+        connection.execute("DELETE FROM continuity")
+        _run_over(connection, "INSERT INTO continuity SELECT * FROM incoming", ledger.rows())
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'flush'", [ledger.flush])
+        self.save_watermark(connection, ledger)
+
+    def save_watermark(self, connection: Connection, ledger: Ledger) -> None:
+        """Write the watermark where no tick carries it."""
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'watermark_ns'", [ledger.watermark_ns])
+
+    def ticks(
+        self, connection: Connection, where: str, parameters: Sequence[Any], *, order: str, limit: int | None = None
+    ) -> TickBatch:
+        """Return the ticks that a condition selects, under the watermark 0."""
+        tail = "" if limit is None else f" LIMIT {limit}"
+        rows = connection.execute(
+            f"SELECT {_TICKS} FROM tick WHERE {where} ORDER BY {order}{tail}", list(parameters)
+        ).fetchnumpy()
+        return TickBatch(
+            self._symbols,
+            rows["symbol_id"],
+            rows["ts_event_ns"],
+            rows["ts_recv_ns"],
+            rows["id"],
+            rows["price"],
+            rows["size"],
+            rows["buyer_is_maker"],
+            0,
+        )
+
+    def bars(
+        self,
+        connection: Connection,
+        timeframe: str,
+        where: str,
+        parameters: Sequence[Any],
+        *,
+        order: str,
+        limit: int | None = None,
+    ) -> BarBatch:
+        """Return the base bars that a condition selects."""
+        tail = "" if limit is None else f" LIMIT {limit}"
+        rows = connection.execute(
+            f"SELECT {_BARS} FROM bar_{timeframe} WHERE {where} ORDER BY {order}{tail}", list(parameters)
+        ).fetchnumpy()
+        return BarBatch(self._symbols, timeframe, *(rows[field] for field in BAR_FIELDS))
+
+
+def _spelled(ranges: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"{low}-{high}" for low, high in ranges)
+
+
+def read_ledger(connection: Connection) -> Ledger:
+    """Read the ledger: as it was last saved, and onwards from the rows that were appended since."""
+    ledger = Ledger()
+    for (name,) in connection.execute("SELECT name FROM symbol ORDER BY symbol_id").fetchall():
+        ledger.id_of(name)
+    ledger.saved_symbols = len(ledger.symbols)
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    saved = _keyed(connection, "SELECT * FROM continuity")
+    tail = _keyed(
+        connection,
+        "SELECT symbol_id, max(id) + 1, arg_min(ts_event_ns, id), max(ts_event_ns), count(*) "
+        "FROM tick WHERE flush > ? GROUP BY symbol_id",
+        meta["flush"],
+    )
+    bars = [
+        _keyed(
+            connection,
+            f"SELECT symbol_id, min(ts_open_ns), max(ts_open_ns) FROM bar_{timeframe} WHERE flush > ? "
+            "GROUP BY symbol_id",
+            meta["flush"],
+        )
+        for timeframe in BASE_TIMEFRAMES
+    ]
+    tables = Tables(ledger.symbols)
+    open_gaps: dict[str, list[tuple[Gap, list[tuple[int, int]]]]] = {}
+    last_gap: dict[str, int] = {}
+    for gap, ranges in tables.gaps(connection, "status <> 'repaired'"):
+        ledger.set_gap(gap)
+        last_gap[gap.symbol] = max(last_gap.get(gap.symbol, -1), gap.to_id + 1)
+        if gap.status == "open":
+            open_gaps.setdefault(gap.symbol, []).append((gap, ranges))
+    for symbol_id, name in enumerate(ledger.symbols):
+        next_id, first_ns, last_ns, count, *spans = saved.get(symbol_id, (-1, NEVER, 0, 0, NEVER, -1, NEVER, -1))
+        t_next, t_first, t_last, t_count = tail.get(symbol_id, (-1, NEVER, 0, 0))
+        pairs = {}
+        for k, timeframe in enumerate(BASE_TIMEFRAMES):
+            oldest, newest = bars[k].get(symbol_id, (NEVER, -1))
+            pairs[timeframe] = min(spans[2 * k], oldest), max(spans[2 * k + 1], newest)
+        newest_ns = max(last_ns, t_last)
+        ledger.resume(
+            name,
+            first_ns=first_ns if count else t_first,
+            last_ns=newest_ns,
+            tick_count=count + t_count,
+            spans=pairs,
+        )
+        following = max(next_id, t_next, last_gap.get(name, -1))
+        if following >= 0:
+            ledger.continuity.resume(name, next_id=following, last_ns=newest_ns, gaps=open_gaps.get(name, ()))
+    flush, watermark_ns = connection.execute(
+        "SELECT max(flush), max(watermark_ns) FROM tick WHERE flush > ?", [meta["flush"]]
+    ).fetchone()
+    bar_flush = max(
+        connection.execute(
+            f"SELECT coalesce(max(flush), 0) FROM bar_{timeframe} WHERE flush > ?", [meta["flush"]]
+        ).fetchone()[0]
+        for timeframe in BASE_TIMEFRAMES
+    )
+    ledger.flush = max(meta["flush"], flush or 0, bar_flush)
+    ledger.watermark_ns = max(meta["watermark_ns"], watermark_ns or 0)
+    return ledger
+
+
+def _keyed(connection: Connection, sql: str, *parameters: Any) -> dict[int, tuple[Any, ...]]:
+    """Return rows by their first column."""
+    rows: Iterable[tuple[Any, ...]] = connection.execute(sql, list(parameters)).fetchall()
+    return {row[0]: row[1:] for row in rows}

@@ -1,0 +1,187 @@
+"""What happens inside one transaction of the embedded store: ticks, bars, gaps and the ledger move together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, Origin, timeframe_ns
+from pairscope.market.continuity import Admission, Gap
+from pairscope.market.ticks import B1, I4, TickBatch
+from pairscope.storage.ledger import Ledger
+from pairscope.storage.precedence import supersedes
+from pairscope.storage.tables import BAR_FIELDS, Connection, Tables
+
+__all__ = ["Writing"]
+
+SAVE_EVERY_FLUSHES: Final = 256
+"""Appends between two savings of the whole ledger: what a start has to read at most."""
+
+_VALUES = ("open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "trades", "first_id", "last_id")
+
+
+class Writing:
+    """The steps of one transaction on a connection; the caller begins and commits it."""
+
+    def __init__(self, connection: Connection, ledger: Ledger) -> None:
+        self._connection = connection
+        self._ledger = ledger
+        self._tables = Tables(ledger.symbols)
+        self._flush = ledger.flush + 1
+        self._save = False
+        self.added_bars = 0
+
+    def append(self, batch: TickBatch, bars: Sequence[BarBatch]) -> Admission:
+        """Store what is new of a batch, its gaps and its bars."""
+        ledger = self._ledger
+        watermark_ns = ledger.watermark_ns
+        admission = ledger.admit(batch)
+        fresh = batch if admission.new.all() else batch.take(admission.new)
+        if len(fresh):
+            ids = ledger.ids_of(batch.symbols)
+            self._tables.add_ticks(self._connection, fresh, ids, flush=self._flush, watermark_ns=ledger.watermark_ns)
+        elif ledger.watermark_ns > watermark_ns:
+            self._tables.save_watermark(self._connection, ledger)
+        self._put_gaps(admission.changed)
+        self._save |= bool(batch.void)
+        for each in bars:
+            self.merge_bars(each)
+        return admission
+
+    def settle(self, gap: Gap) -> None:
+        """Store a verdict on a gap, and the gaps that it leaves."""
+        self._ledger.id_of(gap.symbol)
+        self._put_gaps(self._ledger.continuity.settle(gap))
+        self._save = True
+
+    def merge_bars(self, bars: BarBatch, *, rebuilt: bool = False) -> BarBatch:
+        """Store the bars that supersede what is there (see ``supersedes``) and return them as stored."""
+        ledger = self._ledger
+        columns = {field: getattr(bars, field) for field in BAR_FIELDS}
+        columns["symbol_id"] = ledger.ids_of(bars.symbols)[bars.symbol_id]
+        columns = _last_word(columns)
+        newest = ledger.newest_bars(bars.timeframe)
+        keep = columns["ts_open_ns"] > newest[columns["symbol_id"]]
+        known = np.flatnonzero(~keep)
+        if known.size:
+            keep[known] = self._settle_known(bars.timeframe, columns, known, rebuilt=rebuilt)
+        columns = {field: values[keep] for field, values in columns.items()}
+        if columns["symbol_id"].size:
+            self._tables.add_bars(self._connection, bars.timeframe, columns, flush=self._flush)
+            ledger.saw_bars(bars.timeframe, columns["symbol_id"], columns["ts_open_ns"])
+            self.added_bars += int(columns["symbol_id"].size)
+        return BarBatch(ledger.symbols, bars.timeframe, *(columns[field] for field in BAR_FIELDS))
+
+    def _settle_known(
+        self, timeframe: str, columns: dict[str, NDArray[Any]], known: NDArray[np.intp], *, rebuilt: bool
+    ) -> B1:
+        """Compare bars with those stored at their keys, remove what loses, return which of ``known`` go in."""
+        keys = {field: columns[field][known] for field in ("symbol_id", "ts_open_ns")}
+        old = self._tables.bars_at(self._connection, timeframe, keys)
+        keep = np.ones(known.size, np.bool_)
+        at = old["row"]
+        if not at.size:
+            return keep
+        rows = known[at]
+        differs = np.zeros(at.size, np.bool_)
+        for field in _VALUES:
+            differs |= columns[field][rows] != old[field]
+        wins = supersedes(
+            new_origin=columns["origin"][rows],
+            new_trades=columns["trades"][rows],
+            new_revision=columns["revision"][rows],
+            old_origin=old["origin"],
+            old_trades=old["trades"],
+            old_revision=old["revision"],
+            covered=self._ledger.covered(old["symbol_id"], old["ts_open_ns"], timeframe),
+            differs=differs,
+            rebuilt=rebuilt,
+        )
+        keep[at] = wins
+        if wins.any():
+            won = rows[wins]
+            corrected = old["revision"][wins] + np.where(columns["origin"][won] == Origin.OWN, 1, 0)
+            columns["revision"][won] = np.maximum(columns["revision"][won], corrected)
+            gone = {field: old[field][wins] for field in ("symbol_id", "ts_open_ns")}
+            self._tables.delete_bars(self._connection, timeframe, gone)
+            self.added_bars -= int(won.size)
+        return keep
+
+    def rebuild(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
+        """Recompute a symbol's closed bars that overlap a range from its stored ticks; return those that changed."""
+        from pairscope.market.bars import bars_of
+
+        symbol_id = self._ledger.symbols.find(symbol)
+        if symbol_id is None:
+            return []
+        revised = []
+        for timeframe in BASE_TIMEFRAMES:
+            length = timeframe_ns(timeframe)
+            low = start_ns // length * length
+            high = min(-(-end_ns // length), self._ledger.watermark_ns // length) * length
+            if high <= low:
+                continue
+            ticks = self._tables.ticks(
+                self._connection,
+                "symbol_id = ? AND ts_event_ns >= ? AND ts_event_ns < ?",
+                (symbol_id, low, high),
+                order="ts_event_ns, id",
+            )
+            if len(ticks):
+                changed = self.merge_bars(bars_of(ticks, timeframe), rebuilt=True)
+                if len(changed):
+                    revised.append(changed)
+        return revised
+
+    def put_record(self, collection: str, key: str, document: bytes, *, replace: bool) -> bool:
+        """Store a document; True if its key was new."""
+        known = self._connection.execute(
+            "SELECT 1 FROM record WHERE collection = ? AND key = ?", [collection, key]
+        ).fetchone()
+        if known is None or replace:
+            self._connection.execute("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", [collection, key, document])
+        return known is None
+
+    def delete_record(self, collection: str, key: str) -> bool:
+        """Remove a document; False where there was none."""
+        removed = self._connection.execute(
+            "DELETE FROM record WHERE collection = ? AND key = ? RETURNING 1", [collection, key]
+        ).fetchall()
+        return bool(removed)
+
+    def save(self) -> None:
+        """Have the whole ledger written with this transaction."""
+        self._save = True
+
+    def finish(self) -> None:
+        """Write what the transaction has left to write: new names and, when it is due, the whole ledger."""
+        ledger = self._ledger
+        self._tables.add_symbols(self._connection, ledger.saved_symbols)
+        ledger.flush = self._flush
+        if self._save or self._flush % SAVE_EVERY_FLUSHES == 0:
+            self._tables.save_ledger(self._connection, ledger)
+
+    def _put_gaps(self, gaps: Sequence[Gap]) -> None:
+        if not gaps:
+            return
+        left = {(gap.symbol, gap.from_id): ranges for gap, ranges in self._ledger.continuity.open_gaps()}
+        for gap in gaps:
+            self._ledger.set_gap(gap)
+        self._tables.put_gaps(
+            self._connection,
+            [(self._ledger.id_of(gap.symbol), gap, left.get((gap.symbol, gap.from_id), ())) for gap in gaps],
+        )
+
+
+def _last_word(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return one bar a key, by (symbol, time): of several versions the one of most ticks and highest revision."""
+    order = np.lexsort((columns["revision"], columns["trades"], columns["ts_open_ns"], columns["symbol_id"]))
+    symbol_id: I4 = columns["symbol_id"][order]
+    times = columns["ts_open_ns"][order]
+    last = np.ones(order.size, np.bool_)
+    last[:-1] = (symbol_id[1:] != symbol_id[:-1]) | (times[1:] != times[:-1])
+    chosen = order[last]
+    return {field: values[chosen] for field, values in columns.items()}
