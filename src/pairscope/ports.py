@@ -92,8 +92,12 @@ class TickStore(Protocol):
         """Closed base bars (1s or 1m) of every symbol in a range, by (symbol, time): what a warm start reads."""
         ...
 
-    async def ticks_since(self, start_ns: int) -> AsyncIterator[TickBatch]:
+    def ticks_since(self, start_ns: int) -> AsyncIterator[TickBatch]:
         """Every symbol's ticks from an event time on, by (event time, trade id), in batches."""
+        ...
+
+    async def rebuild_bars(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
+        """Recompute a symbol's closed base bars from its stored ticks; store and return those that differ."""
         ...
 
     async def symbols(self) -> list[SymbolSummary]:
@@ -204,6 +208,13 @@ class LiveView(Protocol):
 
     def open_bar(self, symbol: str, timeframe: str) -> BarBatch | None:
         """The bar that is still open, as a batch of one."""
+        ...
+
+    def recent_bars(self, symbol: str, timeframe: str, count: int, *, with_open: bool = False) -> BarBatch:
+        """Up to ``count`` newest closed bars, oldest first, also those that the store may not hold yet.
+
+        ``with_open`` adds the bar that is still open behind them.
+        """
         ...
 
     def watermark_ns(self) -> int: ...

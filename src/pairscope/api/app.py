@@ -1,0 +1,82 @@
+"""The application: routes over ports, inside the layers that guard, measure and shape every answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from pairscope import __version__
+from pairscope.api import problems
+from pairscope.api.answers import GZIP_FROM
+from pairscope.api.catalog import Catalog
+from pairscope.api.metrics import Metrics, RequestTimes
+from pairscope.api.options import ApiOptions
+from pairscope.api.prices import prices_router
+from pairscope.api.problems import CatchAll
+from pairscope.api.security import Gate, Keys, SecurityHeaders, Tickets
+from pairscope.api.stream import Stream, stream_router
+from pairscope.api.system import StatsView, system_router
+from pairscope.api.topics import Topics
+from pairscope.ports import Services
+
+__all__ = ["ApiOptions", "create_app"]
+
+
+def create_app(services: Services, *, options: ApiOptions | None = None) -> FastAPI:
+    """Make the application over services that already run; ``ConfigError`` where an option cannot be."""
+    options = options or ApiOptions()
+    catalog, stats = Catalog(services), StatsView(services)
+    keys, tickets = Keys(options), Tickets(options.jwt_secret, services.clock)
+    stream = Stream(services, options, Topics(services, catalog, stats), stats)
+
+    def counters() -> Mapping[str, Any]:
+        return {**services.stats(), "stream": stream.counters()}
+
+    metrics = Metrics(counters)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(work, name="stream") for work in (stream.publish_stats(), stream.watch())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await stream.close()
+
+    app = FastAPI(
+        title="Pairscope",
+        version=__version__,
+        docs_url="/docs" if options.docs else None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if options.docs else None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        max_body_size=options.max_body_bytes,
+    )
+    problems.install(app)
+    app.include_router(prices_router(services, catalog))
+    app.include_router(system_router(services, stats, metrics, tickets))
+    app.include_router(stream_router(stream))
+    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=3)
+    app.add_middleware(Gate, options=options, keys=keys, tickets=tickets)
+    app.add_middleware(CatchAll)
+    if options.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(options.cors_origins),
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["X-API-Key", "Authorization", "Content-Type", "If-None-Match"],
+            expose_headers=["ETag", "X-Next-Cursor", "Retry-After"],
+            max_age=600,
+        )
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestTimes, metrics=metrics)
+    return app

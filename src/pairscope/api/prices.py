@@ -1,0 +1,152 @@
+"""Prices, bars, ticks: "now" from the cache and the engine, "then" from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from pairscope import schemas
+from pairscope.api.answers import ARROW, bars_answer, ticks_answer
+from pairscope.api.bars import fill_page, newest_bars, read_page
+from pairscope.api.catalog import Catalog, clean_symbol
+from pairscope.api.parameters import MAX_NS, PageQuery, Timeframe, check_range
+from pairscope.errors import CacheUnavailable, InputError
+from pairscope.ports import Services
+
+__all__ = ["SymbolPath", "current_price", "prices_router"]
+
+_MS = 1_000_000
+_QUIET_MS = 60_000
+
+SymbolPath = Annotated[
+    str, Path(description="The exchange's name, in any case.", openapi_examples={"bitcoin": {"value": "BTCUSDT"}})
+]
+
+
+class OhlcQuery(PageQuery):
+    """A range of bars in pages."""
+
+    timeframe: Timeframe = "1m"
+    fill: bool = Field(False, description="true: a slot without a trade repeats the last close, with volume 0.")
+
+
+async def current_price(services: Services, symbol: str) -> bytes | None:
+    """Return the newest price document of a symbol, by the cache, else by the engine; None where neither has one."""
+    try:
+        cached = await services.cache.get(f"price:{symbol}")
+    except CacheUnavailable:
+        cached = None
+    if cached is not None:
+        return cached
+    view = services.live.price(symbol)
+    return None if view is None else schemas.encode_price(view)
+
+
+def prices_router(services: Services, catalog: Catalog) -> APIRouter:
+    """Make the routes that answer what the market did."""
+    router = APIRouter(tags=["market"])
+
+    @router.get("/api/symbols", response_model=list[schemas.SymbolOut], summary="Every symbol followed or stored")
+    async def symbols() -> Response:
+        stored, followed = await catalog.stored(), services.live.symbols()
+        now_ms = services.clock() // _MS
+        rows = []
+        for name in sorted({*stored, *followed}):
+            summary, view = stored.get(name), services.live.price(name)
+            last = max(summary.last_ns // _MS if summary else 0, int(view["timestamp"]) if view else 0)
+            quiet = "quiet" if view is None or now_ms - int(view["timestamp"]) > _QUIET_MS else "live"
+            rows.append(
+                {
+                    "symbol": name,
+                    "status": quiet if name in followed else "stored",
+                    "last_timestamp": last or None,
+                    "tick_count": summary.tick_count if summary else 0,
+                }
+            )
+        return Response(orjson.dumps(rows), media_type="application/json")
+
+    @router.get("/api/price/{symbol}", response_model=schemas.Price, summary="The last trade and its day")
+    async def price(symbol: SymbolPath) -> Response:
+        name = clean_symbol(symbol)
+        document = await current_price(services, name)
+        if document is None:
+            name = await catalog.resolve(name)
+            document = await _stored_price(services, name)
+        at_ms: int | None = orjson.loads(document)["timestamp"]
+        age = b"null" if at_ms is None else b"%d" % max(0, services.clock() // _MS - at_ms)
+        body = b'%b,"age_ms":%b,"source":%b}' % (document[:-1], age, orjson.dumps(services.source()))
+        return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
+
+    @router.get(
+        "/api/ohlc/{symbol}",
+        response_model=schemas.Bars,
+        responses={200: {"content": {ARROW: {}}}},
+        summary="Bars of any timeframe",
+    )
+    async def ohlc(request: Request, symbol: SymbolPath, query: Annotated[OhlcQuery, Query()]) -> Response:
+        """Bars that open in [start, end), oldest first; without a range the newest, the open one included."""
+        start_ns, end_ns = check_range(query)
+        name = await catalog.resolve(symbol)
+        limit, cursor = query.limit, query.cursor
+        if query.fill:
+            page = await fill_page(services, name, query.timeframe, start_ns, end_ns, limit=limit, cursor=cursor)
+        elif query.newest:
+            page = await newest_bars(services, name, query.timeframe, limit)
+        else:
+            page = await read_page(services, name, query.timeframe, start_ns, end_ns, limit=limit, cursor=cursor)
+        return bars_answer(request, services, name, page, end_ns=end_ns)
+
+    @router.get(
+        "/api/ticks/{symbol}",
+        response_model=schemas.Ticks,
+        responses={200: {"content": {ARROW: {}}}},
+        summary="Raw trades",
+    )
+    async def ticks(request: Request, symbol: SymbolPath, query: Annotated[PageQuery, Query()]) -> Response:
+        """Trades with an event time in [start, end), by (event time, id); without a range the newest."""
+        start_ns, end_ns = check_range(query)
+        name = await catalog.resolve(symbol)
+        limit = query.limit
+        if query.newest:
+            found = await services.store.ticks(name, 0, MAX_NS, limit=limit, newest=True)
+            return ticks_answer(request, services, name, found, next_cursor=None, end_ns=end_ns)
+        after_id = None
+        if query.cursor is not None:
+            at_ns, after_id = _read_cursor(query.cursor)
+            start_ns = max(start_ns, at_ns)
+        if start_ns >= end_ns:
+            raise InputError("a cursor behind the end of the range", loc="cursor")
+        found = await services.store.ticks(name, start_ns, end_ns, limit=limit + 1, after_id=after_id)
+        next_cursor = None
+        if len(found) > limit:
+            found = found.take(slice(0, limit))
+            next_cursor = f"{int(found.ts_event_ns[-1]) // _MS}-{int(found.trade_id[-1])}"
+        return ticks_answer(request, services, name, found, next_cursor=next_cursor, end_ns=end_ns)
+
+    return router
+
+
+async def _stored_price(services: Services, symbol: str) -> bytes:
+    """Return what the store knows of a symbol's price; nulls where it holds no tick."""
+    newest = await services.store.ticks(symbol, 0, MAX_NS, limit=1, newest=True)
+    view: Mapping[str, Any] = {"symbol": symbol}
+    if len(newest):
+        at_ms = int(newest.ts_event_ns[-1]) // _MS
+        view = {"symbol": symbol, "price": newest.price[-1], "size": newest.size[-1], "timestamp": at_ms}
+    return schemas.encode_price(view)
+
+
+def _read_cursor(cursor: str) -> tuple[int, int]:
+    at_ms, _, trade_id = cursor.partition("-")
+    digits = at_ms + trade_id
+    if not (at_ms and trade_id and digits.isascii() and digits.isdigit()):
+        raise InputError("not a cursor of this listing; send `next` of the page before", loc="cursor")
+    at_ns, after_id = int(at_ms) * _MS, int(trade_id)
+    if at_ns > MAX_NS or after_id >= 2**63:
+        raise InputError("not a cursor of this listing; send `next` of the page before", loc="cursor")
+    return at_ns, after_id

@@ -1,0 +1,152 @@
+"""Every error leaves as ``application/problem+json`` (RFC 9457), whatever raised it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pairscope.errors import PairscopeError
+
+__all__ = ["MEDIA_TYPE", "CatchAll", "install", "problem"]
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+_ECHO = 100
+
+_log = structlog.get_logger(__name__)
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    kind: str = "",
+    title: str = "",
+    errors: Sequence[Mapping[str, Any]] = (),
+    hint: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return an error as a response; ``kind`` is the last part of its ``type``, by default the status's phrase."""
+    phrase = HTTPStatus(status).phrase
+    document: dict[str, Any] = {
+        "type": f"urn:pairscope:problem:{kind or phrase.lower().replace(' ', '-')}",
+        "title": title or phrase,
+        "status": status,
+        "detail": detail,
+        "errors": list(errors),
+    }
+    if hint:
+        document["hint"] = hint
+    extra = {"Cache-Control": "no-store", **(headers or {})}
+    if status == 503:
+        extra.setdefault("Retry-After", str(RETRY_AFTER_S))
+    return Response(orjson.dumps(document), status, extra, MEDIA_TYPE)
+
+
+class CatchAll:
+    """Answers what nobody foresaw with a 500 that tells nothing of the inside, and logs it in full."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            _log.exception("request failed", path=scope["path"], method=scope["method"])
+            if started:
+                raise
+            response = _of_pairscope(error, scope) if isinstance(error, PairscopeError) else _unexpected()
+            await response(scope, receive, send)
+
+
+def install(app: FastAPI) -> None:
+    """Make an application answer every foreseen error as a problem."""
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(PairscopeError, _on_pairscope)
+
+
+def _unexpected() -> Response:
+    return problem(500, "an unexpected error; it was logged", hint="the log of the API tells what happened")
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = {404: "there is nothing at this path", 405: "this path does not answer that method"}.get(
+        error.status_code, str(error.detail)
+    )
+    return problem(error.status_code, detail, title=phrase, headers=error.headers)
+
+
+async def _on_validation(_: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    items = [_item(fault) for fault in error.errors()]
+    detail = "; ".join(f"{item['loc'][-1] if item['loc'] else 'request'}: {item['msg']}" for item in items[:5])
+    return problem(422, detail, kind="bad-parameter", title="Bad parameter", errors=items)
+
+
+def _item(fault: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn one of pydantic's findings into ours: where and what, without what was sent."""
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = "there is no such parameter"
+    loc = [part if isinstance(part, int) else str(part)[:_ECHO] for part in fault["loc"]]
+    return {"loc": loc, "msg": message[: 4 * _ECHO]}
+
+
+async def _on_pairscope(request: Request, error: Exception) -> Response:
+    if not isinstance(error, PairscopeError):
+        raise error
+    return _of_pairscope(error, request.scope)
+
+
+def _of_pairscope(error: PairscopeError, scope: Scope) -> Response:
+    """Turn an error of the tree into a problem; its class gives type, title and status."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", " ", type(error).__name__).lower()
+    errors = [{"loc": _where(error.loc, scope), "msg": str(error)}] if error.loc else []
+    headers = {}
+    after = getattr(error, "retry_after_s", None)
+    if error.retry and error.status in {502, 503}:
+        headers["Retry-After"] = str(max(1, round(after)) if after is not None else RETRY_AFTER_S)
+    if error.status >= 500:
+        _log.warning("request refused", path=scope["path"], error=type(error).__name__, reason=str(error))
+    return problem(
+        error.status,
+        str(error),
+        kind=words.replace(" ", "-"),
+        title=words.capitalize(),
+        errors=errors,
+        hint=error.hint,
+        headers=headers,
+    )
+
+
+def _where(loc: str, scope: Scope) -> list[str]:
+    """Say in which part of the request a parameter stands."""
+    if loc in scope.get("path_params", {}):
+        return ["path", loc]
+    return ["query" if scope.get("method") == "GET" else "body", loc]

@@ -1,0 +1,250 @@
+"""Who may call: hosts, origins, keys, WebSocket tickets and rate limits, all before anything else is looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+from urllib.parse import urlsplit
+
+from limits import parse
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.storage import storage_from_string
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pairscope.api.options import ApiOptions
+from pairscope.api.problems import problem
+from pairscope.errors import ConfigError
+from pairscope.ports import Clock
+
+__all__ = ["FREE_PATHS", "Gate", "Keys", "RateLimit", "SecurityHeaders", "Tickets"]
+
+FREE_PATHS = frozenset({"/api/health"})
+"""Asked for no key, counted against no limit."""
+
+TICKET_S = 30
+SUBPROTOCOL = "pairscope.v1"
+TICKET_PREFIX = "ticket."
+_MAX_SPENT = 100_000
+_HEX = 64
+
+
+class Keys:
+    """The keys that are accepted, known by their SHA-256 only."""
+
+    def __init__(self, options: ApiOptions) -> None:
+        self._digests = tuple(_digest(key) for key in options.api_keys)
+        self._dashboard = _digest(options.dashboard_key) if options.dashboard_key else ""
+
+    @property
+    def required(self) -> bool:
+        """Whether a call without a key is refused."""
+        return bool(self._digests)
+
+    def holder(self, key: str) -> str | None:
+        """Return a name for who holds a key (``dashboard``, or the start of its digest); None where nobody does."""
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        if self._dashboard and hmac.compare_digest(digest, self._dashboard):
+            return "dashboard"
+        known = [hmac.compare_digest(digest, other) for other in self._digests]
+        return digest[:16] if any(known) else None
+
+
+class Tickets:
+    """Short-lived JWTs for browsers, which cannot send a key on a WebSocket.
+
+    A ticket opens one WebSocket, and serves as a bearer for reads while it lives. It is spent in this process only.
+    """
+
+    def __init__(self, secret: str, clock: Clock) -> None:
+        self._secret = secret or secrets.token_urlsafe(32)
+        self._clock = clock
+        self._spent: dict[str, int] = {}
+
+    def issue(self, holder: str) -> str:
+        """Return a ticket for the holder of a key."""
+        from joserfc import jwt
+
+        now_s = self._clock() // 1_000_000_000
+        claims = {"sub": holder, "iat": now_s, "exp": now_s + TICKET_S, "jti": secrets.token_urlsafe(12)}
+        return jwt.encode({"alg": "HS256"}, claims, self._key())
+
+    def holder(self, ticket: str, *, spend: bool) -> str | None:
+        """Return whose ticket it is; None where it is forged, too old or, where it is to be spent, spent already."""
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+
+        try:
+            claims = jwt.decode(ticket, self._key(), algorithms=["HS256"]).claims
+        except (JoseError, ValueError):
+            return None
+        now_s = self._clock() // 1_000_000_000
+        number, until_s = str(claims.get("jti", "")), int(claims.get("exp", 0))
+        if until_s < now_s:
+            return None
+        if spend and not self._spend(number, until_s, now_s):
+            return None
+        return str(claims.get("sub", ""))
+
+    def _key(self) -> Any:
+        from joserfc.jwk import OctKey
+
+        return OctKey.import_key(self._secret)
+
+    def _spend(self, number: str, until_s: int, now_s: int) -> bool:
+        if len(self._spent) >= _MAX_SPENT or (self._spent and next(iter(self._spent.values())) < now_s):
+            self._spent = {k: t for k, t in self._spent.items() if t >= now_s}
+        if number in self._spent or len(self._spent) >= _MAX_SPENT:
+            return False
+        self._spent[number] = until_s
+        return True
+
+
+class RateLimit:
+    """So many calls a period for each key, else for each address."""
+
+    def __init__(self, limit: str, storage: str) -> None:
+        try:
+            self._item = parse(limit)
+        except ValueError:
+            raise ConfigError(
+                f"RATE_LIMIT: {limit!r} is no rate limit", loc="PAIRSCOPE_RATE_LIMIT", hint="write it like 600/minute"
+            ) from None
+        self._limiter = SlidingWindowCounterRateLimiter(storage_from_string(storage))
+
+    async def refusal(self, who: str) -> Response | None:
+        """Count a call; return the 429 where it is one too many."""
+        if await self._limiter.hit(self._item, who):
+            return None
+        reset_s = (await self._limiter.get_window_stats(self._item, who)).reset_time
+        wait_s = max(1, ceil(reset_s - time.time()))
+        detail = f"more than {self._item.amount} calls in {self._item.get_expiry()} s; ask again in {wait_s} s"
+        return problem(429, detail, headers={"Retry-After": str(wait_s)})
+
+
+class Gate:
+    """Turns away, in this order: foreign hosts and origins, callers without a key, callers that call too often."""
+
+    def __init__(self, app: ASGIApp, *, options: ApiOptions, keys: Keys, tickets: Tickets) -> None:
+        self._app = app
+        self._keys = keys
+        self._tickets = tickets
+        self._hosts = frozenset(host.lower() for host in options.hosts)
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in options.cors_origins)
+        self._limit = RateLimit(options.rate_limit, options.rate_storage) if options.rate_limit else None
+        self._open = not self._hosts and not self._keys.required and self._limit is None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if (kind == "http" and (self._open or scope["path"] in FREE_PATHS)) or kind not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        refusal = await self._refusal(scope, Headers(scope=scope))
+        if refusal is None:
+            await self._app(scope, receive, send)
+        elif kind == "http":
+            await refusal(scope, receive, send)
+        else:
+            await _deny(refusal, scope, send)
+
+    async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        host = headers.get("host", "")
+        if self._hosts and (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+            return problem(403, "this host name is not served here", hint="set PAIRSCOPE_PUBLIC_API_URL")
+        if scope["type"] == "websocket" and not self._same_or_allowed(headers.get("origin"), host):
+            return problem(403, "pages of this origin may not connect", hint="name it in PAIRSCOPE_CORS_ORIGINS")
+        holder = self._holder(scope, headers)
+        address = f"address:{scope['client'][0] if scope.get('client') else ''}"
+        if self._limit is not None and holder != "dashboard":
+            refusal = await self._limit.refusal(f"key:{holder}" if holder else address)
+            if refusal is not None:
+                return refusal
+        if holder is None and self._keys.required:
+            return problem(
+                401,
+                "a key is asked for: send it as X-API-Key or as Authorization: Bearer",
+                headers={"WWW-Authenticate": 'Bearer realm="pairscope"'},
+            )
+        scope["state"] = {**scope.get("state", {}), "holder": holder or ""}
+        return None
+
+    def _same_or_allowed(self, origin: str | None, host: str) -> bool:
+        """Whether a WebSocket may be opened: by a program, by a page of this very host, or by an origin named."""
+        if origin is None:
+            return True
+        return origin.lower() in self._origins or urlsplit(origin.lower()).netloc == host.lower()
+
+    def _holder(self, scope: Scope, headers: Headers) -> str | None:
+        """Return who calls, by key or by ticket; None where neither holds."""
+        presented = headers.get("x-api-key", "")
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
+        bearer = bearer.strip() if kind.lower() == "bearer" else ""
+        for key in filter(None, (presented, bearer)):
+            holder = self._keys.holder(key)
+            if holder is not None:
+                return holder
+        if scope["type"] == "websocket":
+            offered = [p.removeprefix(TICKET_PREFIX) for p in scope.get("subprotocols", ()) if TICKET_PREFIX in p]
+            return self._tickets.holder(offered[0], spend=True) if offered else None
+        if bearer.count(".") == 2 and scope["method"] in {"GET", "HEAD"}:
+            return self._tickets.holder(bearer, spend=False)
+        return None
+
+
+class SecurityHeaders:
+    """Tells browsers to take an answer for what it says it is, to frame nothing and to load nothing."""
+
+    _FIXED: Mapping[str, str] = {
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    }
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._raw = [(name.lower().encode(), value.encode()) for name, value in self._FIXED.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=message["headers"])
+                if "content-security-policy" in headers:
+                    message["headers"] = [*message["headers"], *self._raw[:-1]]
+                else:
+                    message["headers"] = [*message["headers"], *self._raw]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+async def _deny(response: Response, scope: Scope, send: Send) -> None:
+    """Refuse a WebSocket before it is accepted, with the whole response where the server can send one."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
+        return
+    start = {"type": "websocket.http.response.start", "status": response.status_code, "headers": response.raw_headers}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": response.body, "more_body": False})
+
+
+def _digest(key: str) -> str:
+    """Read ``sha256:<hex>``."""
+    kind, _, digest = key.strip().lower().partition(":")
+    if kind != "sha256" or len(digest) != _HEX or set(digest) - set("0123456789abcdef"):
+        raise ConfigError(
+            "API_KEYS: a key is not written as sha256:<64 hex digits>",
+            loc="PAIRSCOPE_API_KEYS",
+            hint="printf %s KEY | sha256sum",
+        )
+    return digest

@@ -1,0 +1,63 @@
+"""The application on a socket: uvicorn, with the limits that the stream needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from pairscope.api.stream import MAX_MESSAGE
+
+__all__ = ["make_server"]
+
+_PING_S = 20.0
+_GRACE_S = 2.0
+
+
+class _Protocol(WebSocketsSansIOProtocol):
+    """Lets the application end a connection whose client does not read.
+
+    ASGI has no word for it: a close waits until the client takes what was sent before, which is never.
+    """
+
+    def handle_connect(self, event: Any) -> None:
+        """Add the extension to the scope before the application sees it."""
+        super().handle_connect(event)
+        if hasattr(self, "scope"):
+            extensions: Any = self.scope["extensions"]
+            extensions["pairscope.hang_up"] = {"call": self._hang_up}
+
+    def _hang_up(self, code: int, reason: str) -> None:
+        """Send a close frame behind whatever waits, and drop the connection if it does not get through."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        self.stop_keepalive()
+        self.conn.send_close(code, reason)
+        self.close_sent = True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_timer = self.loop.call_later(_GRACE_S, self.transport.abort)
+
+
+def make_server(app: FastAPI, *, host: str, port: int, log_level: str = "warning") -> uvicorn.Server:
+    """Return a server that is ready to serve; port 0 takes a free one.
+
+    Messages to the stream are limited to 4 KiB, not compressed (the same bytes go to everyone) and pinged; a request
+    line and its headers are limited by the parser. On exit, requests in flight get two seconds.
+    """
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level=log_level,
+        access_log=False,
+        ws=_Protocol,
+        ws_max_size=MAX_MESSAGE,
+        ws_ping_interval=_PING_S,
+        ws_ping_timeout=_PING_S,
+        ws_per_message_deflate=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,249 @@
+"""The stream ``/ws/updates``: whole current values with a ``seq``, newest only for who is slow.
+
+A client is two tasks, one that reads its wishes and one that sends what the bus holds for it. The bus conflates what
+is not taken, so a client that does not read costs a bounded buffer and, after a while, its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from pairscope.api.options import ApiOptions
+from pairscope.api.security import SUBPROTOCOL
+from pairscope.api.system import StatsView
+from pairscope.api.topics import Topics
+from pairscope.errors import PairscopeError
+from pairscope.ports import Message, Services
+
+__all__ = ["MAX_MESSAGE", "Stream", "stream_router"]
+
+MAX_MESSAGE = 4096
+"""Bytes that a client may send at once."""
+
+TOO_BIG, RESTART, TRY_LATER = 1009, 1012, 1013
+_CACHED_ENVELOPES = 4096
+_WATCH_S = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Envelopes:
+    """Builds each message once, however many clients get it."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[int, bytes, str]] = {}
+
+    def of(self, message: Message) -> str:
+        """Return a message as clients see it."""
+        made = self._made.get(message.topic)
+        if made is not None and made[0] == message.seq and made[1] is message.value:
+            return made[2]
+        text = envelope(message.topic, message.seq, message.value)
+        if len(self._made) >= _CACHED_ENVELOPES:
+            self._made.clear()
+        self._made[message.topic] = (message.seq, message.value, text)
+        return text
+
+
+def envelope(topic: str, seq: int, value: bytes) -> str:
+    """Return ``{"topic", "seq", "data"}``."""
+    return (b'{"topic":%b,"seq":%d,"data":%b}' % (orjson.dumps(topic), seq, value)).decode()
+
+
+class _Gone(Exception):
+    """The client is not there any more."""
+
+
+class _Client:
+    """One connection."""
+
+    def __init__(self, stream: Stream, websocket: WebSocket) -> None:
+        self._stream = stream
+        self._websocket = websocket
+        self._subscription = stream.services.bus.subscribe()
+        self._turn = asyncio.Lock()
+        self._told: dict[str, int] = {}
+        self.sending_since: float | None = None
+        self.ended = False
+        self.task: asyncio.Task[Any] | None = None
+
+    async def run(self) -> None:
+        """Serve until either side ends it."""
+        self.task = asyncio.current_task()
+        sender = asyncio.create_task(self._send_updates(), name="stream sender")
+        try:
+            await self._read_wishes()
+        finally:
+            self._subscription.close()
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+
+    async def _read_wishes(self) -> None:
+        while True:
+            event = await self._websocket.receive()
+            if event["type"] == "websocket.disconnect":
+                return
+            raw: str | bytes = event.get("text") or event.get("bytes") or ""
+            if len(raw) > MAX_MESSAGE:
+                await self._websocket.close(TOO_BIG, f"a message has at most {MAX_MESSAGE} bytes")
+                return
+            try:
+                await self._obey(raw)
+            except PairscopeError as error:
+                await self._complain(error.line())
+
+    async def _obey(self, raw: str | bytes) -> None:
+        """Do what one message asks for; every topic that cannot be had gets an answer of its own."""
+        try:
+            wish = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            await self._complain("not JSON")
+            return
+        match wish:
+            case {"op": "subscribe", "topics": [*topics]}:
+                act = self._subscribe
+            case {"op": "unsubscribe", "topics": [*topics]}:
+                act = self._unsubscribe
+            case _:
+                await self._complain('expected {"op": "subscribe" or "unsubscribe", "topics": [...]}')
+                return
+        for text in topics:
+            try:
+                await act(text)
+            except PairscopeError as error:
+                await self._complain(str(error), topic=text if isinstance(text, str) else None)
+
+    async def _subscribe(self, text: object) -> None:
+        """Listen to a topic and send where it stands; what the bus says later has a greater ``seq``."""
+        stream = self._stream
+        topic = await stream.topics.read(text)
+        if len(self._told) >= stream.options.max_topics and topic.name not in self._told:
+            await self._complain(f"at most {stream.options.max_topics} topics a connection", topic=topic.name)
+            return
+        async with self._turn:
+            self._subscription.add([topic.name])
+            seq = self._told[topic.name] = stream.services.bus.seq(topic.name)
+            value = await stream.topics.current(topic)
+            if value is not None:
+                await self._send(envelope(topic.name, seq, value))
+
+    async def _unsubscribe(self, text: object) -> None:
+        topic = await self._stream.topics.read(text)
+        self._subscription.remove([topic.name])
+        self._told.pop(topic.name, None)
+
+    async def _send_updates(self) -> None:
+        """Send what the bus holds for this client, as fast as the client takes it."""
+        of, told = self._stream.envelopes.of, self._told
+        while messages := await self._subscription.next():
+            async with self._turn:
+                for message in messages:
+                    if message.seq > told.get(message.topic, message.seq):
+                        await self._send(of(message))
+            self._stream.sent += len(messages)
+        with suppress(RuntimeError):
+            await self._websocket.close(TRY_LATER, "too slow for the alerts; subscribe again with since")
+
+    async def _send(self, text: str) -> None:
+        self.sending_since = monotonic()
+        try:
+            await self._websocket.send({"type": "websocket.send", "text": text})
+        except (WebSocketDisconnect, OSError):
+            raise _Gone from None
+        finally:
+            self.sending_since = None
+
+    async def _complain(self, reason: str, *, topic: str | None = None) -> None:
+        document = {"error": reason} if topic is None else {"error": reason, "topic": topic[:200]}
+        async with self._turn:
+            await self._send(orjson.dumps(document).decode())
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """End a connection that does not take what it is sent, without waiting for it."""
+        abort: Callable[[int, str], None] | None = (
+            self._websocket.scope.get("extensions", {}).get("pairscope.hang_up", {}).get("call")
+        )
+        if abort is not None:
+            abort(code, reason)
+        self.ended = True
+        if self.task is not None:
+            self.task.cancel()
+
+
+class Stream:
+    """Every connection of one application, and the tasks that keep them honest."""
+
+    def __init__(self, services: Services, options: ApiOptions, topics: Topics, stats: StatsView) -> None:
+        self.services = services
+        self.options = options
+        self.topics = topics
+        self.envelopes = Envelopes()
+        self.sent = 0
+        self.hung_up = 0
+        self._stats = stats
+        self._clients: set[_Client] = set()
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """Serve one connection; the gate has let it in."""
+        if len(self._clients) >= self.options.max_clients:
+            await websocket.close(TRY_LATER, "too many connections")
+            return
+        offered: Sequence[str] = websocket.scope.get("subprotocols", ())
+        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        client = _Client(self, websocket)
+        self._clients.add(client)
+        try:
+            with suppress(_Gone):
+                await client.run()
+        except asyncio.CancelledError:
+            if not client.ended:
+                raise
+        finally:
+            self._clients.discard(client)
+
+    async def publish_stats(self) -> None:
+        """Tell who listens how Pairscope does, for as long as the application lives."""
+        while True:
+            await asyncio.sleep(self.options.stats_period_s)
+            if "stats" not in self.services.bus.wanted():
+                continue
+            try:
+                self.services.bus.publish("stats", await self._stats.encoded())
+            except Exception:  # noqa: BLE001 - logged in full; the stream must not fall silent over one bad value
+                _log.exception("statistics could not be published")
+
+    async def watch(self) -> None:
+        """Hang up on clients that have not taken a message for too long."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            limit = monotonic() - self.options.stall_s
+            for client in [c for c in self._clients if c.sending_since is not None and c.sending_since < limit]:
+                self.hung_up += 1
+                client.hang_up(TRY_LATER, "too slow")
+
+    async def close(self) -> None:
+        """Tell every client that the service restarts."""
+        clients = list(self._clients)
+        for client in clients:
+            client.hang_up(RESTART, "the service restarts")
+        await asyncio.gather(*(c.task for c in clients if c.task is not None), return_exceptions=True)
+
+    def counters(self) -> dict[str, float]:
+        """Return the numbers of the stream."""
+        return {"clients": len(self._clients), "messages_total": self.sent, "hung_up_total": self.hung_up}
+
+
+def stream_router(stream: Stream) -> APIRouter:
+    """Make the route of the stream."""
+    router = APIRouter()
+    router.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
+    return router

@@ -1,0 +1,75 @@
+"""What can be listened to on the stream, and each topic's current value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pairscope import schemas
+from pairscope.api.bars import newest_bars
+from pairscope.api.catalog import Catalog
+from pairscope.api.prices import current_price
+from pairscope.api.system import StatsView
+from pairscope.errors import InputError
+from pairscope.market.bars import TIMEFRAMES
+from pairscope.ports import Services
+
+__all__ = ["Topic", "Topics"]
+
+_KINDS = "price:SYMBOL, bar:SYMBOL:TIMEFRAME, indicators:SYMBOL:TIMEFRAME:NAMES, alerts, stats"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic that was understood; ``name`` is how the bus spells it."""
+
+    name: str
+    kind: str
+    symbol: str = ""
+    timeframe: str = ""
+    names: tuple[str, ...] = ()
+
+
+class Topics:
+    """Reads topics as clients write them, and knows where the current value of each stands."""
+
+    def __init__(self, services: Services, catalog: Catalog, stats: StatsView) -> None:
+        self._services = services
+        self._catalog = catalog
+        self._stats = stats
+
+    async def read(self, text: object) -> Topic:
+        """Return a topic; ``InputError`` or ``UnknownSymbol`` says what is wrong with it."""
+        if not isinstance(text, str):
+            raise InputError("a topic is a string")
+        kind, *rest = text.strip().split(":", 3 if text.startswith("indicators") else -1)
+        match kind, len(rest):
+            case ("alerts" | "stats", 0):
+                return Topic(kind, kind)
+            case ("price", 1):
+                symbol = await self._catalog.resolve(rest[0])
+                return Topic(f"price:{symbol}", kind, symbol)
+            case ("bar", 2):
+                symbol = await self._catalog.resolve(rest[0])
+                timeframe = _timeframe(rest[1])
+                return Topic(f"bar:{symbol}:{timeframe}", kind, symbol, timeframe)
+            case ("pair", 2):
+                raise InputError("pair topics are not available in this version")
+        raise InputError(f"no such topic: {text[:80]!r}; there are {_KINDS}")
+
+    async def current(self, topic: Topic) -> bytes | None:
+        """Return a topic's current value; None where it has none yet."""
+        if topic.kind == "price":
+            return await current_price(self._services, topic.symbol)
+        if topic.kind == "stats":
+            return await self._stats.encoded()
+        if topic.kind == "bar":
+            page = await newest_bars(self._services, topic.symbol, topic.timeframe, 1)
+            if len(page.bars):
+                return schemas.encode_bar(page.bars, 0, closed=bool(page.closed[0]))
+        return None
+
+
+def _timeframe(text: str) -> str:
+    if text not in TIMEFRAMES:
+        raise InputError(f"no such timeframe: {text[:20]!r}; there are {', '.join(TIMEFRAMES)}")
+    return text
