@@ -19,6 +19,8 @@
     │   ├── WriterOverflow             yes    503    policy decides, a counter tells
     │   └── SchemaMismatch             no     500    says which migration
     ├── CacheUnavailable               yes    503    the store answers instead
+    ├── ApiUnreachable                 yes    503    nobody answers at the API's address; start it, check the address
+    ├── ApiRefused                     maybe  502    the API answered with an error that none of the others names
     └── NumericalError                 no     422
         ├── DegenerateSeries           no     422    constant or not finite
         └── NotConverged               no     422    iterations and last step
@@ -31,6 +33,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "ApiRefused",
+    "ApiUnreachable",
     "CacheUnavailable",
     "ConfigError",
     "ConnectionLost",
@@ -193,6 +197,26 @@ class CacheUnavailable(PairscopeError):
     """The cache did not answer."""
 
     retry, status = True, 503
+
+
+class ApiUnreachable(PairscopeError):
+    """Nobody answered at the API's address, or not in time."""
+
+    retry, status = True, 503
+    hint = "start it with `pairscope run`, or check the address"
+
+
+class ApiRefused(PairscopeError):
+    """The API answered with an error that no other class names; ``http_status`` is the answer's."""
+
+    status = 502
+
+    def __init__(
+        self, message: str, *, http_status: int, loc: str = "", retry_after_s: float | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message, loc=loc, hint=hint)
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
 
 
 class NumericalError(PairscopeError):

@@ -1,0 +1,264 @@
+"""The API as DataFrames, for notebooks and for the dashboard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
+
+import httpx2
+
+from pairscope.errors import ApiRefused, ApiUnreachable, InputError, PairscopeError, StoreUnavailable, UnknownSymbol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Client", "Moment"]
+
+Moment = int | str | datetime
+"""A time parameter: milliseconds since the epoch, ISO 8601, or a datetime (naive means UTC)."""
+
+PAGE: Final = 10_000
+"""Rows that one request may ask for."""
+
+_RETRIES: Final = 2
+_FIRST_PAUSE_S: Final = 0.1
+
+
+class Client:
+    """Asks one Pairscope API and returns tables; ``get`` returns the JSON underneath.
+
+    Errors are of the :class:`~pairscope.errors.PairscopeError` family and carry the server's own words:
+    ``UnknownSymbol`` (404), ``InputError`` (422, ``loc`` names the parameter), ``StoreUnavailable`` (503),
+    ``ApiRefused`` (any other status, as ``http_status``) and ``ApiUnreachable``. A GET that could not connect, or
+    whose connection broke, is tried again twice; one that timed out is not. Safe to share between threads.
+
+    >>> with Client("http://127.0.0.1:8000") as api:      # doctest: +SKIP
+    ...     api.ohlc("BTCUSDT", "1m").close.iloc[-1]
+    67012.4
+    """
+
+    def __init__(
+        self, base_url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout: float = 10.0
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        headers = {"Accept": "application/json", "User-Agent": "pairscope-client"}
+        if api_key:
+            headers["X-API-Key"] = api_key
+        self._http = httpx2.Client(base_url=self.base_url, headers=headers, timeout=timeout, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def get(self, path: str, **params: Any) -> Any:
+        """Return the JSON of a GET; parameters that are None are left out, times and lists are written out."""
+        query = {name: _written(value) for name, value in params.items() if value is not None}
+        answer = self._send(path, query)
+        if answer.is_success:
+            return answer.json()
+        raise _error_of(answer)
+
+    def health(self) -> dict[str, Any]:
+        """Return the state of feed, store and cache; also when the API says that it is down."""
+        answer = self._send("/api/health", {})
+        body = _json_object(answer)
+        if "checks" in body:
+            return body
+        raise _error_of(answer)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters of the running instance: ticks stored, rates, queues, gaps."""
+        return dict(self.get("/api/stats"))
+
+    def symbols(self) -> pd.DataFrame:
+        """Return every symbol known: ``status``, ``last_timestamp`` (UTC; NaT before its first tick), ``tick_count``."""
+        table = _frame(self.get("/api/symbols"), ("symbol", "status", "last_timestamp", "tick_count"))
+        table["last_timestamp"] = _as_time(table["last_timestamp"])
+        return table.set_index("symbol")
+
+    def price(self, symbol: str) -> dict[str, Any]:
+        """Return the last price with its age, 24 h change (relative) and 24 h volume (base units)."""
+        return dict(self.get(f"/api/price/{_segment(symbol)}"))
+
+    def ohlc(
+        self,
+        symbol: str,
+        timeframe: str = "1m",
+        *,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        limit: int | None = None,
+        fill: bool | None = None,
+    ) -> pd.DataFrame:
+        """Return bars indexed by their open time (UTC), oldest first.
+
+        Without a range the newest ``limit`` (the server's default: 500); with one, all of it, or its first ``limit``.
+        """
+        bars = self._rows(
+            f"/api/ohlc/{_segment(symbol)}",
+            "bars",
+            limit=limit,
+            whole=start is not None or end is not None,
+            timeframe=timeframe,
+            start=start,
+            end=end,
+            fill=fill,
+        )
+        columns = ("timestamp", "open", "high", "low", "close", "volume", "trades", "vwap", "closed")
+        return _indexed_by_time(_frame(bars, columns))
+
+    def ticks(
+        self, symbol: str, *, start: Moment | None = None, end: Moment | None = None, limit: int | None = None
+    ) -> pd.DataFrame:
+        """Return trades as ``id, timestamp (UTC), price, size, buyer_is_maker``; ranges as in ``ohlc``."""
+        rows = self._rows(
+            f"/api/ticks/{_segment(symbol)}",
+            "ticks",
+            limit=limit,
+            whole=start is not None or end is not None,
+            start=start,
+            end=end,
+        )
+        table = _frame(rows, ("id", "timestamp", "price", "size", "buyer_is_maker"))
+        table["timestamp"] = _as_time(table["timestamp"])
+        return table
+
+    def indicators(
+        self,
+        symbol: str,
+        names: Sequence[str],
+        timeframe: str = "1m",
+        *,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Return indicators as columns, indexed by bar (UTC): ``indicators("BTCUSDT", ["sma:20", "rsi:14"])``."""
+        answer = self.get(
+            f"/api/indicators/{_segment(symbol)}",
+            names=names,
+            timeframe=timeframe,
+            start=start,
+            end=end,
+            limit=limit,
+        )
+        return _indexed_by_time(_frame({"timestamp": answer["timestamp"], **answer["values"]}, ("timestamp",)))
+
+    def volume(self, symbol: str, **params: Any) -> dict[str, Any]:
+        """Return the analysis of a symbol's volume: against its usual, bought and sold, by price."""
+        return dict(self.get(f"/api/volume/{_segment(symbol)}", **params))
+
+    def _rows(self, path: str, name: str, *, limit: int | None, whole: bool, **params: Any) -> list[dict[str, Any]]:
+        """Gather the pages of a listing until ``limit`` rows, or all of them where a ``whole`` range is asked for."""
+        if not whole:
+            return list(self.get(path, limit=limit, **params)[name])
+        rows: list[dict[str, Any]] = []
+        for page in self._pages(path, limit=min(limit or PAGE, PAGE), **params):
+            rows.extend(page[name])
+            if limit is not None and len(rows) >= limit:
+                return rows[:limit]
+        return rows
+
+    def _pages(self, path: str, **params: Any) -> Iterator[Any]:
+        cursor = None
+        while True:
+            page = self.get(path, cursor=cursor, **params)
+            yield page
+            cursor = page.get("next")
+            if cursor is None:
+                return
+
+    def _send(self, path: str, query: Mapping[str, str]) -> httpx2.Response:
+        """Send a GET, again where the connection failed; ``ApiUnreachable`` where it will not be."""
+        for attempt in range(_RETRIES + 1):
+            try:
+                return self._http.get(path, params=query)
+            except httpx2.TimeoutException as error:
+                raise ApiUnreachable(f"the API at {self.base_url} did not answer in time") from error
+            except httpx2.TransportError as error:
+                if attempt == _RETRIES:
+                    raise ApiUnreachable(f"no API answers at {self.base_url}") from error
+            time.sleep(_FIRST_PAUSE_S * 2**attempt)
+        raise AssertionError("unreachable")
+
+
+def _written(value: Any) -> str:
+    """Write a parameter as the API reads it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        from datetime import UTC
+
+        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, list | tuple):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+def _segment(symbol: str) -> str:
+    """Make a symbol safe as one segment of a path; it may hold letters outside ASCII."""
+    return quote(symbol, safe="")
+
+
+def _json_object(answer: httpx2.Response) -> dict[str, Any]:
+    """Return the body where it is a JSON object, else an empty one."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _error_of(answer: httpx2.Response) -> PairscopeError:
+    """Make the error that a problem+json answer tells of, in the server's own words."""
+    problem = _json_object(answer)
+    faults = [fault for fault in problem.get("errors") or [] if isinstance(fault, dict)]
+    loc = ".".join(map(str, faults[0]["loc"])) if faults and isinstance(faults[0].get("loc"), list) else ""
+    if not loc and faults:
+        loc = str(faults[0].get("loc", ""))
+    detail = str(problem.get("detail") or problem.get("title") or answer.reason_phrase or "no reason given")
+    error: PairscopeError
+    match answer.status_code:
+        case 404 if "symbol" in detail or "symbol" in loc:
+            error = UnknownSymbol(loc or "?")
+            error.args = (detail,)
+        case 422:
+            error = InputError(detail, loc=loc)
+        case 503:
+            error = StoreUnavailable(detail)
+        case status:
+            after = answer.headers.get("Retry-After", "")
+            error = ApiRefused(
+                detail, http_status=status, loc=loc, retry_after_s=float(after) if after.isdigit() else None
+            )
+    return error
+
+
+def _frame(rows: Any, columns: Sequence[str]) -> pd.DataFrame:
+    """Make a table that has these columns also when there are no rows."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows)
+    return table if len(table.columns) else pd.DataFrame({name: pd.Series(dtype="float64") for name in columns})
+
+
+def _as_time(column: Any) -> Any:
+    """Turn milliseconds since the epoch into UTC timestamps."""
+    import pandas as pd
+
+    return pd.to_datetime(column, unit="ms", utc=True)
+
+
+def _indexed_by_time(table: pd.DataFrame) -> pd.DataFrame:
+    table["timestamp"] = _as_time(table["timestamp"])
+    return table.set_index("timestamp")

@@ -1,0 +1,61 @@
+"""The page: header, five tabs, one warning where the API does not answer. Streamlit runs this file as its script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from pairscope.client import Client
+from pairscope.config import Settings
+from pairscope.dashboard import alerts, backtesting, data_management, pair_analytics, price_monitor
+from pairscope.dashboard.connection import keep_watch, reachable_api, symbols_known
+from pairscope.dashboard.live_chart import LiveApi, live_view
+
+TABS = ("Price Monitor", "Pair Analytics", "Backtesting", "Alerts & Monitoring", "Data Management")
+
+STYLE = """
+<style>
+  [data-testid="stMetricValue"], [data-testid="stDataFrame"] { font-variant-numeric: tabular-nums; }
+  .st-key-tab [role="tablist"] { overflow-x: auto; scrollbar-width: none; }
+</style>
+"""
+
+
+@st.cache_resource(max_entries=4)
+def api_client(address: str, key: str) -> Client:
+    """Keep one client, with its connections, for all viewers."""
+    return Client(address, api_key=key or None, timeout=3.0)
+
+
+def main() -> None:
+    """Draw the page."""
+    settings = Settings()
+    st.set_page_config(
+        page_title="Pairscope",
+        page_icon=str(Path(__file__).with_name("icon.png")),
+        layout="wide",
+        initial_sidebar_state="collapsed",
+    )
+    st.html(STYLE)
+    client = api_client(reachable_api(settings.host, settings.port), settings.dashboard_key)
+    api = LiveApi(url=settings.public_api_url, port=int(settings.port), stall_s=settings.stall_seconds)
+    known = symbols_known(client)
+    palette = price_monitor.palette_chosen()
+    live_view("status", api=api, key="status", palette=palette, source=None, symbol_count=len(known) or None)
+    keep_watch(client)
+    opened = st.tabs(TABS, key="tab", bind="query-params")
+    bodies = (
+        lambda: price_monitor.show(api, known),
+        pair_analytics.show,
+        backtesting.show,
+        alerts.show,
+        data_management.show,
+    )
+    for tab, body in zip(opened, bodies, strict=True):
+        if tab.open:
+            with tab:
+                body()
+
+
+main()

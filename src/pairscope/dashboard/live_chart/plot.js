@@ -1,0 +1,216 @@
+// The drawing of one symbol: candles, volume, indicator lines and panes, on lightweight-charts.
+
+import { colourOf, lineOptions, written } from "./indicators.js";
+import { faded } from "./palette.js";
+import { price } from "./words.js";
+
+const seconds = (bar) => bar.timestamp / 1000;
+
+/** Knows how to draw; what there is to draw, it is told. */
+export class Plot {
+  constructor(library, host, palette) {
+    this.library = library;
+    this.palette = palette;
+    this.decimals = 2;
+    this.indicators = new Map();
+    this.chart = library.createChart(host, { autoSize: true, ...this.frame() });
+    this.candles = this.chart.addSeries(library.CandlestickSeries, this.candleOptions());
+    this.volume = this.chart.addSeries(library.HistogramSeries, {
+      priceFormat: { type: "volume" },
+      priceScaleId: "volume",
+      lastValueVisible: false,
+      priceLineVisible: false,
+    });
+    this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
+    this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
+  }
+
+  destroy() {
+    this.chart.remove();
+  }
+
+  get time() {
+    return this.chart.timeScale();
+  }
+
+  repaint(palette) {
+    this.palette = palette;
+    this.chart.applyOptions(this.frame());
+    this.candles.applyOptions(this.candleOptions());
+    for (const entry of this.indicators.values()) {
+      for (const { part, series } of entry.lines) series.applyOptions(this.options(entry.indicator, part));
+    }
+  }
+
+  frame() {
+    const { muted, grid, border, font } = this.palette;
+    const line = { color: muted, labelBackgroundColor: this.palette.tone === "dark" ? "#3A424D" : "#4A5360" };
+    return {
+      layout: {
+        background: { type: "solid", color: "transparent" },
+        textColor: muted,
+        fontFamily: font,
+        fontSize: 11,
+        attributionLogo: true,
+        panes: { separatorColor: border, separatorHoverColor: grid, enableResize: true },
+      },
+      grid: { vertLines: { color: grid }, horzLines: { color: grid } },
+      crosshair: { mode: 0, vertLine: line, horzLine: line },
+      timeScale: { timeVisible: true, borderColor: border, rightOffset: 4, minBarSpacing: 1, shiftVisibleRangeOnNewBar: true },
+      rightPriceScale: { borderColor: border },
+      localization: { locale: "en-GB", priceFormatter: (value) => price(value, this.decimals) },
+      handleScroll: { vertTouchDrag: false },
+    };
+  }
+
+  candleOptions() {
+    const { up, down } = this.palette;
+    return { upColor: up, downColor: down, wickUpColor: up, wickDownColor: down, borderVisible: false };
+  }
+
+  /** Show seconds on the time axis where bars are shorter than a minute. */
+  setBarLength(length) {
+    this.chart.applyOptions({ timeScale: { secondsVisible: length < 60, timeVisible: length < 86400 } });
+  }
+
+  setDecimals(decimals) {
+    if (decimals === this.decimals) return;
+    this.decimals = decimals;
+    const priceFormat = { type: "price", precision: decimals, minMove: 10 ** -decimals };
+    this.candles.applyOptions({ priceFormat });
+    for (const entry of this.indicators.values()) {
+      for (const { part, series } of entry.lines) series.applyOptions(this.options(entry.indicator, part));
+    }
+  }
+
+  /** Draw all bars anew, keeping the view: `before` bars were put in front of what was there. */
+  setBars(bars, before = 0) {
+    const view = this.followsLive() ? null : this.time.getVisibleLogicalRange();
+    this.candles.setData(bars.map(candle));
+    this.volume.setData(bars.map((bar) => this.column(bar)));
+    if (view) this.time.setVisibleLogicalRange({ from: view.from + before, to: view.to + before });
+  }
+
+  /** Draw one bar: the newest, the next, or (`past`) an older one that was corrected. */
+  setBar(bar, past = false) {
+    this.candles.update(candle(bar), past);
+    this.volume.update(this.column(bar), past);
+  }
+
+  column(bar) {
+    const colour = bar.close >= bar.open ? this.palette.up : this.palette.down;
+    return { time: seconds(bar), value: bar.volume ?? 0, color: faded(colour, 0.35) };
+  }
+
+  recolour(bars) {
+    this.volume.setData(bars.map((bar) => this.column(bar)));
+  }
+
+  /** Whether the newest bar is in view, so that the view moves along with it. */
+  followsLive() {
+    return this.time.scrollPosition() >= -0.5;
+  }
+
+  goLive() {
+    this.time.scrollToRealTime();
+  }
+
+  /** The view as numbers that outlive the chart. */
+  view() {
+    return { barSpacing: this.time.options().barSpacing, position: this.time.scrollPosition() };
+  }
+
+  setView({ barSpacing, position }) {
+    this.time.applyOptions({ barSpacing });
+    this.time.scrollToPosition(position, false);
+  }
+
+  /** Make the drawn indicators these; those that stay are not touched. Returns the names that are new. */
+  setIndicators(indicators) {
+    const wanted = new Map(indicators.map((indicator) => [indicator.name, indicator]));
+    for (const [name, entry] of this.indicators) {
+      if (wanted.has(name)) continue;
+      for (const { series } of entry.lines) this.chart.removeSeries(series);
+      this.indicators.delete(name);
+    }
+    const fresh = indicators.filter(({ name }) => !this.indicators.has(name));
+    for (const indicator of fresh) this.addIndicator(indicator);
+    this.sharePanes();
+    return fresh.map(({ name }) => name);
+  }
+
+  addIndicator(indicator) {
+    const pane = indicator.pane ? this.chart.panes().length : 0;
+    const lines = indicator.parts.map(({ part, key }) => {
+      const type = part === "histogram" ? this.library.HistogramSeries : this.library.LineSeries;
+      const series = this.chart.addSeries(type, this.options(indicator, part), pane);
+      return { part, key, series };
+    });
+    for (const level of indicator.look.guides ?? []) {
+      lines[0].series.createPriceLine({ price: level, color: faded(this.palette.muted, 0.5), lineWidth: 1, lineStyle: 2, axisLabelVisible: false });
+    }
+    this.indicators.set(indicator.name, { indicator, lines });
+  }
+
+  options(indicator, part) {
+    const format = indicator.pane
+      ? { type: "custom", minMove: 10 ** -Math.max(this.decimals, 4), formatter: (value) => written(indicator, value, this.decimals) }
+      : { type: "price", precision: this.decimals, minMove: 10 ** -this.decimals };
+    const range = indicator.look.range;
+    const fixed = range && { autoscaleInfoProvider: () => ({ priceRange: { minValue: range[0], maxValue: range[1] } }) };
+    if (part === "histogram") return { priceFormat: format, priceLineVisible: false, lastValueVisible: false };
+    return { ...lineOptions(indicator, part, this.palette), priceFormat: format, ...fixed };
+  }
+
+  sharePanes() {
+    const panes = this.chart.panes();
+    panes.forEach((pane, index) => pane.setStretchFactor(index === 0 ? 1 : this.paneShare ?? 0.32));
+  }
+
+  /** Draw an indicator's columns: `values[key][i]` at `times[i]` milliseconds. */
+  setIndicatorColumns(name, times, values) {
+    for (const { part, key, series } of this.indicators.get(name)?.lines ?? []) {
+      const column = values[key] ?? [];
+      series.setData(times.map((time, i) => this.point(part, time, column[i])));
+    }
+  }
+
+  setIndicatorValue(name, time, values, past) {
+    for (const { part, key, series } of this.indicators.get(name)?.lines ?? []) {
+      if (key in values) series.update(this.point(part, time, values[key]), past);
+    }
+  }
+
+  point(part, time, value) {
+    if (value === null || value === undefined) return { time: time / 1000 };
+    if (part !== "histogram") return { time: time / 1000, value };
+    return { time: time / 1000, value, color: faded(value >= 0 ? this.palette.up : this.palette.down, 0.5) };
+  }
+
+  /** Where each indicator pane begins, in pixels from the chart's top. */
+  paneTops() {
+    const tops = [];
+    let top = 0;
+    for (const pane of this.chart.panes()) {
+      tops.push(top);
+      top += pane.getHeight() + 1;
+    }
+    return tops;
+  }
+
+  /** Every indicator with its pane and its values at a time, for the legend. */
+  *readings(valueAt) {
+    for (const { indicator, lines } of this.indicators.values()) {
+      const pane = lines[0].series.getPane().paneIndex();
+      const values = lines.map(({ part, key }) => ({
+        colour: part === "histogram" ? this.palette.muted : colourOf(indicator, part, this.palette),
+        text: written(indicator, valueAt(key), this.decimals),
+      }));
+      yield { indicator, pane, values };
+    }
+  }
+}
+
+function candle(bar) {
+  return { time: seconds(bar), open: bar.open, high: bar.high, low: bar.low, close: bar.close };
+}

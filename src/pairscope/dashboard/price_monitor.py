@@ -1,0 +1,98 @@
+"""Price Monitor: several symbols at once, their figures, candlesticks, indicators and volume, moving with the market."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from pairscope.dashboard.indicators import CHOICES, Chosen, chosen_names
+from pairscope.dashboard.live_chart import LiveApi, live_view
+
+__all__ = ["TIMEFRAMES", "busiest", "palette_chosen", "show"]
+
+TIMEFRAMES = ("1s", "5s", "15s", "1m", "3m", "5m", "15m", "30m", "1h", "4h", "1d")
+MOST_SYMBOLS = 8
+_FIRST = 4
+
+
+def palette_chosen() -> str:
+    """Return the colours in use; the switch stands in the tab, its state also colours the header."""
+    return "colour-blind" if st.session_state.get("colour_blind") else "classic"
+
+
+def busiest(known: Mapping[str, int], count: int = _FIRST) -> list[str]:
+    """Return the symbols with the most ticks, busiest first.
+
+    >>> busiest({"AUSDT": 3, "BUSDT": 9, "CUSDT": 3}, 2)
+    ['BUSDT', 'AUSDT']
+    """
+    return sorted(known, key=lambda symbol: (-known[symbol], symbol))[:count]
+
+
+def show(api: LiveApi, known: Mapping[str, int]) -> None:
+    """Draw the tab."""
+    if not known:
+        st.info(
+            "No symbol is followed yet. They appear here as soon as the first trades arrive; "
+            "`pairscope run` starts the feed, `pairscope doctor` says what keeps it from starting."
+        )
+        return
+    symbols, timeframe, chosen = _controls(known)
+    if not symbols:
+        st.info("Choose one or more symbols above to watch them here.")
+        return
+    live_view(
+        "board",
+        api=api,
+        key="board",
+        symbols=symbols,
+        timeframe=timeframe,
+        indicators=chosen_names(chosen),
+        palette=palette_chosen(),
+    )
+
+
+def _controls(known: Mapping[str, int]) -> tuple[list[str], str, Chosen]:
+    """Draw the settings, all of them part of the page's address."""
+    first = st.session_state.setdefault("_first_symbols", busiest(known))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        symbols = st.multiselect(
+            "Symbols",
+            sorted(known),
+            default=first,
+            max_selections=MOST_SYMBOLS,
+            key="symbols",
+            bind="query-params",
+            placeholder="Choose symbols",
+            help=f"Up to {MOST_SYMBOLS} at once; those with the most trades come first.",
+            width=520,
+        )
+        timeframe = st.segmented_control(
+            "Timeframe",
+            TIMEFRAMES,
+            default="1m",
+            required=True,
+            key="timeframe",
+            bind="query-params",
+            help="How long one candle lasts. Times are UTC; a candle is named by its open.",
+        )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kinds = st.pills(
+            "Indicators",
+            list(CHOICES),
+            selection_mode="multi",
+            default=["EMA"],
+            key="indicators",
+            bind="query-params",
+            help="SMA, EMA, Bollinger bands and VWAP lie on the price; the others have a pane of their own below it.",
+        )
+        with st.popover("Settings", icon=":material/tune:"):
+            periods = {kind: choice.ask() for kind, choice in CHOICES.items()}
+            st.toggle(
+                "Colour-blind safe colours",
+                key="colour_blind",
+                bind="query-params",
+                help="Blue for up and orange for down in place of green and red.",
+            )
+    return list(symbols), str(timeframe), {kind: periods[kind] for kind in kinds}
