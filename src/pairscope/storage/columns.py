@@ -12,7 +12,7 @@ from pairscope.market.bars import BarBatch
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1
 
-__all__ = ["concat_bars", "empty_bars", "take_bars"]
+__all__ = ["concat_bars", "empty_bars", "in_table", "take_bars"]
 
 _TYPES = (np.int32, np.int64, *[np.float64] * 7, np.int64, np.int64, np.int64, np.int32, np.int8)
 _FIELDS = tuple(field.name for field in fields(BarBatch))[2:]
@@ -35,3 +35,8 @@ def concat_bars(batches: Sequence[BarBatch]) -> BarBatch:
     first = batches[0]
     joined = (np.concatenate([getattr(batch, name) for batch in batches]) for name in _FIELDS)
     return BarBatch(first.symbols, first.timeframe, *joined)
+
+
+def in_table(bars: BarBatch, symbols: Symbols, symbol: str) -> BarBatch:
+    """Return the bars of one symbol under its id in another table."""
+    return replace(bars, symbols=symbols, symbol_id=np.full(len(bars), symbols.id_of(symbol), np.int32))

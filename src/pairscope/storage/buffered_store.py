@@ -1,0 +1,184 @@
+"""A store as its readers want it: what waits in the writer laid over what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pairscope.market.bars import BarBatch, timeframe_ns
+from pairscope.market.continuity import Admission, Continuity, Gap
+from pairscope.market.symbols import Symbols, normalize_symbol
+from pairscope.market.ticks import B1, TickBatch, concat_ticks
+from pairscope.ports import StoreStats, SymbolSummary, TickStore
+from pairscope.storage.columns import concat_bars, empty_bars, in_table, take_bars
+from pairscope.storage.reading import base_of, lengthen
+from pairscope.storage.tick_storage import StoreWriter
+
+__all__ = ["BufferedStore"]
+
+
+class BufferedStore:
+    """``TickStore`` for readers: every tick and closed bar that the writer was given is seen at once.
+
+    What waits is about a second of data, so laying it over costs little. Gaps, ``base_bars``, ``ticks_since`` and
+    ``continuity`` are the store's own: they are for a start, when nothing waits.
+    """
+
+    def __init__(self, store: TickStore, writer: StoreWriter) -> None:
+        self._store = store
+        self._writer = writer
+
+    async def ticks(
+        self, symbol: str, start_ns: int, end_ns: int, *, limit: int, after_id: int | None = None, newest: bool = False
+    ) -> TickBatch:
+        """Ticks of one symbol by (event time, trade id); ``after_id`` continues behind that trade id."""
+        waiting = [parcel.batch.of_symbol(symbol) for parcel in self._writer.waiting()]
+        stored = await self._store.ticks(symbol, start_ns, end_ns, limit=limit, after_id=after_id, newest=newest)
+        parts = [part for part in waiting if len(part)]
+        if not parts:
+            return stored
+        symbols = Symbols([symbol])
+        both = concat_ticks(
+            [replace(p, symbols=symbols, symbol_id=np.zeros(len(p), np.int32), void=()) for p in (stored, *parts)]
+        )
+        inside = (both.ts_event_ns >= start_ns) & (both.ts_event_ns < end_ns)
+        if after_id is not None:
+            inside &= _behind(both, after_id)
+        both = both.take(inside)
+        _, once = np.unique(both.trade_id, return_index=True)
+        both = both.take(once)
+        both = both.take(np.lexsort((both.trade_id, both.ts_event_ns)))
+        return both.take(slice(max(len(both) - limit, 0), None) if newest else slice(limit))
+
+    async def bars(
+        self, symbol: str, timeframe: str, start_ns: int, end_ns: int, *, limit: int, newest: bool = False
+    ) -> BarBatch:
+        """Closed bars of any timeframe, oldest first."""
+        base, length = base_of(timeframe), timeframe_ns(timeframe)
+        waiting, watermark_ns = self._waiting_bars(symbol, base)
+        stored_ns = await self._store.watermark_ns()
+        if not len(waiting) and watermark_ns // length <= stored_ns // length:
+            return await self._store.bars(symbol, timeframe, start_ns, end_ns, limit=limit, newest=newest)
+        oldest = int(waiting.ts_open_ns.min()) if len(waiting) else stored_ns
+        cut = min(oldest, stored_ns) // length * length
+        first, last = -(-start_ns // length) * length, -(-end_ns // length) * length
+        cut = min(max(cut, first), last)
+        tail = await self._tail(symbol, timeframe, cut, last, waiting, max(watermark_ns, stored_ns))
+        if newest and len(tail) >= limit:
+            return take_bars(tail, slice(len(tail) - limit, None))
+        left = limit - len(tail) if newest else limit
+        head = await self._store.bars(symbol, timeframe, first, cut, limit=left, newest=newest)
+        joined = concat_bars([in_table(head, tail.symbols, symbol), tail])
+        return joined if newest else take_bars(joined, slice(limit))
+
+    def _waiting_bars(self, symbol: str, base: str) -> tuple[BarBatch, int]:
+        """Return a symbol's waiting base bars, the last version of each, and the newest waiting watermark."""
+        table = Symbols([symbol])
+        found = [empty_bars(table, base)]
+        watermark_ns = 0
+        for parcel in self._writer.waiting():
+            watermark_ns = max(watermark_ns, parcel.batch.watermark_ns)
+            for bars in parcel.bars:
+                symbol_id = bars.symbols.find(symbol)
+                if bars.timeframe == base and symbol_id is not None:
+                    found.append(in_table(take_bars(bars, bars.symbol_id == symbol_id), table, symbol))
+        return _last_of_each(concat_bars(found)), watermark_ns
+
+    async def _tail(
+        self, symbol: str, timeframe: str, start_ns: int, end_ns: int, waiting: BarBatch, watermark_ns: int
+    ) -> BarBatch:
+        """Return the closed bars of a range that waiting base bars may change, made anew from base bars."""
+        base, length = base_of(timeframe), timeframe_ns(timeframe)
+        count = max((end_ns - start_ns) // timeframe_ns(base), 1)
+        stored = await self._store.bars(symbol, base, start_ns, end_ns, limit=count)
+        inside = (waiting.ts_open_ns >= start_ns) & (waiting.ts_open_ns < end_ns)
+        both = concat_bars([in_table(stored, waiting.symbols, symbol), take_bars(waiting, inside)])
+        made = lengthen(_last_of_each(both), timeframe)
+        newest_end = int(both.ts_open_ns.max(initial=-length)) + timeframe_ns(base)
+        return take_bars(made, made.ts_open_ns + length <= max(watermark_ns, newest_end))
+
+    async def symbols(self) -> list[SymbolSummary]:
+        """Every symbol that has ticks or bars, by name."""
+        waiting = self._writer.waiting()
+        found = {summary.symbol: summary for summary in await self._store.symbols()}
+        for parcel in waiting:
+            batch = parcel.batch
+            ids, counts = np.unique(batch.symbol_id, return_counts=True)
+            for symbol_id, count in zip(ids.tolist(), counts.tolist(), strict=True):
+                times = batch.ts_event_ns[batch.symbol_id == symbol_id]
+                first, last = int(times.min()), int(times.max())
+                name = batch.symbols[symbol_id]
+                known = found.get(name, SymbolSummary(name, 0, first, last))
+                found[name] = SymbolSummary(
+                    name, known.tick_count + count, min(known.first_ns, first), max(known.last_ns, last)
+                )
+        return [found[name] for name in sorted(found)]
+
+    async def watermark_ns(self) -> int:
+        """The watermark of the last batch that the writer was given."""
+        waiting = [parcel.batch.watermark_ns for parcel in self._writer.waiting()]
+        return max([await self._store.watermark_ns(), *waiting])
+
+    async def stats(self) -> StoreStats:
+        """The store's size, what waits included."""
+        waiting = self._writer.waiting()
+        stats = await self._store.stats()
+        ticks = sum(len(parcel.batch) for parcel in waiting)
+        bars = sum(len(bars) for parcel in waiting for bars in parcel.bars)
+        return replace(stats, ticks=stats.ticks + ticks, bars=stats.bars + bars)
+
+    async def append(self, batch: TickBatch, bars: Sequence[BarBatch] = ()) -> Admission:
+        """Store a batch past the writer; see ``TickStore.append``."""
+        return await self._store.append(batch, bars)
+
+    async def put_bars(self, bars: BarBatch) -> int:
+        """Store base bars that no own tick made; return how many rows changed."""
+        return await self._store.put_bars(bars)
+
+    async def rebuild_bars(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
+        """Recompute a symbol's closed base bars from its stored ticks; store and return those that differ."""
+        return await self._store.rebuild_bars(symbol, start_ns, end_ns)
+
+    async def base_bars(self, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
+        """Stored base bars of every symbol in a range."""
+        return await self._store.base_bars(timeframe, start_ns, end_ns)
+
+    def ticks_since(self, start_ns: int) -> AsyncIterator[TickBatch]:
+        """Every symbol's stored ticks from an event time on."""
+        return self._store.ticks_since(start_ns)
+
+    async def continuity(self) -> Continuity:
+        """A fresh ledger that stands where the stored ticks end."""
+        return await self._store.continuity()
+
+    async def gaps(self, symbol: str | None = None) -> list[Gap]:
+        """The gap ledger, by (symbol, from_id)."""
+        return await self._store.gaps(symbol)
+
+    async def settle_gap(self, gap: Gap) -> None:
+        """Write a gap's verdict that no tick brought."""
+        await self._store.settle_gap(replace(gap, symbol=normalize_symbol(gap.symbol)))
+
+    async def close(self) -> None:
+        """Write what waits and close the store."""
+        await self._writer.close()
+        await self._store.close()
+
+
+def _behind(batch: TickBatch, after_id: int) -> B1:
+    """Which ticks come after a trade id in the order of (event time, trade id)."""
+    at = batch.ts_event_ns[batch.trade_id == after_id]
+    if not at.size:
+        return np.asarray(batch.trade_id > after_id)
+    return np.asarray((batch.ts_event_ns > at[0]) | ((batch.ts_event_ns == at[0]) & (batch.trade_id > after_id)))
+
+
+def _last_of_each(bars: BarBatch) -> BarBatch:
+    """Return a symbol's bars by time, of several versions the one of most ticks and highest revision."""
+    order = np.lexsort((bars.revision, bars.trades, bars.ts_open_ns))
+    times = bars.ts_open_ns[order]
+    last = np.ones(order.size, np.bool_)
+    last[:-1] = times[1:] != times[:-1]
+    return take_bars(bars, order[last])

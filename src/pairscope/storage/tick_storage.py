@@ -1,0 +1,379 @@
+"""From a batch to the store: which store a URL names, and the writer that queues, gathers, spools and rebuilds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+
+from pairscope.errors import ConfigError, StorageError, StoreUnavailable, WriterOverflow
+from pairscope.market.bars import BarBatch
+from pairscope.market.ticks import TickBatch, concat_ticks
+from pairscope.ports import Clock, Records, TickStore
+from pairscope.storage.columns import concat_bars
+from pairscope.storage.duckdb_store import DuckDBStore
+from pairscope.storage.rebuilds import Rebuild, Rebuilds
+from pairscope.storage.spool import Parcel, Spool
+
+__all__ = ["Store", "StoreWriter", "open_store"]
+
+_log = structlog.get_logger(__name__)
+
+_RETRY_S: Final = (0.25, 10.0)
+"""Shortest and longest pause between two tries at a store that refuses."""
+
+
+class Store(TickStore, Records, Protocol):
+    """Ticks and records in one place."""
+
+
+async def open_store(url: str) -> DuckDBStore:
+    """Open the store that a URL names: ``duckdb:///relative/path`` or ``duckdb:////absolute/path``.
+
+    Raises ``ConfigError`` for any other scheme, else what ``DuckDBStore.open`` raises.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "duckdb" and rest.startswith("/") and len(rest) > 1:
+        return await DuckDBStore.open(Path(rest[1:]))
+    if scheme in {"postgresql", "postgres"}:
+        raise ConfigError(
+            "PAIRSCOPE_DATABASE_URL names a PostgreSQL server, which this version does not write to",
+            loc="database_url",
+            hint="unset it, or use duckdb:///path",
+        )
+    raise ConfigError(f"PAIRSCOPE_DATABASE_URL: {scheme or url!r} is no known kind of store", hint="use duckdb:///path")
+
+
+class StoreWriter:
+    """Takes batches from the feed's side and puts them into the store, gathered into few transactions.
+
+    A flush is due at ``flush_rows`` ticks or when the oldest waiting batch is ``flush_seconds`` old. At most
+    ``max_batches`` wait; then ``put`` blocks, which slows the feed (``blocked`` counts it). When the store refuses,
+    flushes go to the spool and from there into the store, in order and before anything newer, as soon as it is back;
+    when the spool refuses too, batches wait in the queue until it is full, and then the oldest are dropped and counted:
+    their ids are a hole that a back-fill repairs. Ranges to rebuild are remembered in the store's records, so that a
+    crash forgets none. An error that is none of the store's ends the writer; the next ``put`` raises it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        spool: Spool,
+        clock: Clock,
+        max_batches: int = 512,
+        flush_rows: int = 20_000,
+        flush_seconds: float = 0.5,
+        on_revised: Callable[[Sequence[BarBatch]], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._spool = spool
+        self._clock = clock
+        self._max_batches = max_batches
+        self._flush_rows = flush_rows
+        self._flush_ns = int(flush_seconds * 1e9)
+        self._on_revised = on_revised
+        self._queue: deque[tuple[int, Parcel]] = deque()
+        self._queued_rows = 0
+        self._in_flight: list[tuple[int, Parcel]] = []
+        self._rebuilds = Rebuilds(store)
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._task: asyncio.Task[None] | None = None
+        self._hurry = False
+        self._closing = False
+        self._retry_s = 0.0
+        self._retry_at_ns = 0
+        self._refusal: StorageError | None = None
+        self._spool_refusal: WriterOverflow | OSError | None = None
+        self._counters = dict.fromkeys(
+            (
+                "put_batches", "put_rows", "blocked", "max_depth", "flushes", "flushed_rows", "flushed_batches",
+                "repeats", "spooled_rows", "unspooled_rows", "dropped_rows", "dropped_batches", "rebuilds",
+                "revised_bars", "store_errors",
+            ),
+            0,
+        )  # fmt: skip
+        self._flush_ms = 0.0
+        self._max_flush_ms = 0.0
+
+    # -- the feed's side -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up what an earlier run left to rebuild, and begin to write."""
+        await self._rebuilds.load()
+        if self._spool:
+            _log.info("spool found", bytes=self._spool.size)
+        self._task = asyncio.create_task(self._run(), name="store-writer")
+
+    async def put(self, batch: TickBatch, bars: Sequence[BarBatch] = (), rebuild: Sequence[Rebuild] = ()) -> None:
+        """Queue a batch with the base bars that it closed or revised and the ranges to rebuild behind it.
+
+        Waits while the queue is full.
+        """
+        if not self._room.is_set():
+            self._counters["blocked"] += 1
+            while not self._room.is_set():
+                self._demand_running()
+                await self._room.wait()
+        self._demand_running()
+        self._queue.append((self._clock(), Parcel(batch, tuple(bars), tuple(rebuild))))
+        self._queued_rows += len(batch)
+        self._counters["put_batches"] += 1
+        self._counters["put_rows"] += len(batch)
+        self._measure()
+        self._idle.clear()
+        self._wake.set()
+
+    async def drain(self) -> None:
+        """Wait until all that was put is in the store or in the spool."""
+        self._hurry = True
+        self._wake.set()
+        while not self._idle.is_set():
+            self._demand_running()
+            await self._idle.wait()
+        self._demand_running()
+
+    async def close(self) -> None:
+        """Write what waits, then stop. The store stays open: it has other users."""
+        if self._task is None or self._closing:
+            return
+        self._closing = True
+        self._wake.set()
+        await self._task
+
+    def waiting(self) -> list[Parcel]:
+        """Return what was put and is not in the store yet, oldest first, without what is in the spool."""
+        return [parcel for _, parcel in (*self._in_flight, *self._queue)]
+
+    def counters(self) -> Mapping[str, Any]:
+        """Return counters for ``/api/stats`` and ``/metrics``; ``lag_ms`` is the age of the oldest waiting batch."""
+        oldest = self._in_flight or self._queue
+        lag_ms = (self._clock() - oldest[0][0]) / 1e6 if oldest else 0.0
+        return {
+            **self._counters,
+            "depth": self._depth,
+            "capacity": self._max_batches,
+            "queued_rows": self._queued_rows,
+            "last_flush_ms": round(self._flush_ms, 3),
+            "max_flush_ms": round(self._max_flush_ms, 3),
+            "lag_ms": round(max(lag_ms, 0.0), 3),
+            "spool_bytes": self._spool.size,
+            "spool_cut_bytes": self._spool.cut_bytes,
+            "waiting_rebuilds": len(self._rebuilds),
+        }
+
+    def status(self) -> Mapping[str, Any]:
+        """Return the health of the writer: down when it ended or loses ticks, degraded when it spools."""
+        answer: dict[str, Any] = {"status": "ok", "lag_ms": self.counters()["lag_ms"]}
+        if self._task is not None and self._task.done() and not self._closing:
+            answer |= {"status": "down", "reason": "the writer ended"}
+        elif self._refusal is not None:
+            lost = self._spool_refusal is not None or not self._refusal.retry
+            answer |= {"status": "down" if lost else "degraded", "reason": str(self._refusal)}
+            answer["spool_bytes"] = self._spool.size
+        elif self._spool:
+            answer |= {"status": "degraded", "reason": "catching up", "spool_bytes": self._spool.size}
+        return answer
+
+    # -- the store's side ----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        """Flush when it is due, until closed and empty."""
+        try:
+            while not (self._closing and not self._depth):
+                await self._rest()
+                if self._spool and self._may_try():
+                    await self._unspool()
+                if self._due():
+                    await self._flush()
+                if self._rebuilds and self._may_try() and not self._closing:
+                    await self._rebuild_first()
+        finally:
+            self._room.set()
+            self._idle.set()
+
+    async def _rest(self) -> None:
+        """Sleep until a flush is due, a try at the store is, or somebody puts, drains or closes."""
+        wait_s = self._wait_s()
+        if wait_s == 0:
+            await asyncio.sleep(0)
+            return
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), wait_s)
+        except TimeoutError:
+            return
+
+    def _wait_s(self) -> float | None:
+        """Seconds until there is something to do by itself; None where there is nothing."""
+        if self._due():
+            return 0.0
+        now_ns = self._clock()
+        waits = [self._retry_at_ns - now_ns] if self._in_flight or self._spool or self._rebuilds else []
+        if self._queue and not self._in_flight:
+            waits.append(self._queue[0][0] + self._flush_ns - now_ns)
+        return max(min(waits), 0) / 1e9 if waits else None
+
+    def _due(self) -> bool:
+        if self._depth and (self._closing or self._depth >= self._max_batches):
+            return True
+        if self._in_flight:
+            return self._may_try()
+        return bool(self._queue) and (
+            self._hurry or self._queued_rows >= self._flush_rows or self._clock() - self._queue[0][0] >= self._flush_ns
+        )
+
+    def _may_try(self) -> bool:
+        return self._clock() >= self._retry_at_ns
+
+    async def _flush(self) -> None:
+        """Write a group of what waits, into the store or, when it refuses, into the spool."""
+        if not self._in_flight:
+            self._take_group()
+        parcel = _joined([parcel for _, parcel in self._in_flight])
+        stored = not self._spool and self._may_try() and await self._stored(parcel)
+        if not (stored or await self._spooled(parcel) or self._dropped(parcel)):
+            return
+        self._counters["flushed_batches"] += len(self._in_flight)
+        self._in_flight = []
+        self._measure()
+        if not self._queue:
+            self._hurry = False
+            self._idle.set()
+
+    def _take_group(self) -> None:
+        """Move the oldest batches, up to about ``flush_rows`` ticks, from the queue to the hand."""
+        rows = 0
+        while self._queue:
+            batch = self._queue[0][1].batch
+            if self._in_flight and (
+                rows + len(batch) > self._flush_rows or batch.symbols is not self._in_flight[0][1].batch.symbols
+            ):
+                break
+            rows += len(batch)
+            self._in_flight.append(self._queue.popleft())
+        self._queued_rows -= rows
+
+    async def _stored(self, parcel: Parcel) -> bool:
+        """Put a parcel into the store; False where it refuses."""
+        began_ns = self._clock()
+        try:
+            await self._rebuilds.announce(parcel.rebuild)
+            admission = await self._store.append(parcel.batch, parcel.bars)
+        except StorageError as error:
+            self._refused(error)
+            return False
+        self._flush_ms = (self._clock() - began_ns) / 1e6
+        self._max_flush_ms = max(self._max_flush_ms, self._flush_ms)
+        self._accepted()
+        self._counters["flushes"] += 1
+        self._counters["flushed_rows"] += len(parcel.batch)
+        self._counters["repeats"] += admission.repeats
+        self._rebuilds.add(parcel.rebuild)
+        return True
+
+    async def _spooled(self, parcel: Parcel) -> bool:
+        """Put a parcel into the spool; False where it refuses too."""
+        try:
+            await asyncio.to_thread(self._spool.append, parcel)
+        except (OSError, WriterOverflow) as error:
+            if self._spool_refusal is None:
+                _log.error("spool refuses too, ticks wait in memory", error=str(error))
+            self._spool_refusal = error
+            return False
+        self._spool_refusal = None
+        self._counters["spooled_rows"] += len(parcel.batch)
+        return True
+
+    async def _unspool(self) -> None:
+        """Put the oldest parcel of the spool into the store."""
+        parcel = await asyncio.to_thread(self._spool.first)
+        if parcel is not None and await self._stored(parcel):
+            await asyncio.to_thread(self._spool.drop_first)
+            self._counters["unspooled_rows"] += len(parcel.batch)
+
+    def _dropped(self, parcel: Parcel) -> bool:
+        """Give up what is in hand where nothing takes it and the queue is full, or no one will try again."""
+        if self._depth < self._max_batches and not self._closing:
+            return False
+        self._counters["dropped_batches"] += len(self._in_flight)
+        self._counters["dropped_rows"] += len(parcel.batch)
+        _log.error("ticks dropped", rows=len(parcel.batch), reason=str(self._spool_refusal))
+        return True
+
+    async def _rebuild_first(self) -> None:
+        """Rebuild the range that has waited longest and tell of the bars that changed."""
+        if (range_ := self._rebuilds.first()) is None:
+            return
+        try:
+            revised = await self._store.rebuild_bars(*range_)
+            await self._rebuilds.done(range_)
+        except StorageError as error:
+            self._refused(error)
+            return
+        self._accepted()
+        self._counters["rebuilds"] += 1
+        self._counters["revised_bars"] += sum(len(bars) for bars in revised)
+        if revised and self._on_revised is not None:
+            self._on_revised(revised)
+
+    def _refused(self, error: StorageError) -> None:
+        if self._refusal is None:
+            _log.error("store refuses, ticks go to the spool", error=str(error))
+        self._refusal = error
+        self._counters["store_errors"] += 1
+        self._retry_s = min(max(2 * self._retry_s, _RETRY_S[0]), _RETRY_S[1])
+        self._retry_at_ns = self._clock() + int(self._retry_s * 1e9)
+
+    def _accepted(self) -> None:
+        if self._refusal is not None:
+            _log.info("store takes ticks again", spool_bytes=self._spool.size)
+        self._refusal = None
+        self._retry_s = 0.0
+        self._retry_at_ns = 0
+
+    def _demand_running(self) -> None:
+        """Raise what ended the writer, if anything did."""
+        if self._task is None or self._closing:
+            raise StoreUnavailable(
+                "the store's writer is not running", hint="this is a matter of order at start or end"
+            )
+        if self._task.done():
+            error = None if self._task.cancelled() else self._task.exception()
+            raise error or StoreUnavailable("the store's writer was stopped")
+
+    @property
+    def _depth(self) -> int:
+        return len(self._queue) + len(self._in_flight)
+
+    def _measure(self) -> None:
+        """Note the queue's depth and open or shut the door to ``put``."""
+        depth = self._depth
+        self._counters["max_depth"] = max(self._counters["max_depth"], depth)
+        if depth >= self._max_batches:
+            self._room.clear()
+        else:
+            self._room.set()
+
+
+def _joined(parcels: Sequence[Parcel]) -> Parcel:
+    """Return several parcels of one feed as one, bars joined by timeframe in order."""
+    if len(parcels) == 1:
+        return parcels[0]
+    alike: dict[tuple[str, int], list[BarBatch]] = {}
+    for parcel in parcels:
+        for bars in parcel.bars:
+            alike.setdefault((bars.timeframe, id(bars.symbols)), []).append(bars)
+    return Parcel(
+        concat_ticks([parcel.batch for parcel in parcels]),
+        tuple(concat_bars(batches) for batches in alike.values()),
+        tuple(dict.fromkeys(range_ for parcel in parcels for range_ in parcel.rebuild)),
+    )
