@@ -39,7 +39,11 @@ class Feed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SymbolSummary:
-    """What a store holds of one symbol."""
+    """What a store holds of one symbol.
+
+    ``first_ns`` and ``last_ns`` are event times of its first own tick and of its newest; where it has only bars,
+    the open times of the oldest and the newest.
+    """
 
     symbol: str
     tick_count: int

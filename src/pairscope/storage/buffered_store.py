@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from pairscope.market.bars import BarBatch, timeframe_ns
+from pairscope.market.bars import BarBatch, concat_bars, timeframe_ns
 from pairscope.market.continuity import Admission, Continuity, Gap
 from pairscope.market.symbols import Symbols, normalize_symbol
 from pairscope.market.ticks import B1, TickBatch, concat_ticks
 from pairscope.ports import StoreStats, SymbolSummary, TickStore
-from pairscope.storage.columns import concat_bars, empty_bars, in_table, take_bars
 from pairscope.storage.reading import base_of, lengthen
 from pairscope.storage.tick_storage import StoreWriter
 
@@ -67,23 +66,20 @@ class BufferedStore:
         cut = min(max(cut, first), last)
         tail = await self._tail(symbol, timeframe, cut, last, waiting, max(watermark_ns, stored_ns))
         if newest and len(tail) >= limit:
-            return take_bars(tail, slice(len(tail) - limit, None))
+            return tail.take(slice(len(tail) - limit, None))
         left = limit - len(tail) if newest else limit
         head = await self._store.bars(symbol, timeframe, first, cut, limit=left, newest=newest)
-        joined = concat_bars([in_table(head, tail.symbols, symbol), tail])
-        return joined if newest else take_bars(joined, slice(limit))
+        joined = concat_bars([_in_table(head, tail.symbols), tail])
+        return joined if newest else joined.take(slice(limit))
 
     def _waiting_bars(self, symbol: str, base: str) -> tuple[BarBatch, int]:
         """Return a symbol's waiting base bars, the last version of each, and the newest waiting watermark."""
         table = Symbols([symbol])
-        found = [empty_bars(table, base)]
+        found = [BarBatch.empty(table, base)]
         watermark_ns = 0
         for parcel in self._writer.waiting():
             watermark_ns = max(watermark_ns, parcel.batch.watermark_ns)
-            for bars in parcel.bars:
-                symbol_id = bars.symbols.find(symbol)
-                if bars.timeframe == base and symbol_id is not None:
-                    found.append(in_table(take_bars(bars, bars.symbol_id == symbol_id), table, symbol))
+            found += [_in_table(bars.of_symbol(symbol), table) for bars in parcel.bars if bars.timeframe == base]
         return _last_of_each(concat_bars(found)), watermark_ns
 
     async def _tail(
@@ -94,10 +90,10 @@ class BufferedStore:
         count = max((end_ns - start_ns) // timeframe_ns(base), 1)
         stored = await self._store.bars(symbol, base, start_ns, end_ns, limit=count)
         inside = (waiting.ts_open_ns >= start_ns) & (waiting.ts_open_ns < end_ns)
-        both = concat_bars([in_table(stored, waiting.symbols, symbol), take_bars(waiting, inside)])
+        both = concat_bars([_in_table(stored, waiting.symbols), waiting.take(inside)])
         made = lengthen(_last_of_each(both), timeframe)
         newest_end = int(both.ts_open_ns.max(initial=-length)) + timeframe_ns(base)
-        return take_bars(made, made.ts_open_ns + length <= max(watermark_ns, newest_end))
+        return made.take(made.ts_open_ns + length <= max(watermark_ns, newest_end))
 
     async def symbols(self) -> list[SymbolSummary]:
         """Every symbol that has ticks or bars, by name."""
@@ -181,4 +177,9 @@ def _last_of_each(bars: BarBatch) -> BarBatch:
     times = bars.ts_open_ns[order]
     last = np.ones(order.size, np.bool_)
     last[:-1] = times[1:] != times[:-1]
-    return take_bars(bars, order[last])
+    return bars.take(order[last])
+
+
+def _in_table(bars: BarBatch, symbols: Symbols) -> BarBatch:
+    """Return the bars of the one symbol that a table of one has, under its id there."""
+    return replace(bars, symbols=symbols, symbol_id=np.zeros(len(bars), np.int32))

@@ -63,13 +63,13 @@ class LedgerView:
         return max(ends)
 
     def summaries(self) -> list[SymbolSummary]:
-        """Return every symbol that has ticks or bars, by name; times are those of its ticks, else of its bars."""
+        """Return every symbol that has ticks or bars, by name."""
         found = []
         for symbol_id in range(self.known):
             first, last, count = self.tick_span(symbol_id)
             oldest, newest = int(self.spans[:, 0, symbol_id].min()), int(self.spans[:, 1, symbol_id].max())
             if count:
-                found.append(SymbolSummary(self.symbols[symbol_id], count, min(first, oldest), last))
+                found.append(SymbolSummary(self.symbols[symbol_id], count, first, last))
             elif newest >= 0:
                 found.append(SymbolSummary(self.symbols[symbol_id], 0, oldest, newest))
         return sorted(found, key=lambda summary: summary.symbol)

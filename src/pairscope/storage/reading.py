@@ -7,10 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from pairscope.market.bars import BarBatch, timeframe_ns
+from pairscope.market.bars import BarBatch, concat_bars, resample, timeframe_ns
 from pairscope.market.continuity import Gap
 from pairscope.market.ticks import TickBatch, concat_ticks
-from pairscope.storage.columns import concat_bars, empty_bars, take_bars
 from pairscope.storage.ledger import LedgerView
 from pairscope.storage.tables import Connection, Tables
 
@@ -138,10 +137,10 @@ def bars(
     end_ns = min(-(-end_ns // length), view.horizon_ns // length) * length
     symbol_id = view.find(symbol)
     if symbol_id is None or limit <= 0 or end_ns <= start_ns:
-        return empty_bars(view.symbols, timeframe)
+        return BarBatch.empty(view.symbols, timeframe)
     oldest, newest_ns = view.bar_span(symbol_id, base)
     if newest_ns < 0:
-        return empty_bars(view.symbols, timeframe)
+        return BarBatch.empty(view.symbols, timeframe)
     hint = (newest_ns // length + 1) * length if newest else oldest // length * length
     tables = Tables(view.symbols)
     parts: list[BarBatch] = []
@@ -155,7 +154,7 @@ def bars(
             order="ts_open_ns",
         )
         part = lengthen(part, timeframe)
-        part = take_bars(part, slice(max(len(part) - left, 0), None) if newest else slice(left))
+        part = part.take(slice(max(len(part) - left, 0), None) if newest else slice(left))
         parts.append(part)
         left -= len(part)
         if left <= 0 or (newest and low <= oldest - length) or (not newest and high > newest_ns):
@@ -170,11 +169,7 @@ def base_of(timeframe: str) -> str:
 
 def lengthen(bars: BarBatch, timeframe: str) -> BarBatch:
     """Return bars of a timeframe from the base bars under them."""
-    if timeframe == bars.timeframe:
-        return bars
-    from pairscope.market.bars import resample
-
-    return resample(bars, timeframe)
+    return bars if timeframe == bars.timeframe else resample(bars, timeframe)
 
 
 def base_bars(connection: Connection, view: LedgerView, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:

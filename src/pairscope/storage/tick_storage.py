@@ -11,10 +11,9 @@ from typing import Any, Final, Protocol
 import structlog
 
 from pairscope.errors import ConfigError, StorageError, StoreUnavailable, WriterOverflow
-from pairscope.market.bars import BarBatch
+from pairscope.market.bars import BarBatch, concat_bars
 from pairscope.market.ticks import TickBatch, concat_ticks
 from pairscope.ports import Clock, Records, TickStore
-from pairscope.storage.columns import concat_bars
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.rebuilds import Rebuild, Rebuilds
 from pairscope.storage.spool import Parcel, Spool

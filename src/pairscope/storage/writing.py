@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, Origin, timeframe_ns
+from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, Origin, bars_of, timeframe_ns
 from pairscope.market.continuity import Admission, Gap
 from pairscope.market.ticks import B1, I4, TickBatch
 from pairscope.storage.ledger import Ledger
@@ -112,8 +112,6 @@ class Writing:
 
     def rebuild(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
         """Recompute a symbol's closed bars that overlap a range from its stored ticks; return those that changed."""
-        from pairscope.market.bars import bars_of
-
         symbol_id = self._ledger.symbols.find(symbol)
         if symbol_id is None:
             return []
