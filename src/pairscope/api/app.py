@@ -15,7 +15,9 @@ from pairscope import __version__
 from pairscope.api import problems
 from pairscope.api.answers import GZIP_FROM
 from pairscope.api.catalog import Catalog
+from pairscope.api.docs import docs_router
 from pairscope.api.metrics import Metrics, RequestTimes
+from pairscope.api.openapi import describe
 from pairscope.api.options import ApiOptions
 from pairscope.api.prices import prices_router
 from pairscope.api.problems import CatchAll
@@ -23,6 +25,7 @@ from pairscope.api.security import Gate, Keys, SecurityHeaders, Tickets
 from pairscope.api.stream import Stream, stream_router
 from pairscope.api.system import StatsView, system_router
 from pairscope.api.topics import Topics
+from pairscope.api.volume import volume_router
 from pairscope.ports import Services
 
 __all__ = ["ApiOptions", "create_app"]
@@ -54,7 +57,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     app = FastAPI(
         title="Pairscope",
         version=__version__,
-        docs_url="/docs" if options.docs else None,
+        docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if options.docs else None,
         redirect_slashes=False,
@@ -64,7 +67,11 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     problems.install(app)
     app.include_router(prices_router(services, catalog))
     app.include_router(system_router(services, stats, metrics, tickets))
+    app.include_router(volume_router(services, catalog))
     app.include_router(stream_router(stream))
+    describe(app, keys_required=keys.required)
+    if options.docs:
+        app.include_router(docs_router(app))
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=3)
     app.add_middleware(Gate, options=options, keys=keys, tickets=tickets)
     app.add_middleware(CatchAll)

@@ -23,9 +23,7 @@ __all__ = ["SymbolPath", "current_price", "prices_router"]
 _MS = 1_000_000
 _QUIET_MS = 60_000
 
-SymbolPath = Annotated[
-    str, Path(description="The exchange's name, in any case.", openapi_examples={"bitcoin": {"value": "BTCUSDT"}})
-]
+SymbolPath = Annotated[str, Path(description="The exchange's name, in any case.")]
 
 
 class OhlcQuery(PageQuery):

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from pairscope import __version__, schemas
 from pairscope.api.metrics import Metrics
@@ -98,7 +98,7 @@ def system_router(services: Services, stats: StatsView, metrics: Metrics, ticket
     async def statistics() -> Response:
         return Response(await stats.encoded(), headers={"Cache-Control": "no-store"}, media_type="application/json")
 
-    @router.get("/metrics", summary="Prometheus' exposition", response_class=Response)
+    @router.get("/metrics", summary="Prometheus' exposition", response_class=PlainTextResponse)
     async def exposition() -> Response:
         return Response(metrics.exposition(), media_type=metrics.media_type)
 

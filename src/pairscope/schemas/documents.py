@@ -12,6 +12,7 @@ __all__ = [
     "Check",
     "GapOut",
     "Health",
+    "HourVolume",
     "IndicatorSeries",
     "Price",
     "Problem",
@@ -153,18 +154,27 @@ class VolumeBin(_Model):
     buy_volume: float
 
 
-class TimeOfDay(_Model):
-    """Volume since midnight UTC against earlier days up to the same time of day."""
+class HourVolume(_Model):
+    """Volume of one hour of the day, UTC."""
 
-    today: float | None
+    hour: int
+    today: float | None = Field(description="null: the hour has not begun.")
+    mean: float | None = Field(description="Mean of the earlier days.")
+
+
+class TimeOfDay(_Model):
+    """Volume since midnight UTC against earlier days up to the same time of day, in base units."""
+
+    today: float
     mean: float | None = Field(description="Mean of the earlier days up to the same time of day.")
     ratio: float | None = Field(description="today / mean.")
     days: int = Field(description="Earlier days that are in the mean.")
+    hours: list[HourVolume]
     reason: str | None = Field(None, description="Why there is no mean.")
 
 
 class Volume(_Model):
-    """How much was traded, by whom, where, and how usual that is."""
+    """How much was traded, by whom, at which prices, and how usual that is; base units but for `quote_volume`."""
 
     symbol: str
     start: int
@@ -172,8 +182,9 @@ class Volume(_Model):
     resolution: str = Field(description="Timeframe of the bars that it is computed from.")
     volume: float
     quote_volume: float
-    buy_volume: float
+    buy_volume: float = Field(description="The aggressor bought.")
     sell_volume: float
+    buy_share: float | None = Field(description="buy_volume / volume.")
     trades: int
     profile: list[VolumeBin] = Field(description="Each bar's volume is counted at its VWAP.")
     time_of_day: TimeOfDay
