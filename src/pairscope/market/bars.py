@@ -1,18 +1,32 @@
-"""Bars: their columns, their timeframes, and how bars become longer bars."""
+"""Bars: their columns, their timeframes, how ticks become bars and bars become longer bars."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pairscope.market.bar_cells import CELL, Cells, build, cell_values, fold, scale
 from pairscope.market.symbols import Symbols
-from pairscope.market.ticks import F8, I4, I8
+from pairscope.market.ticks import B1, F8, I4, I8, TickBatch
 
-__all__ = ["BASE_TIMEFRAMES", "TIMEFRAMES", "BarBatch", "Origin", "timeframe_ns"]
+__all__ = [
+    "BASE_TIMEFRAMES",
+    "TIMEFRAMES",
+    "BarBatch",
+    "Origin",
+    "bars_from_cells",
+    "bars_of",
+    "cells_from_bars",
+    "concat_bars",
+    "merge_bars",
+    "resample",
+    "timeframe_ns",
+]
 
 _S = 1_000_000_000
 TIMEFRAMES: MappingProxyType[str, int] = MappingProxyType(
@@ -89,3 +103,184 @@ class BarBatch:
         """Volume-weighted average price; NaN where nothing was traded."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(self.volume > 0, self.quote_volume / self.volume, np.nan)
+
+    @classmethod
+    def empty(cls, symbols: Symbols, timeframe: str) -> BarBatch:
+        """Return a batch without bars.
+
+        >>> len(BarBatch.empty(Symbols(), "1m"))
+        0
+        """
+        return bars_from_cells(symbols, timeframe, np.empty(0, np.int32), np.empty(0, CELL))
+
+    def take(self, index: NDArray[np.intp] | B1 | slice) -> BarBatch:
+        """Return the bars at an index array, mask or slice."""
+        columns = {name: getattr(self, name)[index] for name in _COLUMNS}
+        return BarBatch(self.symbols, self.timeframe, **columns)
+
+    def of_symbol(self, symbol: str) -> BarBatch:
+        """Return the bars of one symbol, in the same order."""
+        symbol_id = self.symbols.find(symbol)
+        return self.take(self.symbol_id == (-1 if symbol_id is None else symbol_id))
+
+
+_COLUMNS = tuple(field.name for field in fields(BarBatch))[2:]
+
+
+def bars_of(ticks: TickBatch, timeframe: str) -> BarBatch:
+    """Return the bars that trades make, by (symbol, time). O(n log n).
+
+    The order of the ticks changes nothing; a trade that is there twice counts twice (:class:`Continuity` keeps repeats
+    out). Intervals without a trade have no bar. Volumes are exact within the bounds of :mod:`pairscope.market.exact`.
+    Raises ``ValueError`` naming the column on a price or size that is not finite and positive, or on a time before
+    1970, and on an unknown timeframe.
+
+    >>> i8 = np.array([0, 1_500_000_000, 1_000_000_000])
+    >>> ticks = TickBatch(Symbols(["BTCUSDT"]), np.zeros(3, np.int32), i8, i8, np.array([1, 3, 2]),
+    ...     np.array([10.0, 12.0, 11.0]), np.array([0.1, 0.2, 0.7]), np.array([False, True, False]), 0)
+    >>> bars = bars_of(ticks, "1s")
+    >>> bars.open.tolist(), bars.close.tolist(), bars.volume.tolist(), bars.buy_volume.tolist()
+    ([10.0, 11.0], [10.0, 12.0], [0.1, 0.9], [0.1, 0.7])
+    """
+    step = _step_of(timeframe)
+    check_ticks(ticks)
+    ordinal = ticks.ts_event_ns // step + 1
+    order = np.lexsort((ordinal, ticks.symbol_id))
+    count = order.size
+    cells, owner = np.zeros(_groups(ordinal, ticks.symbol_id, order), CELL), np.empty(count, np.int32)
+    found = build(
+        ticks.symbol_id[order],
+        ordinal[order],
+        ticks.trade_id[order],
+        ticks.price[order],
+        ticks.size[order],
+        ticks.buyer_is_maker[order],
+        cells,
+        owner,
+    )
+    return bars_from_cells(ticks.symbols, timeframe, owner[:found].copy(), cells)
+
+
+def resample(bars: BarBatch, timeframe: str) -> BarBatch:
+    """Return bars of a longer timeframe (or the same), by (symbol, time). O(n log n).
+
+    Volumes are summed exactly: a float64 volume is read back as the decimal that it came from. ``open`` and ``close``
+    are those of the lowest and highest trade id where the bars have ids, else of the first and last bar; a longer bar
+    has ids only where all of its parts are own, its ``origin`` is the highest of its parts', and its ``revision`` the
+    sum of theirs. Bars of the same symbol and time are merged. Raises ``ValueError`` naming ``timeframe`` unless it is
+    a multiple of the bars'.
+
+    >>> i8 = np.array([0, 1_000_000_000])
+    >>> ticks = TickBatch(Symbols(["BTCUSDT"]), np.zeros(2, np.int32), i8, i8, np.array([1, 2]),
+    ...     np.array([10.0, 12.0]), np.array([0.1, 0.2]), np.array([False, True]), 0)
+    >>> resample(bars_of(ticks, "1s"), "5s").volume.tolist()
+    [0.3]
+    """
+    step, base = _step_of(timeframe), timeframe_ns(bars.timeframe)
+    if step % base:
+        raise ValueError(f"timeframe: {timeframe} cannot be made of {bars.timeframe} bars")
+    order = np.lexsort((bars.first_id, bars.ts_open_ns, bars.symbol_id))
+    symbol_id = bars.symbol_id[order]
+    ordinal = bars.ts_open_ns[order] // step + 1
+    out, owner = np.zeros(_groups(ordinal, symbol_id), CELL), np.empty(order.size, np.int32)
+    found = fold(symbol_id, ordinal, cells_from_bars(bars.take(order)), out, owner)
+    return bars_from_cells(bars.symbols, timeframe, owner[:found].copy(), out)
+
+
+def merge_bars(a: BarBatch, b: BarBatch) -> BarBatch:
+    """Return the bars of both, those of the same symbol and time merged into one, by (symbol, time). O(n log n).
+
+    ``merge_bars(bars_of(x), bars_of(y))`` is ``bars_of(x and y together)``, bit for bit, in either order: bars of own
+    ticks are a commutative monoid with :meth:`BarBatch.empty` as zero. Of two bars without trade ids the first given
+    counts as the earlier one. Raises ``ValueError`` where timeframes or symbol tables differ.
+
+    >>> nothing = BarBatch.empty(Symbols(), "1m")
+    >>> len(merge_bars(nothing, nothing))
+    0
+    """
+    return resample(concat_bars([a, b]), a.timeframe)
+
+
+def concat_bars(batches: Sequence[BarBatch]) -> BarBatch:
+    """Join batches of one timeframe and one symbol table, in order. O(total bars).
+
+    Raises ``ValueError`` on an empty sequence, or where timeframes or symbol tables differ.
+
+    >>> len(concat_bars([BarBatch.empty(Symbols(), "1s")]))
+    0
+    """
+    if not batches:
+        raise ValueError("batches: needs at least one")
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    if any(batch.timeframe != first.timeframe for batch in batches):
+        raise ValueError("batches: timeframes differ")
+    if any(batch.symbols is not first.symbols for batch in batches):
+        raise ValueError("batches: symbol tables differ")
+    columns = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in _COLUMNS}
+    return BarBatch(first.symbols, first.timeframe, **columns)
+
+
+def bars_from_cells(symbols: Symbols, timeframe: str, symbol_id: I4, cells: Cells) -> BarBatch:
+    """Return cells as columns, volumes divided once; in the order given. O(n)."""
+    volume, buy_volume, quote_volume = np.empty((3, cells.size))
+    cell_values(cells, volume, buy_volume, quote_volume)
+    own = cells["origin"] == Origin.OWN
+    return BarBatch(
+        symbols=symbols,
+        timeframe=timeframe,
+        symbol_id=symbol_id,
+        ts_open_ns=(cells["ordinal"] - 1) * timeframe_ns(timeframe),
+        open=cells["open"].copy(),
+        high=cells["high"].copy(),
+        low=cells["low"].copy(),
+        close=cells["close"].copy(),
+        volume=volume,
+        quote_volume=quote_volume,
+        buy_volume=buy_volume,
+        trades=cells["trades"].astype(np.int64),
+        first_id=np.where(own, cells["first_id"], -1),
+        last_id=np.where(own, cells["last_id"], -1),
+        revision=cells["revision"].copy(),
+        origin=cells["origin"].copy(),
+    )
+
+
+def cells_from_bars(bars: BarBatch) -> Cells:
+    """Return columns as cells, volumes read back as the decimals that they came from; in the order given. O(n)."""
+    cells = np.zeros(len(bars), CELL)
+    cells["ordinal"] = bars.ts_open_ns // timeframe_ns(bars.timeframe) + 1
+    for name in ("open", "high", "low", "close", "first_id", "last_id", "trades", "revision", "origin"):
+        cells[name] = getattr(bars, name)
+    scale(np.array(bars.volume), np.array(bars.buy_volume), np.array(bars.quote_volume), cells)
+    return cells
+
+
+def check_ticks(ticks: TickBatch) -> None:
+    """Raise ``ValueError`` naming the column that no bar can be made of. O(n)."""
+    if len(ticks) == 0:
+        return
+    for name in ("price", "size"):
+        column = getattr(ticks, name)
+        # A NaN fails both comparisons.
+        if not (column.min() > 0 and column.max() < np.inf):
+            raise ValueError(f"{name}: must be finite and positive")
+    if ticks.ts_event_ns.min() < 0:
+        raise ValueError("ts_event_ns: must not lie before 1970")
+
+
+def _step_of(timeframe: str) -> int:
+    """Return the length of a timeframe; ``ValueError`` where there is no such timeframe."""
+    if timeframe not in TIMEFRAMES:
+        raise ValueError(f"timeframe: unknown {timeframe!r}, one of {', '.join(TIMEFRAMES)}")
+    return TIMEFRAMES[timeframe]
+
+
+def _groups(ordinal: I8, symbol_id: I4, order: NDArray[np.intp] | slice = slice(None)) -> int:
+    """Return how many (symbol, ordinal) there are in columns that ``order`` sorts."""
+    n = ordinal.size
+    if n == 0:
+        return 0
+    o, s = ordinal[order], symbol_id[order]
+    return 1 + int(np.count_nonzero((o[1:] != o[:-1]) | (s[1:] != s[:-1])))
