@@ -217,7 +217,7 @@ class LiveView(Protocol):
     def recent_bars(self, symbol: str, timeframe: str, count: int, *, with_open: bool = False) -> BarBatch:
         """Up to ``count`` newest closed bars, oldest first, also those that the store may not hold yet.
 
-        ``with_open`` adds the bar that is still open behind them.
+        ``with_open`` adds those that are still open: one, or two while the watermark lags behind a newer one.
         """
         ...
 

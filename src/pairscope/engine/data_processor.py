@@ -171,24 +171,23 @@ class DataProcessor:
         return bars if len(bars) else None
 
     def recent_bars(self, symbol: str, timeframe: str, count: int, *, with_open: bool = False) -> BarBatch:
-        """Return up to ``count`` newest closed bars that are kept, oldest first; ``with_open`` adds the open one.
+        """Return up to ``count`` newest closed bars that are kept, oldest first; ``with_open`` adds what is still open.
 
-        Kept are ten minutes of one-second bars and of what is made of them, and 1,500 minutes of all others.
+        That is one bar, or two where a newer one has begun before the watermark closed the older. Kept are ten
+        minutes of one-second bars and of what is made of them, and 1,500 minutes of all others.
         """
         s = self._known(symbol)
         if s is None:
             return BarBatch.empty(self._symbols, timeframe)
         ring, length = self._ring_of(timeframe), timeframe_ns(timeframe)
         per = length // ring.step_ns
-        buckets = np.arange(
-            -(-ring.oldest(self._watermark_ns) // per),
-            min(self._watermark_ns // length, self._newest_of(ring, s) // per + 1),
-            dtype=np.int64,
-        )
+        newest = self._newest_of(ring, s) // per + 1
+        open_from = min(self._watermark_ns // length, newest)
+        oldest = -(-ring.oldest(self._watermark_ns) // per)
+        buckets = np.arange(oldest, newest if with_open else open_from, dtype=np.int64)
         bars = ring.longer(timeframe, np.full(buckets.size, s, np.int32), buckets)
-        bars = bars.take(slice(max(0, len(bars) - count), None))
-        last = self.open_bar(symbol, timeframe) if with_open else None
-        return bars if last is None else concat_bars([bars, last])
+        closed = int(np.searchsorted(bars.ts_open_ns, open_from * length))
+        return bars.take(slice(max(0, closed - count), None))
 
     # -- bars that others made ----------------------------------------------------------------------------------
 
