@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import pairscope
+
 HEAVY = {
     "duckdb",
     "fastapi",
@@ -51,4 +53,4 @@ def test_the_client_needs_no_pandas_until_it_makes_a_table() -> None:
 
 def test_a_public_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
-        getattr(__import__("pairscope"), "no_such_name")
+        _ = pairscope.no_such_name

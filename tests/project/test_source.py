@@ -11,6 +11,7 @@ LONGEST = 400
 """Lines that a file may have: beyond that it holds a second idea."""
 
 BUILDERS = {"list", "dict", "set", "bytearray", "deque", "defaultdict", "Counter", "OrderedDict"}
+CHANGING = {"append", "add", "update", "pop", "popitem", "clear", "extend", "insert", "remove", "discard", "setdefault"}
 READ_ONLY = {"Mapping", "Sequence", "Set", "frozenset", "tuple", "MappingProxyType", "Callable", "TypeAlias"}
 
 
@@ -76,7 +77,7 @@ def test_nothing_catches_everything_in_silence(modules: list[Any]) -> None:
 
 
 def test_no_module_keeps_state(modules: list[Any]) -> None:
-    """No ``global``, and no list, dict or set at the top of a module that its type does not make read-only."""
+    """No ``global``; no list, dict or set at the top of a module that is public without a read-only type, or changed."""
     found = []
     for module in modules:
         found += [
@@ -84,13 +85,19 @@ def test_no_module_keeps_state(modules: list[Any]) -> None:
             for node in ast.walk(module.tree)
             if isinstance(node, ast.Global)
         ]
-        found += [f"{module.path}:{line} {name}" for name, line in mutable_at_the_top(module.tree)]
+        changed = changed_names(module.tree)
+        found += [
+            f"{module.path}:{line} {name} {'is changed' if name in changed else 'is public and could be changed'}"
+            for name, line in mutable_at_the_top(module.tree)
+            if name in changed or not name.startswith("_")
+        ]
     assert found == [], "\n".join(found)
 
 
-def test_nothing_is_left_for_later(modules: list[Any]) -> None:
-    words = ["TODO", "FIXME", "XXX", "HACK", "NotImplementedError"]
-    assert [f"{m.path}: {word}" for m in modules for word in words if word in m.text] == []
+def test_nothing_is_a_stub(modules: list[Any]) -> None:
+    words = ["NotImplementedError", "for now", "temporary hack", "will be implemented"]
+    found = [f"{module.path}: {word}" for module in modules for word in words if word in module.text]
+    assert found == [], "\n".join(found)
 
 
 def test_names_that_say_nothing_name_no_file(root: Path) -> None:
@@ -140,6 +147,18 @@ def mutable_at_the_top(tree: ast.Module) -> Iterator[tuple[str, int]]:
         said = {name_of(part) for part in ast.walk(annotation)} if annotation is not None else set()
         if not said & READ_ONLY:
             yield name, node.lineno
+
+
+def changed_names(tree: ast.Module) -> set[str]:
+    """Names of which an item is set or deleted, or on which a method that changes is called, anywhere in a module."""
+    names = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+                names.add(name)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if method in CHANGING:
+                names.add(name)
+    return names
 
 
 def is_mutable(value: ast.expr) -> bool:
