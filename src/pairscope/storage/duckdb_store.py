@@ -55,7 +55,7 @@ class DuckDBStore:
         self._path = path
         self._config: dict[str, Any] = {
             "memory_limit": f"{memory_limit_mb}MiB",
-            "preserve_insertion_order": False,
+            "wal_autocheckpoint": "64MiB",
             "custom_user_agent": f"pairscope-{uuid.uuid4().hex}",
         }
         if threads is not None:
@@ -69,7 +69,7 @@ class DuckDBStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, *, memory_limit_mb: int = 1024, threads: int | None = None) -> Self:
+    async def open(cls, path: Path, *, memory_limit_mb: int = 512, threads: int | None = None) -> Self:
         """Open a file, or make it with its tables.
 
         Raises ``StoreUnavailable`` where the directory cannot be written, ``StoreLocked`` where another process has the
@@ -109,7 +109,7 @@ class DuckDBStore:
     async def rebuild_bars(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
         """Recompute a symbol's closed base bars from its stored ticks; store and return those that differ."""
         revised: list[BarBatch] = []
-        for low, high in reading.day_parts(start_ns, end_ns):
+        for low, high in reading.quarter_hours(start_ns, end_ns):
 
             def work(low: int = low, high: int = high) -> list[BarBatch]:
                 with self._transaction() as writing:

@@ -14,11 +14,11 @@ from pairscope.storage.ledger import LedgerView
 from pairscope.storage.tables import Connection, Tables
 
 __all__ = [
-    "bars", "base_bars", "day_parts", "gaps", "portions", "record", "records", "ticks", "ticks_between",
+    "bars", "base_bars",  "gaps", "portions", "quarter_hours", "record", "records", "ticks", "ticks_between",
 ]  # fmt: skip
 
 _MINUTE_NS: Final = 60_000_000_000
-_DAY_NS: Final = 86_400_000_000_000
+_QUARTER_NS: Final = 15 * _MINUTE_NS
 _GROWTH: Final = 8
 _PORTION: Final = 200_000
 _PAGE: Final = 1_000
@@ -44,10 +44,10 @@ def windows(start_ns: int, end_ns: int, first_ns: int, width_ns: int, *, newest:
             low, high = high, high + width_ns
 
 
-def day_parts(start_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
-    """Cut a range at midnights, so that no transaction is long."""
+def quarter_hours(start_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
+    """Cut a range at quarters of an hour, so that no transaction over it is long."""
     while start_ns < end_ns:
-        cut = min((start_ns // _DAY_NS + 1) * _DAY_NS, end_ns)
+        cut = min((start_ns // _QUARTER_NS + 1) * _QUARTER_NS, end_ns)
         yield start_ns, cut
         start_ns = cut
 

@@ -153,12 +153,17 @@ class Tables:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'watermark_ns'", [ledger.watermark_ns])
 
     def ticks(
-        self, connection: Connection, where: str, parameters: Sequence[Any], *, order: str, limit: int | None = None
+        self,
+        connection: Connection,
+        where: str,
+        parameters: Sequence[Any],
+        *,
+        order: str = "",
+        limit: int | None = None,
     ) -> TickBatch:
         """Return the ticks that a condition selects, under the watermark 0."""
-        tail = "" if limit is None else f" LIMIT {limit}"
         rows = connection.execute(
-            f"SELECT {_TICKS} FROM tick WHERE {where} ORDER BY {order}{tail}", list(parameters)
+            f"SELECT {_TICKS} FROM tick WHERE {where}{_tail(order, limit)}", list(parameters)
         ).fetchnumpy()
         return TickBatch(
             self._symbols,
@@ -183,11 +188,14 @@ class Tables:
         limit: int | None = None,
     ) -> BarBatch:
         """Return the base bars that a condition selects."""
-        tail = "" if limit is None else f" LIMIT {limit}"
         rows = connection.execute(
-            f"SELECT {_BARS} FROM bar_{timeframe} WHERE {where} ORDER BY {order}{tail}", list(parameters)
+            f"SELECT {_BARS} FROM bar_{timeframe} WHERE {where}{_tail(order, limit)}", list(parameters)
         ).fetchnumpy()
         return BarBatch(self._symbols, timeframe, *(rows[field] for field in BAR_FIELDS))
+
+
+def _tail(order: str, limit: int | None) -> str:
+    return (f" ORDER BY {order}" if order else "") + ("" if limit is None else f" LIMIT {limit}")
 
 
 def _spelled(ranges: Sequence[tuple[int, int]]) -> str:

@@ -115,23 +115,21 @@ class Writing:
         symbol_id = self._ledger.symbols.find(symbol)
         if symbol_id is None:
             return []
+        whole = timeframe_ns(BASE_TIMEFRAMES[-1])
+        ticks = self._tables.ticks(
+            self._connection,
+            "symbol_id = ? AND ts_event_ns >= ? AND ts_event_ns < ?",
+            (symbol_id, start_ns // whole * whole, -(-end_ns // whole) * whole),
+        )
         revised = []
         for timeframe in BASE_TIMEFRAMES:
             length = timeframe_ns(timeframe)
             low = start_ns // length * length
             high = min(-(-end_ns // length), self._ledger.watermark_ns // length) * length
-            if high <= low:
-                continue
-            ticks = self._tables.ticks(
-                self._connection,
-                "symbol_id = ? AND ts_event_ns >= ? AND ts_event_ns < ?",
-                (symbol_id, low, high),
-                order="ts_event_ns, id",
-            )
-            if len(ticks):
-                changed = self.merge_bars(bars_of(ticks, timeframe), rebuilt=True)
-                if len(changed):
-                    revised.append(changed)
+            inside = ticks.take((ticks.ts_event_ns >= low) & (ticks.ts_event_ns < high))
+            changed = self.merge_bars(bars_of(inside, timeframe), rebuilt=True)
+            if len(changed):
+                revised.append(changed)
         return revised
 
     def put_record(self, collection: str, key: str, document: bytes, *, replace: bool) -> bool:
