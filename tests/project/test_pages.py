@@ -91,6 +91,22 @@ def test_every_relative_link_leads_somewhere(pages: dict[str, str]) -> None:
     assert broken == []
 
 
+def test_every_file_in_the_picture_of_the_house_is_there_and_every_part_is_in_it(pages: dict[str, str]) -> None:
+    picture = pages["docs/architecture.md"].split("```")[1]
+    source = ROOT / "src" / "pairscope"
+    drawn, folder = set(), source
+    for line in picture.splitlines()[2:]:
+        names = re.findall(r"(?<![\w/])([a-z_]\w*(?:\.py\b|/))", line)
+        if line.startswith(("├──", "└──")):
+            folder = source
+        drawn |= {folder / name for name in names}
+        if names and names[0].endswith("/") and folder == source:
+            folder = source / names[0]
+    assert {str(path) for path in drawn if not path.exists()} == set()
+    parts = {path for path in source.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert {path.name for path in parts - drawn} == {"__init__.py", "__main__.py"}
+
+
 def test_every_error_is_in_the_tree_that_people_read() -> None:
     from pairscope import errors
 
