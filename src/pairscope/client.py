@@ -67,6 +67,16 @@ class Client:
             return answer.json()
         raise _error_of(answer)
 
+    def ws_ticket(self) -> str:
+        """Return a ticket that opens one WebSocket and serves as a bearer for reads, for half a minute."""
+        try:
+            answer = self._http.post("/api/ws-ticket")
+        except httpx2.TransportError as error:
+            raise ApiUnreachable(f"no API answers at {self.base_url}") from error
+        if answer.is_success:
+            return str(answer.json()["ticket"])
+        raise _error_of(answer)
+
     def health(self) -> dict[str, Any]:
         """Return the state of feed, store and cache; also when the API says that it is down."""
         answer = self._send("/api/health", {})
@@ -80,7 +90,7 @@ class Client:
         return dict(self.get("/api/stats"))
 
     def symbols(self) -> pd.DataFrame:
-        """Return every symbol known: ``status``, ``last_timestamp`` (UTC; NaT before its first tick), ``tick_count``."""
+        """Return every symbol known: ``status``, ``last_timestamp`` (UTC; NaT before the first), ``tick_count``."""
         table = _frame(self.get("/api/symbols"), ("symbol", "status", "last_timestamp", "tick_count"))
         table["last_timestamp"] = _as_time(table["last_timestamp"])
         return table.set_index("symbol")
@@ -222,25 +232,25 @@ def _json_object(answer: httpx2.Response) -> dict[str, Any]:
 def _error_of(answer: httpx2.Response) -> PairscopeError:
     """Make the error that a problem+json answer tells of, in the server's own words."""
     problem = _json_object(answer)
+    kind = str(problem.get("type", "")).rpartition(":")[2]
     faults = [fault for fault in problem.get("errors") or [] if isinstance(fault, dict)]
-    loc = ".".join(map(str, faults[0]["loc"])) if faults and isinstance(faults[0].get("loc"), list) else ""
-    if not loc and faults:
-        loc = str(faults[0].get("loc", ""))
+    where = faults[0].get("loc") if faults else None
+    loc = str(where[-1]) if isinstance(where, list) and where else str(where or "")
     detail = str(problem.get("detail") or problem.get("title") or answer.reason_phrase or "no reason given")
+    hint = str(problem.get("hint") or "")
     error: PairscopeError
     match answer.status_code:
-        case 404 if "symbol" in detail or "symbol" in loc:
-            error = UnknownSymbol(loc or "?")
+        case 404 if kind == "unknown-symbol" or loc == "symbol":
+            error = UnknownSymbol("")
             error.args = (detail,)
         case 422:
-            error = InputError(detail, loc=loc)
+            error = InputError(detail, loc=loc, hint=hint)
         case 503:
-            error = StoreUnavailable(detail)
+            error = StoreUnavailable(detail, hint=hint)
         case status:
             after = answer.headers.get("Retry-After", "")
-            error = ApiRefused(
-                detail, http_status=status, loc=loc, retry_after_s=float(after) if after.isdigit() else None
-            )
+            after_s = float(after) if after.isdigit() else None
+            error = ApiRefused(detail, http_status=status, loc=loc, retry_after_s=after_s, hint=hint)
     return error
 
 

@@ -312,6 +312,11 @@ class ScriptedMarket:
                 "values": {key: series[keep] for key, series in columns.items()},
             }
 
+        @app.get("/api/volume/{name}")
+        async def volume(name: str, bins: int = 24) -> Any:
+            symbol = self._known(name)
+            return symbol if isinstance(symbol, JSONResponse) else volume_of(symbol, bins)
+
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> Any:
         task = asyncio.create_task(self._run())
@@ -389,6 +394,42 @@ def indicator_columns(bars: list[dict[str, Any]], names: list[str]) -> dict[str,
         else:
             columns[name] = mean
     return columns
+
+
+def volume_of(symbol: Symbol, bins: int) -> dict[str, Any]:
+    """The volume document; the days before are made up, the profile and the split are the bars'."""
+    now = time.time()
+    day = [bar for bar in symbol.bars("1m", now) if bar["timestamp"] >= (now - 86400) * 1000]
+    low, high = min(bar["low"] for bar in day), max(bar["high"] for bar in day)
+    step = (high - low) / bins
+    profile = [
+        {"low": low + i * step, "high": low + (i + 1) * step, "volume": 0.0, "buy_volume": 0.0} for i in range(bins)
+    ]
+    for bar in day:
+        place = profile[min(bins - 1, int((bar["close"] - low) / step))]
+        place["volume"] += bar["volume"]
+        place["buy_volume"] += bar["buy_volume"]
+    today = [bar for bar in day if bar["timestamp"] // 86_400_000 == int(now // 86400)]
+    hours: list[dict[str, Any]] = []
+    for hour in range(24):
+        known = [bar["volume"] for bar in today if bar["timestamp"] // 3_600_000 % 24 == hour]
+        usual = 400 + 250 * math.sin(hour / 24 * 2 * math.pi)
+        hours.append({"hour": hour, "today": sum(known) if known else None, "mean": usual})
+    total, bought = sum(bar["volume"] for bar in day), sum(bar["buy_volume"] for bar in day)
+    so_far = sum(bar["volume"] for bar in today)
+    return {
+        "symbol": symbol.name,
+        "start": int((now - 86400) * 1000),
+        "end": int(now * 1000),
+        "resolution": "1m",
+        "volume": total,
+        "quote_volume": total * symbol.price,
+        "buy_volume": bought,
+        "sell_volume": total - bought,
+        "trades": sum(bar["trades"] for bar in day),
+        "profile": profile,
+        "time_of_day": {"today": so_far, "mean": so_far / 1.4, "ratio": 1.4, "days": 7, "hours": hours},
+    }
 
 
 @contextlib.contextmanager

@@ -10,5 +10,6 @@ __all__ = ["show"]
 def show() -> None:
     """Draw the tab."""
     st.caption(
-        "Alerts & Monitoring will tell you when a price, z-score, spread, volume or volatility reaches a level that you set, and show how the system itself is doing."
+        "Alerts & Monitoring will tell you when a price, z-score, spread, volume or volatility reaches a level that "
+        "you set, and show how the system itself is doing."
     )

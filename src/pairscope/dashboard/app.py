@@ -3,43 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from pairscope.client import Client
 from pairscope.config import Settings
 from pairscope.dashboard import alerts, backtesting, data_management, pair_analytics, price_monitor
-from pairscope.dashboard.connection import keep_watch, reachable_api, symbols_known
+from pairscope.dashboard.connection import hand_out_tickets, keep_watch, reachable_api, symbols_known
 from pairscope.dashboard.live_chart import LiveApi, live_view
 
 TABS = ("Price Monitor", "Pair Analytics", "Backtesting", "Alerts & Monitoring", "Data Management")
 
-STYLE = """
-<style>
-  [data-testid="stMetricValue"], [data-testid="stDataFrame"] { font-variant-numeric: tabular-nums; }
-  .st-key-tab [role="tablist"] { overflow-x: auto; scrollbar-width: none; }
-</style>
-"""
 
 
-@st.cache_resource(max_entries=4)
-def api_client(address: str, key: str) -> Client:
-    """Keep one client, with its connections, for all viewers."""
+def _new_client(address: str, key: str) -> Client:
     return Client(address, api_key=key or None, timeout=3.0)
+
+
+api_client = st.cache_resource(max_entries=4)(_new_client)  # one, with its connections, for all viewers
 
 
 def main() -> None:
     """Draw the page."""
-    settings = Settings()
+    given: dict[str, Any] = {}
+    settings = Settings(**given)
     st.set_page_config(
         page_title="Pairscope",
         page_icon=str(Path(__file__).with_name("icon.png")),
         layout="wide",
         initial_sidebar_state="collapsed",
     )
-    st.html(STYLE)
+    st.html(Path(__file__).with_name("page.css"))
     client = api_client(reachable_api(settings.host, settings.port), settings.dashboard_key)
-    api = LiveApi(url=settings.public_api_url, port=int(settings.port), stall_s=settings.stall_seconds)
+    api = LiveApi(
+        url=settings.public_api_url,
+        port=int(settings.port),
+        stall_s=settings.stall_seconds,
+        tickets=bool(settings.api_keys or settings.dashboard_key),
+    )
+    if api.tickets:
+        hand_out_tickets(client, api)
     known = symbols_known(client)
     palette = price_monitor.palette_chosen()
     live_view("status", api=api, key="status", palette=palette, source=None, symbol_count=len(known) or None)

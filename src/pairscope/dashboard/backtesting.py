@@ -10,5 +10,6 @@ __all__ = ["show"]
 def show() -> None:
     """Draw the tab."""
     st.caption(
-        "Backtesting will show what trading a pair by its z-score would have earned after fees, slippage and funding: equity, drawdown, every trade."
+        "Backtesting will show what trading a pair by its z-score would have earned after fees, slippage and funding: "
+        "equity, drawdown and every trade."
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from pairscope.client import Client
+from pairscope.dashboard.live_chart import LiveApi, live_view
 from pairscope.errors import PairscopeError
 
-__all__ = ["keep_watch", "reachable_api", "symbols_known"]
+__all__ = ["hand_out_tickets", "keep_watch", "reachable_api", "symbols_known"]
 
 _WATCH_S = 2.0
+_TICKET_S = 15.0
+_TICKET = "_ticket"
 _SYMBOLS = "_symbols_known"
 _REACHED = "_api_reached"
 
@@ -37,9 +40,8 @@ def symbols_known(client: Client) -> dict[str, int]:
     return known
 
 
-@st.fragment(run_every=_WATCH_S)
-def keep_watch(client: Client) -> None:
-    """Ask for the API's health every 2 s: one warning while it is not well, the page again once it is back."""
+def _watch(client: Client) -> None:
+    """Warn once while the API is not well; draw the page again once it is back."""
     try:
         health = client.health()
     except PairscopeError as error:
@@ -51,6 +53,26 @@ def keep_watch(client: Client) -> None:
         st.warning(_told(ailing))
     if not st.session_state.get(_REACHED) or not st.session_state.get(_SYMBOLS):
         st.rerun(scope="app")
+
+
+def _bring_ticket(client: Client, api: LiveApi) -> None:
+    """Give the page a fresh ticket, by the clock and whenever it asks for one."""
+    try:
+        st.session_state[_TICKET] = client.ws_ticket()
+    except PairscopeError:
+        st.session_state.setdefault(_TICKET, "")  # the watch warns; the page keeps the ticket that it has
+    live_view("access", api=api, key="access", ticket=st.session_state[_TICKET], on_wanted_change=_nothing)
+
+
+def _nothing() -> None:
+    """Let the fragment run again, no more."""
+
+
+keep_watch = st.fragment(run_every=_WATCH_S)(_watch)
+"""Ask for the API's health every 2 s."""
+
+hand_out_tickets = st.fragment(run_every=_TICKET_S)(_bring_ticket)
+"""Where the API asks for keys: bring the browser tickets, which live for half a minute."""
 
 
 def _told(ailing: dict[str, dict[str, object]]) -> str:

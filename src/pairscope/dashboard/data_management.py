@@ -10,5 +10,6 @@ __all__ = ["show"]
 def show() -> None:
     """Draw the tab."""
     st.caption(
-        "Data Management will show what is stored for each symbol, which trades are missing, and let you download and upload bars."
+        "Data Management will show what is stored for each symbol and which trades are missing, and let you download "
+        "and upload bars."
     )

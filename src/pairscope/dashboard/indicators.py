@@ -52,14 +52,14 @@ class Choice:
 _HELP_SEVERAL = f"Up to {_MOST_LINES} lines, their periods separated by commas."
 
 CHOICES: Mapping[str, Choice] = {
-    "SMA": Choice("sma", "20", "SMA: bars in the mean", several=True),
-    "EMA": Choice("ema", "20", "EMA: bars of its span", several=True),
-    "Bollinger": Choice("bollinger", "20 2", "Bollinger: bars, standard deviations", parts=2),
+    "SMA": Choice("sma", "20", "SMA: bars", several=True),
+    "EMA": Choice("ema", "20", "EMA: span, bars", several=True),
+    "Bollinger": Choice("bollinger", "20 2", "Bollinger: bars, deviations", parts=2),
     "VWAP": Choice("vwap", "", "VWAP"),
     "RSI": Choice("rsi", "14", "RSI: bars"),
     "MACD": Choice("macd", "12 26 9", "MACD: fast, slow, signal", parts=3),
     "ATR": Choice("atr", "14", "ATR: bars"),
-    "Realised volatility": Choice("volatility", "60", "Realised volatility: returns in the window"),
+    "Realised volatility": Choice("volatility", "60", "Volatility: bars"),
 }
 
 

@@ -18,10 +18,11 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "server.maxUploadSize": "25",
     "server.enableXsrfProtection": "true",
     "browser.gatherUsageStats": "false",
-    "client.toolbarMode": "minimal",
+    "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
     "global.developmentMode": "false",
     "logger.level": "warning",
+    "runner.magicEnabled": "false",
 }
 
 

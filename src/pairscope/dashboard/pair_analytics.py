@@ -10,5 +10,6 @@ __all__ = ["show"]
 def show() -> None:
     """Draw the tab."""
     st.caption(
-        "Pair Analytics will show how two symbols hold together: hedge ratio, spread, z-score, correlation, and the tests for stationarity and cointegration."
+        "Pair Analytics will show how two symbols hold together: hedge ratio, spread, z-score, correlation, and the "
+        "tests for stationarity and cointegration."
     )

@@ -1,4 +1,4 @@
-"""Price Monitor: several symbols at once, their figures, candlesticks, indicators and volume, moving with the market."""
+"""Price Monitor: several symbols at once, their figures, candlesticks, indicators and volume, all moving."""
 
 from __future__ import annotations
 
@@ -50,13 +50,14 @@ def show(api: LiveApi, known: Mapping[str, int]) -> None:
         timeframe=timeframe,
         indicators=chosen_names(chosen),
         palette=palette_chosen(),
+        volume=bool(st.session_state.get("volume", True)),
     )
 
 
 def _controls(known: Mapping[str, int]) -> tuple[list[str], str, Chosen]:
     """Draw the settings, all of them part of the page's address."""
     first = st.session_state.setdefault("_first_symbols", busiest(known))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="top"):
         symbols = st.multiselect(
             "Symbols",
             sorted(known),
@@ -76,6 +77,7 @@ def _controls(known: Mapping[str, int]) -> tuple[list[str], str, Chosen]:
             key="timeframe",
             bind="query-params",
             help="How long one candle lasts. Times are UTC; a candle is named by its open.",
+            wrap=True,
         )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kinds = st.pills(
@@ -86,9 +88,18 @@ def _controls(known: Mapping[str, int]) -> tuple[list[str], str, Chosen]:
             key="indicators",
             bind="query-params",
             help="SMA, EMA, Bollinger bands and VWAP lie on the price; the others have a pane of their own below it.",
+            wrap=True,
         )
         with st.popover("Settings", icon=":material/tune:"):
-            periods = {kind: choice.ask() for kind, choice in CHOICES.items()}
+            with st.grid(2):
+                periods = {kind: choice.ask() for kind, choice in CHOICES.items()}
+            st.toggle(
+                "Volume analysis",
+                value=True,
+                key="volume",
+                bind="query-params",
+                help="Below the charts: today against the usual for the time of day, who bought, and at which prices.",
+            )
             st.toggle(
                 "Colour-blind safe colours",
                 key="colour_blind",

@@ -8,6 +8,7 @@ import { loadLibrary } from "./library.js";
 import { arrange, element, mountable, say } from "./lifecycle.js";
 import { paint, paletteAt, samePalette } from "./palette.js";
 import { addressesOf } from "./rest.js";
+import { VolumePanel } from "./volume.js";
 
 class Board {
   constructor(host, data) {
@@ -20,7 +21,10 @@ class Board {
     this.cardRow = element("div", { class: "ps-cards", role: "group", "aria-label": "Prices now" });
     this.chartGrid = element("div", { class: "ps-charts" });
     this.problem = element("div", { class: "ps-problem", role: "alert", hidden: true });
-    host.append(this.cardRow, this.problem, this.chartGrid);
+    this.panels = new Map();
+    this.volumeGrid = element("div", { class: "ps-volumes" });
+    this.volumeSection = element("section", { "aria-label": "Volume" }, element("h2", { class: "ps-heading" }, "Volume"), this.volumeGrid);
+    host.append(this.cardRow, this.problem, this.chartGrid, this.volumeSection);
     this.timer = setInterval(() => this.tick(), 250);
     this.seconds = 0;
   }
@@ -30,12 +34,20 @@ class Board {
     this.palette = paletteAt(this.host, data.palette);
     paint(this.host, this.palette);
     this.setCards();
+    this.setVolume();
     this.setCharts();
   }
 
   setCards() {
     const make = (symbol) => new Card({ symbol, feed: this.feed, rest: this.addresses.rest });
     reconcile(this.cards, this.data.symbols, make, this.cardRow);
+  }
+
+  setVolume() {
+    this.volumeSection.hidden = !this.data.volume;
+    const make = (symbol) => new VolumePanel({ symbol, rest: this.addresses.rest, priceNow: () => this.cards.get(symbol)?.shown });
+    reconcile(this.panels, this.data.volume ? this.data.symbols : [], make, this.volumeGrid);
+    this.volumeGrid.dataset.count = String(this.data.symbols.length);
   }
 
   async setCharts() {
@@ -71,7 +83,7 @@ class Board {
     this.ended = true;
     clearInterval(this.timer);
     this.freshness.end();
-    for (const item of [...this.cards.values(), ...this.charts.values()]) item.destroy();
+    for (const item of [...this.cards.values(), ...this.charts.values(), ...this.panels.values()]) item.destroy();
   }
 }
 

@@ -11,8 +11,10 @@ import { age, arrow, moment, price } from "./words.js";
 
 const PAGE = 600;
 const MOST_BARS = 20000;
+const MOST_ROWS = 10000;
 const NEAR_THE_START = 60; // bars left of the view at which older ones are fetched
-const RELOAD_EVERY_MS = 1500;
+const RELOAD_EVERY_MS = 3000;
+const TAIL = 60; // bars fetched again after a hole in the stream
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 15000;
 const views = new Map(); // where each symbol was looked at, kept while its chart is away
@@ -47,6 +49,7 @@ export class Chart {
       this.write();
     });
     this.plot.time.subscribeVisibleLogicalRangeChange((range) => {
+      this.node.dataset.view = this.plot.viewText();
       this.live.hidden = !this.bars.list.length || this.plot.followsLive();
       if (range && range.from < NEAR_THE_START) this.loadOlder();
     });
@@ -93,7 +96,9 @@ export class Chart {
     this.indicatorNow = null;
     this.indicatorEnd = 0;
     this.waiting = [];
-    this.ended = false;
+    this.wholeHistory = false;
+    this.first = null;
+    this.lost = null;
     this.loaded = false;
     this.retryMs = FIRST_RETRY_MS;
     this.abort = new AbortController();
@@ -102,7 +107,7 @@ export class Chart {
     // Listening begins before history is asked for, so that no bar can fall between the two.
     this.unsubscribe = this.feed.subscribe(`bar:${this.symbol}:${timeframe}`, {
       update: (bar) => this.receive(bar),
-      broken: () => this.reload(),
+      broken: (why) => this.reload(why),
     });
     this.load();
   }
@@ -161,23 +166,30 @@ export class Chart {
   }
 
   /** After a hole in the stream or a new connection: fetch what may have been missed and merge it. */
-  reload() {
-    if (!this.loaded || this.reloading) return;
+  reload(why) {
+    if (!this.loaded) return;
+    this.lost = this.lost === "connection" ? this.lost : why;
+    if (this.reloading) return;
     const wait = Math.max(0, (this.reloadedAt ?? -Infinity) + RELOAD_EVERY_MS - performance.now());
-    this.reloading = setTimeout(async () => {
-      this.reloading = null;
-      this.reloadedAt = performance.now();
-      try {
-        // The newest page reaches back over the hole; where it does not meet what is here, it replaces it.
-        const page = await this.ask("ohlc", { limit: PAGE });
-        const newest = this.bars.newest;
-        if (newest && page.bars.length && page.bars[0].timestamp > newest.timestamp) this.bars = new Bars();
-        this.adopt(page.bars);
-        this.loadIndicators(this.names);
-      } catch (error) {
-        if (mayPass(error)) this.reload();
-      }
-    }, wait);
+    this.reloading = setTimeout(() => this.mend(), wait);
+  }
+
+  async mend() {
+    const whole = this.lost === "connection";
+    this.lost = null;
+    this.reloading = null;
+    this.reloadedAt = performance.now();
+    try {
+      const page = await this.ask("ohlc", { limit: whole ? PAGE : TAIL });
+      // Where the newest page does not reach back to what is here, it replaces it: no hole is papered over.
+      const apart = this.bars.newest && page.bars[0]?.timestamp > this.bars.newest.timestamp;
+      if (apart) this.bars = new Bars();
+      if (whole || apart) this.adopt(page.bars);
+      else for (const bar of page.bars) this.receive(bar);
+      if (whole || apart) this.loadIndicators(this.names);
+    } catch (error) {
+      if (mayPass(error)) this.reload(whole ? "connection" : "hole");
+    }
   }
 
   receive(bar) {
@@ -222,20 +234,32 @@ export class Chart {
   }
 
   async loadOlder() {
-    if (!this.loaded || this.ended || this.fetching || !this.bars.oldest || this.bars.list.length >= MOST_BARS) return;
+    if (!this.loaded || this.wholeHistory || this.fetching || this.bars.list.length >= MOST_BARS) return;
     this.fetching = true;
-    const signal = this.abort.signal;
-    const oldest = this.bars.oldest.timestamp;
+    const { signal } = this.abort;
     try {
-      const page = await this.ask("ohlc", { start: oldest - PAGE * this.length * 1000, end: oldest, limit: PAGE });
+      const page = await this.pageBefore(this.bars.oldest?.timestamp ?? 0);
       if (signal.aborted) return;
-      this.ended = !page.bars.length;
-      if (this.adopt(page.bars)) this.loadIndicators(this.names);
+      this.wholeHistory = !page.length;
+      if (page.length && this.adopt(page)) this.loadIndicators(this.names);
     } catch (error) {
-      this.ended = error.name !== "AbortError" && !mayPass(error);
+      this.wholeHistory = error.name !== "AbortError" && !mayPass(error);
     } finally {
       this.fetching = false;
     }
+  }
+
+  /** The bars before a time: the page next to it, or, across a time without bars, the last ones before that. */
+  async pageBefore(end) {
+    const step = this.length * 1000;
+    this.first ??= (await this.ask("ohlc", { start: 0, limit: 1 })).bars[0]?.timestamp ?? Infinity;
+    for (let slots = PAGE; end > this.first; slots = MOST_ROWS) {
+      const start = Math.max(0, end - slots * step);
+      const { bars } = await this.ask("ohlc", { start, end, limit: slots });
+      if (bars.length) return bars.slice(-PAGE);
+      end = start;
+    }
+    return [];
   }
 
   firstView() {

@@ -13,7 +13,7 @@ from pairscope.dashboard.live_chart.assets import LIBRARY, PREFIX, VERSION
 
 __all__ = ["LiveApi", "View", "live_view"]
 
-View = Literal["status", "board", "volume"]
+View = Literal["status", "board", "access"]
 
 _HERE: Final = Path(__file__).parent
 
@@ -29,24 +29,32 @@ export default async function (component) {
 
 @dataclass(frozen=True, slots=True)
 class LiveApi:
-    """How a viewer's browser reaches the API: a whole address, or the page's own host and this port."""
+    """How a viewer's browser reaches the API: a whole address, or the page's own host and this port.
+
+    ``tickets`` says that the API asks for a key, which the browser does not get: it calls with tickets instead.
+    """
 
     url: str
     port: int
     stall_s: float
+    tickets: bool = False
 
 
-def live_view(view: View, *, api: LiveApi, key: str, **settings: Any) -> None:
-    """Show a live view; a change of its settings is applied in place, never by building it anew."""
+def live_view(view: View, *, api: LiveApi, key: str, **settings: Any) -> Any:
+    """Show a live view; a change of its settings is applied in place, never by building it anew.
+
+    Settings named ``on_…_change`` are called when the view asks for something.
+    """
     folder = f"{PREFIX}/{VERSION}"
     data: Mapping[str, Any] = {
         "module": f"{folder}/{view}.js",
         "library": f"{folder}/{LIBRARY}",
-        "api": {"url": api.url, "port": api.port},
+        "api": {"url": api.url, "port": api.port, "tickets": api.tickets},
         "stall_ms": round(api.stall_s * 1000),
-        **settings,
+        **{name: value for name, value in settings.items() if not callable(value)},
     }
-    _component()(data=data, key=key)
+    calls = {name: value for name, value in settings.items() if callable(value)}
+    return _component()(data=data, key=key, **calls)
 
 
 def _component() -> Any:

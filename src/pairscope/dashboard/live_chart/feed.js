@@ -1,5 +1,7 @@
 // One WebSocket a page to /ws/updates: topics counted by listener, reconnecting with backoff, holes reported.
 
+import { ticketToSpend, ticketsNeeded } from "./access.js";
+
 const SILENCE_MS = 6000; // `stats` comes at least every 2 s; three missing mean that the socket is dead
 const FIRST_PAUSE_MS = 400;
 const LONGEST_PAUSE_MS = 10000;
@@ -30,13 +32,13 @@ export class Feed {
   }
 
   /**
-   * Listen to a topic: `update(data)` gets each value; `broken()` tells, before the next value, that some were
-   * missed (a hole in the sequence, or a new connection). Returns the function that ends it.
+   * Listen to a topic: `update(data)` gets each value; `broken(why)` tells, before the next value, that some were
+   * missed: a `hole` in the sequence, or a new `connection`. Returns the function that ends it.
    */
   subscribe(topic, listener) {
     let entry = this.topics.get(topic);
     if (!entry) {
-      entry = { listeners: new Set(), seq: null, broken: false, last: undefined };
+      entry = { listeners: new Set(), seq: null, broken: null, last: undefined };
       this.topics.set(topic, entry);
       this.ask(topic, true);
     }
@@ -65,16 +67,18 @@ export class Feed {
     this.socket?.close();
   }
 
-  connect() {
+  async connect() {
     clearTimeout(this.retry);
     this.drop();
-    const socket = new WebSocket(this.url);
+    const protocols = ticketsNeeded() ? ["pairscope.v1", `ticket.${await ticketToSpend()}`] : [];
+    if (this.closed || this.socket) return;
+    const socket = new WebSocket(this.url, protocols);
     this.socket = socket;
     this.openedAt = performance.now();
     socket.onopen = () => {
       this.lastMessageAt = performance.now();
       for (const entry of this.topics.values()) {
-        entry.broken = entry.seq !== null;
+        entry.broken = entry.seq === null ? null : "connection";
         entry.seq = null;
       }
       this.send("subscribe", [...this.topics.keys()]);
@@ -130,14 +134,14 @@ export class Feed {
   deliver(entry, { seq, data }) {
     if (entry.seq !== null && seq > entry.seq + 1) {
       this.holes += 1;
-      entry.broken = true;
+      entry.broken ??= "hole";
     }
     entry.seq = seq;
     entry.last = data;
     const broken = entry.broken;
-    entry.broken = false;
+    entry.broken = null;
     for (const listener of entry.listeners) {
-      if (broken) listener.broken?.();
+      if (broken) listener.broken?.(broken);
       listener.update(data);
     }
   }

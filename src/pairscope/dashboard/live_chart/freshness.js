@@ -15,9 +15,11 @@ export class Freshness {
   }
 
   receive(stats) {
+    const now = performance.now();
+    const told = stats.last_tick_age_ms ?? null;
+    if (told !== null) this.tradeAt = Math.max(this.tradeAt ?? -Infinity, now - told);
+    else if (this.stats === null || stats.ticks !== this.stats.ticks) this.tradeAt = now; // it counts what it stores
     this.stats = stats;
-    const told = stats.last_tick_age_ms;
-    if (told !== null && told !== undefined) this.tradeAt = Math.max(this.tradeAt ?? -Infinity, performance.now() - told);
   }
 
   /** `stale`: the connection is lost or no trade came for longer than a stall takes; ages in milliseconds. */

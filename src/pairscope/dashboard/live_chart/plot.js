@@ -11,7 +11,7 @@ export class Plot {
   constructor(library, host, palette) {
     this.library = library;
     this.palette = palette;
-    this.decimals = 2;
+    this.decimals = -1;
     this.indicators = new Map();
     this.chart = library.createChart(host, { autoSize: true, ...this.frame() });
     this.candles = this.chart.addSeries(library.CandlestickSeries, this.candleOptions());
@@ -21,6 +21,7 @@ export class Plot {
       lastValueVisible: false,
       priceLineVisible: false,
     });
+    this.setDecimals(2);
     this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
     this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
   }
@@ -57,8 +58,8 @@ export class Plot {
       grid: { vertLines: { color: grid }, horzLines: { color: grid } },
       crosshair: { mode: 0, vertLine: line, horzLine: line },
       timeScale: { timeVisible: true, borderColor: border, rightOffset: 4, minBarSpacing: 1, shiftVisibleRangeOnNewBar: true },
-      rightPriceScale: { borderColor: border },
-      localization: { locale: "en-GB", priceFormatter: (value) => price(value, this.decimals) },
+      rightPriceScale: { borderColor: border, minimumWidth: 68 },
+      localization: { locale: "en-GB" },
       handleScroll: { vertTouchDrag: false },
     };
   }
@@ -76,11 +77,14 @@ export class Plot {
   setDecimals(decimals) {
     if (decimals === this.decimals) return;
     this.decimals = decimals;
-    const priceFormat = { type: "price", precision: decimals, minMove: 10 ** -decimals };
-    this.candles.applyOptions({ priceFormat });
+    this.candles.applyOptions({ priceFormat: this.priceFormat() });
     for (const entry of this.indicators.values()) {
       for (const { part, series } of entry.lines) series.applyOptions(this.options(entry.indicator, part));
     }
+  }
+
+  priceFormat() {
+    return { type: "custom", minMove: 10 ** -this.decimals, formatter: (value) => price(value, this.decimals) };
   }
 
   /** Draw all bars anew, keeping the view: `before` bars were put in front of what was there. */
@@ -120,6 +124,11 @@ export class Plot {
     return { barSpacing: this.time.options().barSpacing, position: this.time.scrollPosition() };
   }
 
+  viewText() {
+    const { barSpacing, position } = this.view();
+    return `${barSpacing.toFixed(2)} ${position.toFixed(1)}`;
+  }
+
   setView({ barSpacing, position }) {
     this.time.applyOptions({ barSpacing });
     this.time.scrollToPosition(position, false);
@@ -155,7 +164,7 @@ export class Plot {
   options(indicator, part) {
     const format = indicator.pane
       ? { type: "custom", minMove: 10 ** -Math.max(this.decimals, 4), formatter: (value) => written(indicator, value, this.decimals) }
-      : { type: "price", precision: this.decimals, minMove: 10 ** -this.decimals };
+      : this.priceFormat();
     const range = indicator.look.range;
     const fixed = range && { autoscaleInfoProvider: () => ({ priceRange: { minValue: range[0], maxValue: range[1] } }) };
     if (part === "histogram") return { priceFormat: format, priceLineVisible: false, lastValueVisible: false };

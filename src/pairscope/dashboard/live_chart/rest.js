@@ -1,7 +1,10 @@
 // GET from the API's REST side, with its errors in its own words.
 
+import { needTickets, ticketToRead, ticketsNeeded } from "./access.js";
+
 /** Where the API is, as this browser reaches it: a stated address, else the page's own host and the API's port. */
-export function addressesOf({ url, port }) {
+export function addressesOf({ url, port, tickets }) {
+  needTickets(Boolean(tickets));
   const base = url ? url.replace(/\/+$/, "") : `${location.protocol}//${location.hostname}:${port}`;
   return { rest: base, feed: `${base.replace(/^http/, "ws")}/ws/updates` };
 }
@@ -19,9 +22,11 @@ export async function get(base, path, params = {}, { signal } = {}) {
   for (const [name, value] of Object.entries(params)) {
     if (value !== null && value !== undefined) url.searchParams.set(name, value);
   }
+  const headers = { Accept: "application/json" };
+  if (ticketsNeeded()) headers.Authorization = `Bearer ${await ticketToRead()}`;
   let answer;
   try {
-    answer = await fetch(url, { signal, headers: { Accept: "application/json" } });
+    answer = await fetch(url, { signal, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem("the API cannot be reached", 0);
