@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -21,12 +22,14 @@ from pairscope.market.ticks import TickBatch
 
 __all__ = [
     "REJECTS",
+    "AggTradeRow",
     "Decoder",
     "Frame",
     "Reply",
     "Shutdown",
     "Signal",
     "TradeStream",
+    "agg_trades_batch",
     "decode_agg_trades",
 ]
 
@@ -290,7 +293,9 @@ def _reply(message: dict[str, Any]) -> Reply | None:
     return Reply(request, message.get("result")) if "result" in message else None
 
 
-class _RestAggTrade(Struct, gc=False):
+class AggTradeRow(Struct, frozen=True, gc=False):
+    """One aggregate trade as REST gives it: id, price, size, newest raw trade id, time in ms, buyer is maker."""
+
     a: _Id
     p: float
     q: float
@@ -299,21 +304,36 @@ class _RestAggTrade(Struct, gc=False):
     m: bool
 
 
-_rest_page = msgspec.json.Decoder(list[_RestAggTrade], strict=False).decode
-_rest_rows = msgspec.json.Decoder(list[msgspec.Raw], strict=False).decode
-_rest_row = msgspec.json.Decoder(_RestAggTrade, strict=False).decode
+_rest_page: Callable[[bytes], list[AggTradeRow]] = msgspec.json.Decoder(list[AggTradeRow], strict=False).decode
+_rest_rows: Callable[[bytes], list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw], strict=False).decode
+_rest_row: Callable[[msgspec.Raw], AggTradeRow] = msgspec.json.Decoder(AggTradeRow, strict=False).decode
 
 
-def decode_agg_trades(body: bytes, symbols: Symbols, symbol: str, ts_recv_ns: int) -> TickBatch:
-    """Turn a page of ``/fapi/v1/aggTrades`` into the columns of the stream, without a watermark.
+def decode_agg_trades(body: bytes) -> list[AggTradeRow]:
+    """Read a page of ``/fapi/v1/aggTrades``, leaving out rows that are broken.
 
-    A row that cannot be used is void: the exchange itself has no better numbers for its id. Raises ``MalformedFrame``
-    where the body is no such page.
+    Raises ``MalformedFrame`` where the body is no such page.
     """
     try:
-        rows = _rest_page(body)
+        return _rest_page(body)
     except _UNDECODABLE:
-        rows = _readable_rows(body)
+        pass
+    try:
+        raw = _rest_rows(body)
+    except _UNDECODABLE as error:
+        raise MalformedFrame(f"no page of aggregate trades: {error}") from error
+    found = []
+    for row in raw:
+        with suppress(*_UNDECODABLE):
+            found.append(_rest_row(row))
+    return found
+
+
+def agg_trades_batch(rows: Sequence[AggTradeRow], symbols: Symbols, symbol: str, ts_recv_ns: int) -> TickBatch:
+    """Turn rows of REST into the columns of the stream, without a watermark.
+
+    A row that cannot be used is void: the exchange itself has no better numbers for its id.
+    """
     symbol_id = symbols.id_of(symbol)
     good = [row for row in rows if not _unusable(row.p, row.q)]
     return TickBatch(
@@ -328,18 +348,3 @@ def decode_agg_trades(body: bytes, symbols: Symbols, symbol: str, ts_recv_ns: in
         0,
         tuple((symbol_id, row.a) for row in rows if _unusable(row.p, row.q)),
     )
-
-
-def _readable_rows(body: bytes) -> list[_RestAggTrade]:
-    """Read a page row by row, leaving out what is broken."""
-    found = []
-    try:
-        raw = _rest_rows(body)
-    except _UNDECODABLE as error:
-        raise MalformedFrame(f"no page of aggregate trades: {error}") from error
-    for row in raw:
-        try:
-            found.append(_rest_row(row))
-        except _UNDECODABLE:
-            continue
-    return found
