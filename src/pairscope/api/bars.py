@@ -6,14 +6,14 @@ So pages follow each other without a bar missed or repeated, whatever is closed 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pairscope.api.parameters import MAX_NS
 from pairscope.errors import InputError
-from pairscope.market.bars import BarBatch, Origin, timeframe_ns
+from pairscope.market.bars import BarBatch, Origin, concat_bars, timeframe_ns
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1
 from pairscope.ports import Services
@@ -35,7 +35,7 @@ class BarPage:
 
     def tail(self, first: int) -> BarPage:
         """Return the page from a row on."""
-        return BarPage(_take(self.bars, slice(first, None)), self.closed[first:], self.next_cursor)
+        return BarPage(self.bars.take(slice(first, None)), self.closed[first:], self.next_cursor)
 
 
 async def newest_bars(services: Services, symbol: str, timeframe: str, limit: int, end_ns: int = MAX_NS) -> BarPage:
@@ -43,7 +43,7 @@ async def newest_bars(services: Services, symbol: str, timeframe: str, limit: in
     stored = await services.store.bars(symbol, timeframe, 0, end_ns, limit=limit, newest=True)
     bars, closed = _with_live(services, stored, symbol, timeframe, 0, end_ns)
     keep = slice(max(0, len(bars) - limit), None)
-    return BarPage(_take(bars, keep), closed[keep], None)
+    return BarPage(bars.take(keep), closed[keep], None)
 
 
 async def read_page(
@@ -53,7 +53,7 @@ async def read_page(
     if cursor is not None:
         start_ns = max(start_ns, _read_cursor(cursor))
     if start_ns >= end_ns:
-        return BarPage(_none(symbol, timeframe), np.empty(0, np.bool_), None)
+        return _none(symbol, timeframe)
     stored = await services.store.bars(symbol, timeframe, start_ns, end_ns, limit=limit + 1)
     bars, closed = stored, np.ones(len(stored), np.bool_)
     if len(stored) <= limit:
@@ -61,7 +61,7 @@ async def read_page(
     if len(bars) <= limit:
         return BarPage(bars, closed, None)
     after_ns = int(bars.ts_open_ns[limit - 1]) + timeframe_ns(timeframe)
-    return BarPage(_take(bars, slice(0, limit)), closed[:limit], str(after_ns // _MS))
+    return BarPage(bars.take(slice(0, limit)), closed[:limit], str(after_ns // _MS))
 
 
 async def warm_page(services: Services, page: BarPage, symbol: str, timeframe: str, warmup: int) -> BarPage:
@@ -75,67 +75,70 @@ async def warm_page(services: Services, page: BarPage, symbol: str, timeframe: s
 
 
 async def fill_page(
-    services: Services, symbol: str, timeframe: str, start_ns: int, end_ns: int, *, limit: int, cursor: str | None
+    services: Services,
+    symbol: str,
+    timeframe: str,
+    start_ns: int,
+    end_ns: int,
+    *,
+    limit: int,
+    cursor: str | None,
+    newest: bool,
 ) -> BarPage:
     """Return a page in which every slot has a bar: one without a trade repeats the close before it, with volume 0.
 
-    It begins at the first bar there is. With ``start_ns`` 0 and no end, the newest ``limit`` slots.
+    It begins at the first bar there is, or with ``newest`` so that ``limit`` slots end at the last one.
     """
     step = timeframe_ns(timeframe)
     last_ns = await _last_slot(services, symbol, timeframe, end_ns)
-    newest = start_ns == 0 and end_ns == MAX_NS and cursor is None
     if cursor is not None:
         start_ns = max(start_ns, _read_cursor(cursor))
-    first_ns = last_ns - (limit - 1) * step if newest else -(-start_ns // step) * step
-    before = await services.store.bars(symbol, timeframe, 0, max(first_ns, 0), limit=1, newest=True)
+    first_ns = max(0, last_ns - (limit - 1) * step if newest else -(-start_ns // step) * step)
+    before = await services.store.bars(symbol, timeframe, 0, first_ns, limit=1, newest=True)
     if not len(before):
-        found = await read_page(services, symbol, timeframe, max(first_ns, 0), end_ns, limit=1, cursor=None)
+        found = await read_page(services, symbol, timeframe, first_ns, end_ns, limit=1, cursor=None)
         first_ns = int(found.bars.ts_open_ns[0]) if len(found.bars) else last_ns + step
     stop_ns = min(last_ns + step, first_ns + limit * step)
     if first_ns >= stop_ns:
-        return BarPage(_none(symbol, timeframe), np.empty(0, np.bool_), None)
+        return _none(symbol, timeframe)
     page = await read_page(services, symbol, timeframe, first_ns, stop_ns, limit=limit, cursor=None)
     slots = np.arange(first_ns, stop_ns, step, dtype=np.int64)
     bars = _filled(_join(symbol, before, page.bars), slots)
     closed = np.ones(slots.size, np.bool_)
-    closed[np.isin(slots, page.bars.ts_open_ns[~page.closed])] = False
+    if not page.closed.all():
+        closed = slots < page.bars.ts_open_ns[~page.closed][0]
     return BarPage(bars, closed, str(stop_ns // _MS) if stop_ns <= last_ns else None)
 
 
 async def _last_slot(services: Services, symbol: str, timeframe: str, end_ns: int) -> int:
-    """Return the last open time that a filled page may hold."""
+    """Return the last open time that a filled page may hold: of the newest bar, or of the newest slot that is over."""
     step = timeframe_ns(timeframe)
-    newest = await newest_bars(services, symbol, timeframe, 1, end_ns)
-    last_ns = int(newest.bars.ts_open_ns[-1]) if len(newest.bars) else -step
-    passed_ns = min(services.live.watermark_ns(), end_ns)
-    return max(last_ns, (passed_ns // step - 1) * step if passed_ns else last_ns)
+    newest = (await newest_bars(services, symbol, timeframe, 1, end_ns)).bars
+    over_ns = min((services.live.watermark_ns() // step - 1) * step, (end_ns - 1) // step * step)
+    return max(over_ns, int(newest.ts_open_ns[-1])) if len(newest) else over_ns
 
 
 def _with_live(
     services: Services, stored: BarBatch, symbol: str, timeframe: str, start_ns: int, end_ns: int
 ) -> tuple[BarBatch, B1]:
-    """Put behind stored bars what the engine closed since, and the open bar."""
+    """Put behind stored bars what the engine closed since, and what is still open.
+
+    The engine is asked after the store has answered, so that nothing can have gone from the one to the other unseen.
+    """
     live = services.live
-    open_bar = live.open_bar(symbol, timeframe)
-    parts = [stored]
+    recent = live.recent_bars(symbol, timeframe, _UNSTORED, with_open=True)
     after_ns = int(stored.ts_open_ns[-1]) if len(stored) else start_ns - 1
-    for batch in (live.recent_bars(symbol, timeframe, _UNSTORED), open_bar):
-        if batch is None or not len(batch):
-            continue
-        inside = (batch.ts_open_ns > after_ns) & (batch.ts_open_ns >= start_ns) & (batch.ts_open_ns < end_ns)
-        parts.append(_take(batch, inside))
-        after_ns = max(after_ns, int(batch.ts_open_ns[-1]))
-    bars = _join(symbol, *parts)
+    recent = recent.take((recent.ts_open_ns > after_ns) & (recent.ts_open_ns < end_ns))
+    bars = _join(symbol, stored, recent)
     closed = np.ones(len(bars), np.bool_)
-    if open_bar is not None and len(open_bar):
-        closed[bars.ts_open_ns >= open_bar.ts_open_ns[-1]] = False
+    closed[len(stored) :] = recent.ts_open_ns + timeframe_ns(timeframe) <= live.watermark_ns()
     return bars, closed
 
 
 def _filled(bars: BarBatch, slots: NDArray[np.int64]) -> BarBatch:
     """Lay bars out on slots; the first slot has a bar at or before it."""
     at = np.searchsorted(bars.ts_open_ns, slots, side="right") - 1
-    laid = _take(bars, at)
+    laid = bars.take(at)
     empty = laid.ts_open_ns != slots
     return replace(
         laid,
@@ -159,22 +162,11 @@ def _read_cursor(cursor: str) -> int:
     return int(cursor) * _MS
 
 
-_COLUMNS = tuple(f.name for f in fields(BarBatch) if f.name not in {"symbols", "timeframe"})
-
-
-def _take(bars: BarBatch, index: slice | NDArray[np.int64] | B1) -> BarBatch:
-    return replace(bars, **{name: getattr(bars, name)[index] for name in _COLUMNS})
-
-
 def _join(symbol: str, *parts: BarBatch) -> BarBatch:
-    """Join bars of one symbol that come from tables with different symbol ids."""
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
-    columns["symbol_id"] = np.zeros(columns["symbol_id"].size, np.int32)
-    return BarBatch(symbols=Symbols([symbol]), timeframe=parts[0].timeframe, **columns)
+    """Join bars of one symbol that come from different symbol tables."""
+    table = Symbols([symbol])
+    return concat_bars([replace(part, symbols=table, symbol_id=np.zeros(len(part), np.int32)) for part in parts])
 
 
-def _none(symbol: str, timeframe: str) -> BarBatch:
-    i4, i8, f8 = np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float64)
-    return BarBatch(
-        Symbols([symbol]), timeframe, i4, i8, f8, f8, f8, f8, f8, f8, f8, i8, i8, i8, i4, np.empty(0, np.int8)
-    )
+def _none(symbol: str, timeframe: str) -> BarPage:
+    return BarPage(BarBatch.empty(Symbols([symbol]), timeframe), np.empty(0, np.bool_), None)

@@ -92,7 +92,16 @@ def prices_router(services: Services, catalog: Catalog) -> APIRouter:
         name = await catalog.resolve(symbol)
         limit, cursor = query.limit, query.cursor
         if query.fill:
-            page = await fill_page(services, name, query.timeframe, start_ns, end_ns, limit=limit, cursor=cursor)
+            page = await fill_page(
+                services,
+                name,
+                query.timeframe,
+                start_ns,
+                end_ns,
+                limit=limit,
+                cursor=cursor,
+                newest=query.newest,
+            )
         elif query.newest:
             page = await newest_bars(services, name, query.timeframe, limit)
         else:

@@ -206,8 +206,8 @@ def _flags(column: Sequence[bool] | NDArray[np.bool_]) -> list[bytes]:
 def _with_fragments(value: Any) -> Any:
     """Replace floats that orjson would write with an exponent by their positional text."""
     if isinstance(value, float):
-        text = orjson.dumps(value)
-        return orjson.Fragment(_positional(text)) if b"e" in text else value
+        text = orjson.dumps(float(value))
+        return orjson.Fragment(_positional(text)) if b"e" in text else float(value)
     if isinstance(value, Mapping):
         return {str(key): _with_fragments(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
