@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -89,6 +91,32 @@ def test_every_relative_link_leads_somewhere(pages: dict[str, str]) -> None:
             elif anchor and anchor not in anchors(place.read_text(encoding="utf-8")):
                 broken.append(f"{page}: no heading for {target}")
     assert broken == []
+
+
+def test_the_python_in_the_pages_uses_what_is_there(pages: dict[str, str]) -> None:
+    blocks = [
+        (page, b) for page, text in pages.items() for b in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    ]
+    assert blocks
+    for page, block in blocks:
+        tree = ast.parse(block)
+        imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names: dict[str, Any] = {}
+        exec(compile(ast.Module(imports, []), page, "exec"), names)  # the imports alone: nothing else runs
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="api"), attr=method)):
+                    arguments = [ast.literal_eval(a) for a in node.args]
+                    inspect.signature(getattr(names["Client"], method)).bind(None, *arguments)
+
+
+def test_the_changelog_keeps_its_form(pages: dict[str, str]) -> None:
+    headings = re.findall(r"^(#+) (.*)$", pages["CHANGELOG.md"], re.MULTILINE)
+    assert headings[:2] == [("#", "Changelog"), ("##", "[Unreleased]")]
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert {text for level, text in headings if level == "###"} <= kinds
+    released = [text for level, text in headings if level == "##"][1:]
+    assert [text for text in released if not re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", text)] == []
 
 
 def test_every_file_in_the_picture_of_the_house_is_there_and_every_part_is_in_it(pages: dict[str, str]) -> None:
