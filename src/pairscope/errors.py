@@ -85,8 +85,8 @@ class ConfigError(PairscopeError):
     """A setting is missing, malformed or contradicts another."""
 
 
-class InputError(PairscopeError):
-    """What the caller sent cannot be used; ``loc`` names the parameter."""
+class InputError(PairscopeError, ValueError):
+    """What the caller sent cannot be used; ``loc`` names the parameter. A ``ValueError`` for those who call Python."""
 
     status = 422
 
@@ -219,8 +219,8 @@ class ApiRefused(PairscopeError):
         self.retry_after_s = retry_after_s
 
 
-class NumericalError(PairscopeError):
-    """The numbers given have no answer."""
+class NumericalError(PairscopeError, ValueError):
+    """The numbers given have no answer. A ``ValueError`` for those who call Python."""
 
     status = 422
 

@@ -123,6 +123,13 @@ class DataProcessor:
         """Return the time up to which everything has been seen; 0 before the first batch."""
         return self._watermark_ns
 
+    def first_own_ns(self, symbol: str) -> int | None:
+        """Return the event time of a symbol's first own tick; None before it. O(1)."""
+        s = self._symbols.find(symbol)
+        if s is None or s >= self._state.size or self._state["first_ns"][s] < 0:
+            return None
+        return int(self._state["first_ns"][s])
+
     def price(self, symbol: str) -> Mapping[str, Any] | None:
         """Return a symbol's last price with its 24 h change and volume; None where there is neither tick nor bar. O(1).
 

@@ -99,7 +99,7 @@ def _add(
     lots_decimals: int,
     quote: int,
     quote_decimals: int,
-    bought: np.bool_,
+    buyer_is_maker: np.bool_,
     number: int,
     inexact: int,
 ) -> None:  # pragma: no cover - compiled
@@ -123,7 +123,7 @@ def _add(
     cell.trades += 1
     cell.lots, cell.lots_decimals, a = plus(cell.lots, cell.lots_decimals, lots, lots_decimals)
     b = 0
-    if bought:
+    if not buyer_is_maker:
         cell.buy_lots, cell.buy_decimals, b = plus(cell.buy_lots, cell.buy_decimals, lots, lots_decimals)
     cell.quote, cell.quote_decimals, c = plus(cell.quote, cell.quote_decimals, quote, quote_decimals)
     if a | b | c | inexact or lots >= EXACT:
@@ -181,7 +181,7 @@ def build(
         size_decimals = d if lots < EXACT else size_decimals
         price_decimals = e if units < EXACT else price_decimals
         quote, q, lost = quote_of(price[i], size[i], units, e, lots, d)
-        _add(out[found - 1], price[i], lots, d, quote, q, not buyer_is_maker[i], trade_id[i], lost)
+        _add(out[found - 1], price[i], lots, d, quote, q, buyer_is_maker[i], trade_id[i], lost)
     return found
 
 
@@ -328,7 +328,6 @@ def absorb(
         if units < EXACT:
             of.price_decimals = e
         quote, q, inexact = quote_of(price[i], size[i], units, e, lots, d)
-        bought = not buyer_is_maker[i]
         second = ts // _SECOND
         minute = ts // _MINUTE
         lost = second < oldest_second or minute < oldest_minute
@@ -337,7 +336,7 @@ def absorb(
             if cell.ordinal != second + 1:
                 _open(cell, second + 1)
                 newest[0, s] = max(newest[0, s], second)
-            _add(cell, price[i], lots, d, quote, q, bought, trade_id[i], inexact)
+            _add(cell, price[i], lots, d, quote, q, buyer_is_maker[i], trade_id[i], inexact)
             if (second + 1) * _SECOND <= watermark:
                 cell.revision += 1
                 revised[counts[2], 0] = 0
@@ -350,7 +349,7 @@ def absorb(
                 _open(cell, minute + 1)
                 newest[1, s] = max(newest[1, s], minute)
             if cell.origin == _OWN:
-                _add(cell, price[i], lots, d, quote, q, bought, trade_id[i], inexact)
+                _add(cell, price[i], lots, d, quote, q, buyer_is_maker[i], trade_id[i], inexact)
                 if (minute + 1) * _MINUTE <= watermark:
                     cell.revision += 1
                     revised[counts[2], 0] = 1
