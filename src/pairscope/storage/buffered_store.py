@@ -9,7 +9,7 @@ import numpy as np
 
 from pairscope.market.bars import BarBatch, concat_bars, timeframe_ns
 from pairscope.market.continuity import Admission, Continuity, Gap
-from pairscope.market.symbols import Symbols, normalize_symbol
+from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1, TickBatch, concat_ticks
 from pairscope.ports import StoreStats, SymbolSummary, TickStore
 from pairscope.storage.reading import base_of, lengthen
@@ -154,8 +154,8 @@ class BufferedStore:
         return await self._store.gaps(symbol)
 
     async def settle_gap(self, gap: Gap) -> None:
-        """Write a gap's verdict that no tick brought."""
-        await self._store.settle_gap(replace(gap, symbol=normalize_symbol(gap.symbol)))
+        """Queue a gap's verdict behind the ticks that revealed it."""
+        await self._writer.settle(gap)
 
     async def close(self) -> None:
         """Write what waits and close the store."""

@@ -25,7 +25,6 @@ from pairscope.errors import (
 )
 from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch
 from pairscope.market.continuity import Admission, Continuity, Gap
-from pairscope.market.symbols import normalize_symbol
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import StoreStats, SymbolSummary
 from pairscope.storage import reading
@@ -108,12 +107,17 @@ class DuckDBStore:
 
     async def rebuild_bars(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
         """Recompute a symbol's closed base bars from its stored ticks; store and return those that differ."""
+        view = self._view
+        symbol_id = view.find(symbol)
+        if symbol_id is None:
+            return []
+        first_ns, _, _ = view.tick_span(symbol_id)
         revised: list[BarBatch] = []
-        for low, high in reading.quarter_hours(start_ns, end_ns):
+        for low, high in reading.quarter_hours(max(start_ns, first_ns), min(end_ns, view.watermark_ns)):
 
             def work(low: int = low, high: int = high) -> list[BarBatch]:
                 with self._transaction() as writing:
-                    return writing.rebuild(normalize_symbol(symbol), low, high)
+                    return writing.rebuild(symbol, low, high)
 
             revised += await self._write(work)
         return revised

@@ -21,7 +21,7 @@ _MINUTE_NS: Final = 60_000_000_000
 _QUARTER_NS: Final = 15 * _MINUTE_NS
 _GROWTH: Final = 8
 _PORTION: Final = 200_000
-_PAGE: Final = 1_000
+_PAGE: Final = 256
 _MINUTE_BASED: Final = timeframe_ns("1m")
 
 

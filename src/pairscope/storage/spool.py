@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
@@ -16,6 +16,7 @@ import structlog
 
 from pairscope.errors import WriterOverflow
 from pairscope.market.bars import BarBatch
+from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.storage.rebuilds import Rebuild
@@ -47,11 +48,12 @@ _BAR_COLUMNS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What goes into the store in one transaction: ticks, bars, and the ranges to rebuild behind them."""
+    """What goes into the store together: ticks and bars, then verdicts on gaps, then ranges to rebuild."""
 
     batch: TickBatch
     bars: tuple[BarBatch, ...] = ()
     rebuild: tuple[Rebuild, ...] = ()
+    verdicts: tuple[Gap, ...] = ()
 
 
 class Spool:
@@ -164,6 +166,7 @@ def _encode(parcel: Parcel) -> bytes:
                 for bars in parcel.bars
             ],
             "rebuild": parcel.rebuild,
+            "verdicts": [astuple(gap) for gap in parcel.verdicts],
         }
     )
 
@@ -180,7 +183,12 @@ def _decode(payload: bytes) -> Parcel:
         BarBatch(Symbols(part["symbols"]), part["timeframe"], **_arrays(part["columns"], _BAR_COLUMNS))
         for part in held["bars"]
     )
-    return Parcel(batch, bars, tuple((symbol, start, end) for symbol, start, end in held["rebuild"]))
+    return Parcel(
+        batch,
+        bars,
+        tuple((symbol, start, end) for symbol, start, end in held["rebuild"]),
+        tuple(Gap(*columns) for columns in held["verdicts"]),
+    )
 
 
 def _columns(batch: TickBatch | BarBatch, kinds: dict[str, Any]) -> Sequence[bytes]:

@@ -6,12 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any, Final, Protocol
 
 import structlog
 
 from pairscope.errors import ConfigError, StorageError, StoreUnavailable, WriterOverflow
 from pairscope.market.bars import BarBatch, concat_bars
+from pairscope.market.continuity import Gap
+from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch, concat_ticks
 from pairscope.ports import Clock, Records, TickStore
 from pairscope.storage.duckdb_store import DuckDBStore
@@ -55,7 +58,8 @@ class StoreWriter:
     flushes go to the spool and from there into the store, in order and before anything newer, as soon as it is back;
     when the spool refuses too, batches wait in the queue until it is full, and then the oldest are dropped and counted:
     their ids are a hole that a back-fill repairs. Ranges to rebuild are remembered in the store's records, so that a
-    crash forgets none. An error that is none of the store's ends the writer; the next ``put`` raises it.
+    crash forgets none. An error that is none of the store's ends the writer; the next ``put`` raises it. ``clock`` is
+    monotonic.
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class StoreWriter:
         store: Store,
         *,
         spool: Spool,
-        clock: Clock,
+        clock: Clock = monotonic_ns,
         max_batches: int = 512,
         flush_rows: int = 20_000,
         flush_seconds: float = 0.5,
@@ -80,6 +84,7 @@ class StoreWriter:
         self._queued_rows = 0
         self._in_flight: list[tuple[int, Parcel]] = []
         self._rebuilds = Rebuilds(store)
+        self._symbols = Symbols()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -117,16 +122,24 @@ class StoreWriter:
 
         Waits while the queue is full.
         """
+        self._symbols = batch.symbols
+        await self._queued(Parcel(batch, tuple(bars), tuple(rebuild)))
+
+    async def settle(self, gap: Gap) -> None:
+        """Queue a verdict on a gap behind the ticks that revealed it; see ``TickStore.settle_gap``."""
+        await self._queued(Parcel(TickBatch.empty(self._symbols, 0), verdicts=(gap,)))
+
+    async def _queued(self, parcel: Parcel) -> None:
         if not self._room.is_set():
             self._counters["blocked"] += 1
             while not self._room.is_set():
                 self._demand_running()
                 await self._room.wait()
         self._demand_running()
-        self._queue.append((self._clock(), Parcel(batch, tuple(bars), tuple(rebuild))))
-        self._queued_rows += len(batch)
+        self._queue.append((self._clock(), parcel))
+        self._queued_rows += len(parcel.batch)
         self._counters["put_batches"] += 1
-        self._counters["put_rows"] += len(batch)
+        self._counters["put_rows"] += len(parcel.batch)
         self._measure()
         self._idle.clear()
         self._wake.set()
@@ -267,6 +280,8 @@ class StoreWriter:
         try:
             await self._rebuilds.announce(parcel.rebuild)
             admission = await self._store.append(parcel.batch, parcel.bars)
+            for gap in parcel.verdicts:
+                await self._store.settle_gap(gap)
         except StorageError as error:
             self._refused(error)
             return False
@@ -375,4 +390,5 @@ def _joined(parcels: Sequence[Parcel]) -> Parcel:
         concat_ticks([parcel.batch for parcel in parcels]),
         tuple(concat_bars(batches) for batches in alike.values()),
         tuple(dict.fromkeys(range_ for parcel in parcels for range_ in parcel.rebuild)),
+        tuple(gap for parcel in parcels for gap in parcel.verdicts),
     )

@@ -1,0 +1,62 @@
+"""Every implementation of each port, opened and opened again on what it kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pairscope.storage.duckdb_store import DuckDBStore
+from pairscope.storage.memory_cache import MemoryBus, MemoryCache
+
+
+class DuckDBHome:
+    """A file in which stores are opened one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "store.duckdb"
+        self._open: list[DuckDBStore] = []
+
+    async def open(self) -> DuckDBStore:
+        store = await DuckDBStore.open(self._path)
+        self._open.append(store)
+        return store
+
+    async def reopen(self, store: Any) -> DuckDBStore:
+        await store.close()
+        return await self.open()
+
+    async def close(self) -> None:
+        for store in self._open:
+            await store.close()
+
+
+HOMES = {"duckdb": DuckDBHome}
+CACHES = {"memory": MemoryCache}
+BUSES = {"memory": MemoryBus}
+
+
+@pytest.fixture(params=sorted(HOMES))
+async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
+    """Where a store lives."""
+    place = HOMES[request.param](tmp_path)
+    yield place
+    await place.close()
+
+
+@pytest.fixture
+async def store(home: Any) -> Any:
+    """A new store."""
+    return await home.open()
+
+
+@pytest.fixture(params=sorted(CACHES))
+def make_cache(request: pytest.FixtureRequest) -> Any:
+    return CACHES[request.param]
+
+
+@pytest.fixture(params=sorted(BUSES))
+def make_bus(request: pytest.FixtureRequest) -> Any:
+    return BUSES[request.param]
