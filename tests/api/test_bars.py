@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import httpx2
@@ -104,7 +105,7 @@ async def test_a_filled_range_that_begins_between_trades_knows_the_close_before_
 ) -> None:
     truth = bars_by_hand(market.sent[THIN], 60_000)
     opens = sorted(truth)
-    quiet = next(at + 60_000 for at, after in zip(opens, opens[1:], strict=False) if after > at + 60_000)
+    quiet = next(at + 60_000 for at, after in pairwise(opens) if after > at + 60_000)
     page = exact((await api.get(f"/api/ohlc/{THIN}", params={"start": quiet, "limit": 1, "fill": "true"})).text)
     assert page["bars"][0]["timestamp"] == quiet
     assert page["bars"][0]["close"] == truth[quiet - 60_000]["close"]

@@ -155,7 +155,7 @@ class Gate:
 
     async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
-        if self._hosts and (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+        if self._hosts and not self._hosts.issuperset(map(_host_name, headers.getlist("host") or [""])):
             return problem(403, "this host name is not served here", hint="set PAIRSCOPE_PUBLIC_API_URL")
         if scope["type"] == "websocket" and not self._same_or_allowed(headers.get("origin"), host):
             return problem(403, "pages of this origin may not connect", hint="name it in PAIRSCOPE_CORS_ORIGINS")
@@ -178,7 +178,7 @@ class Gate:
         """Whether a WebSocket may be opened: by a program, by a page of this very host, or by an origin named."""
         if origin is None:
             return True
-        return origin.lower() in self._origins or urlsplit(origin.lower()).netloc == host.lower()
+        return origin.lower() in self._origins or origin.lower().partition("://")[2] == host.lower()
 
     def _holder(self, scope: Scope, headers: Headers) -> str | None:
         """Return who calls, by key or by ticket; None where neither holds."""
@@ -226,6 +226,14 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+def _host_name(host: str) -> str:
+    """Return a host header's name without its port; an empty one where it is malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 async def _deny(response: Response, scope: Scope, send: Send) -> None:

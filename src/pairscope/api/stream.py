@@ -18,6 +18,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pairscope.api.options import ApiOptions
+from pairscope.api.problems import problem
 from pairscope.api.security import SUBPROTOCOL
 from pairscope.api.system import StatsView
 from pairscope.api.topics import Topics
@@ -195,7 +196,7 @@ class Stream:
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one connection; the gate has let it in."""
         if len(self._clients) >= self.options.max_clients:
-            await websocket.close(TRY_LATER, "too many connections")
+            await websocket.send_denial_response(problem(503, "too many connections"))
             return
         offered: Sequence[str] = websocket.scope.get("subprotocols", ())
         await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
