@@ -55,6 +55,13 @@ def _settings(**given: Any) -> Any:
     return load_settings(**{name: value for name, value in given.items() if value is not None})
 
 
+def _quiet(*, debug: bool) -> None:
+    """Set up logs where a command has no settings of its own."""
+    from pairscope.wiring import configure_logs
+
+    configure_logs(_settings(log_level="debug" if debug else "warning"))
+
+
 @app.command()
 def run(
     extra: Annotated[
@@ -124,23 +131,11 @@ def replay_serve(
     debug: Debug = False,
 ) -> None:
     """Speak the exchange's market protocol from recorded or synthetic trades."""
-    from pairscope.wiring import serve_replay
+    from pairscope.playback import Playing, serve_replay
 
-    raise typer.Exit(
-        serve_replay(
-            paths,
-            host=host,
-            port=port,
-            speed=speed,
-            loop=loop,
-            start=start,
-            shift=shift,
-            at_once=now,
-            faults=fault or [],
-            say=_say,
-            log_level="debug" if debug else "warning",
-        )
-    )
+    _quiet(debug=debug)
+    playing = Playing(host, port, speed, loop, start, shift, now, fault or [])
+    raise typer.Exit(serve_replay(paths, playing, say=_say))
 
 
 @app.command()
@@ -154,7 +149,7 @@ def record(
     debug: Debug = False,
 ) -> None:
     """Record the live feed as it arrives, to be replayed."""
-    from pairscope.wiring import record_feed
+    from pairscope.playback import record_feed
 
     settings = _settings(
         symbols=symbols, top=top, all_symbols=all_symbols or None, log_level="debug" if debug else None

@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     api_keys: _Names = Field(
         (), description="Comma-separated `sha256:<hex of the key>`; unset: no key asked, loopback only."
     )
+    dashboard_key: str = Field(
+        "", description="The key that the dashboard's own server sends where keys are asked for."
+    )
     jwt_secret: str = Field("", description="Secret of the short-lived WebSocket tickets; unset: made at start.")
     cors_origins: _Names = Field((), description="Origins that a browser may call from; default the dashboard's own.")
     public_api_url: str = Field(

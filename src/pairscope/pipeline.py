@@ -11,9 +11,9 @@ import numpy as np
 import structlog
 
 from pairscope import schemas
-from pairscope.analytics.indicators import parse_indicators
+from pairscope.analytics.indicators import indicators, parse_indicators
 from pairscope.engine.data_processor import DataProcessor, Updates
-from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
+from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, timeframe_ns
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Bus, Cache, Feed
 from pairscope.storage.tick_storage import StoreWriter
@@ -77,9 +77,9 @@ class Publisher:
             views = [engine.price(symbol) for symbol in moved]
             entries = {f"price:{v['symbol']}": schemas.encode_price(v) for v in views if v is not None}
             await self._cache.put_many(entries, PRICE_TTL_S)
-            for view in views:
-                if view is not None and (topic := f"price:{view['symbol']}") in self._wanted:
-                    bus.publish(topic, schemas.encode_price_update(view))
+            for topic, value in entries.items():
+                if topic in self._wanted:
+                    bus.publish(topic, value)
         for batch in updates.closed:
             self.publish_bars(batch, closed=True, revised=False)
         for batch in updates.revised:
@@ -93,6 +93,11 @@ class Publisher:
             topic = f"bar:{bars.symbols[symbol_id]}:{bars.timeframe}"
             if topic in self._wanted:
                 self._bus.publish(topic, schemas.encode_bar(bars, i, closed=closed, revised=revised))
+
+    def publish_history(self, bars: BarBatch) -> None:
+        """Tell charts that bars from before theirs have come: the newest of each symbol, marked as revised."""
+        last = {int(s): i for i, s in enumerate(bars.symbol_id.tolist())}
+        self.publish_bars(bars.take(np.fromiter(last.values(), np.intp)), closed=True, revised=True)
 
     def _read_interest(self) -> None:
         """Sort the topics that are listened to by symbol, when they have changed."""
@@ -128,7 +133,8 @@ class Publisher:
         """Work out a symbol's indicators up to its open bar."""
         bars = self._engine.recent_bars(symbol, timeframe, parse_indicators(wanted).warmup + 1, with_open=True)
         if len(bars):
-            self._bus.publish(topic, schemas.encode_indicator_update(bars, wanted))
+            closed = int(bars.ts_open_ns[-1]) + timeframe_ns(timeframe) <= self._engine.watermark_ns()
+            self._bus.publish(topic, schemas.encode_indicator_update(bars, indicators(bars, wanted), closed=closed))
 
 
 class Pipeline:

@@ -1,0 +1,157 @@
+"""The two ends of a recording: ``pairscope record`` writes it, ``pairscope replay serve`` plays it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pairscope.config import Settings
+from pairscope.errors import ConfigError, InputError
+from pairscope.feed.recording import FrameRecorder
+from pairscope.feed.replay_clock import parse_speed
+from pairscope.feed.replay_faults import parse_fault
+from pairscope.feed.replay_server import serve
+from pairscope.feed.replay_source import open_source
+from pairscope.feed.rest import ExchangeRest
+from pairscope.feed.websocket_client import WebSocketFeed
+from pairscope.feed.wire import Frame
+from pairscope.market.continuity import Continuity
+from pairscope.market.symbols import Symbols
+from pairscope.wiring import configure_logs, loop_factory, whom_to_follow
+
+__all__ = ["Playing", "parse_time_ms", "record_feed", "serve_replay"]
+
+Say = Callable[[str], None]
+
+
+def parse_time_ms(text: str) -> int:
+    """Return a time given as milliseconds since the epoch or as ISO 8601 (UTC where it says nothing else).
+
+    >>> parse_time_ms("1723161600000"), parse_time_ms("2024-08-09")
+    (1723161600000, 1723161600000)
+    """
+    if text.lstrip("-").isdigit():
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{text!r} is no time", loc="--start", hint="use ISO 8601 or milliseconds") from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """How ``replay serve`` was asked to play, as the command line has it."""
+
+    host: str
+    port: int
+    speed: str
+    loop: bool
+    start: str | None
+    shift: bool
+    at_once: bool
+    faults: Sequence[str]
+
+
+def serve_replay(words: Sequence[str], playing: Playing, *, say: Say) -> int:
+    """Serve recordings or the synthetic market until asked to stop; return the exit code."""
+    speed, faults = parse_speed(playing.speed), [parse_fault(text) for text in playing.faults]
+    start_ms = None if playing.start is None else parse_time_ms(playing.start)
+    source = open_source(words, loop=playing.loop)
+
+    async def run() -> int:
+        stop = _stop_event()
+        server = await serve(
+            source,
+            host=playing.host,
+            port=playing.port,
+            speed=speed,
+            start_ms=start_ms,
+            wait=False if playing.at_once else None,
+            shift_to_now=playing.shift,
+            faults=faults,
+        )
+        say(
+            f"playing {', '.join(words)} at speed {playing.speed}\n"
+            f"  PAIRSCOPE_EXCHANGE_WS_URL=ws://{playing.host}:{server.port}\n"
+            f"  PAIRSCOPE_EXCHANGE_REST_URL=http://{playing.host}:{server.port}"
+        )
+        await stop.wait()
+        await server.close()
+        return 0
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(run())
+
+
+def record_feed(settings: Settings, path: Path, *, seconds: float | None, say: Say) -> int:
+    """Write the live feed's frames to a file until asked to stop or for so many seconds; return the exit code."""
+    configure_logs(settings)
+    if path.exists():
+        raise ConfigError(
+            f"{path} is there already", loc="PATH", hint="choose another file; recordings are not overwritten"
+        )
+
+    async def run() -> int:
+        stop = _stop_event()
+        rest = ExchangeRest(settings.exchange_rest_url, clock=time.time_ns)
+        symbols = Symbols()
+        follow = await whom_to_follow(settings, rest, lambda reason: say(f"waiting for {reason}"))
+        recorder = FrameRecorder(path, url=settings.exchange_ws_url)
+
+        def keep(frame: Frame, ts_recv_ns: int) -> None:
+            recorder.write(ts_recv_ns, bytes(frame))
+
+        feed = WebSocketFeed(
+            symbols,
+            follow,
+            ws_url=settings.exchange_ws_url,
+            rest=rest,
+            continuity=Continuity(),
+            stall_seconds=settings.stall_seconds,
+            recorder=keep,
+        )
+        say(f"recording {len(follow)} symbols to {path}; Ctrl-C stops")
+        ticks = 0
+
+        async def listen() -> None:
+            nonlocal ticks
+            async for batch in feed.batches():
+                ticks += len(batch)
+
+        listening = asyncio.create_task(listen(), name="record")
+        stopping = asyncio.create_task(_stopped(stop, seconds), name="stop")
+        try:
+            await asyncio.wait({listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await feed.close()
+            await listening
+        finally:
+            stopping.cancel()
+            recorder.close()
+            await rest.close()
+        say(f"{path}: {ticks:,} trades")
+        return 0
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(run())
+
+
+async def _stopped(stop: asyncio.Event, seconds: float | None) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _stop_event() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    return stop

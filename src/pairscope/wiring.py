@@ -1,0 +1,329 @@
+"""The composition root: settings become objects, and one process runs them. Only this module knows every class."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from pydantic import ValidationError
+
+from pairscope.api.options import ApiOptions
+from pairscope.config import Settings
+from pairscope.engine.data_processor import DataProcessor
+from pairscope.errors import ConfigError, FeedError, PairscopeError, StorageError
+from pairscope.feed.history import HistoryLoader
+from pairscope.feed.rest import ExchangeRest
+from pairscope.feed.websocket_client import WebSocketFeed
+from pairscope.market.bars import BarBatch
+from pairscope.market.continuity import Gap
+from pairscope.market.symbols import Symbols, normalize_symbol
+from pairscope.pipeline import Pipeline, Publisher
+from pairscope.ports import Services, TickStore
+from pairscope.storage.buffered_store import BufferedStore
+from pairscope.storage.memory_cache import MemoryBus, MemoryCache
+from pairscope.storage.spool import Spool
+from pairscope.storage.tick_storage import Store, StoreWriter, open_store
+
+__all__ = ["Backend", "configure_logs", "load_settings", "loop_factory", "run_backend", "whom_to_follow"]
+
+_log = structlog.get_logger(__name__)
+
+Say = Callable[[str], None]
+MINUTE_NS: Final = 60_000_000_000
+RING_MINUTES: Final = 1500
+RING_SECONDS: Final = 600
+ASK_AGAIN_S: Final = 5.0
+RETRY_S: Final = 1.0
+
+
+def load_settings(**given: Any) -> Settings:
+    """Make the settings from what is given, the environment and ``.env``; an error names the variable at fault."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+        raise ConfigError(f"{name}: {first['msg'].lower()}", loc=f"PAIRSCOPE_{name}") from error
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send structured lines to standard error."""
+    level = logging.getLevelName(settings.log_level.upper())
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(
+        level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
+    )
+
+
+class Backend:
+    """One process's parts: store, writer, engine, cache, bus, API and, once it is known whom to follow, the feed."""
+
+    def __init__(self, settings: Settings, store: Store, *, clock: Callable[[], int] = time.time_ns) -> None:
+        self.settings = settings
+        self.store = store
+        self.clock = clock
+        self.started_ns = clock()
+        self.symbols = Symbols()
+        self.engine = DataProcessor(self.symbols)
+        self.cache = MemoryCache()
+        self.bus = MemoryBus()
+        self.publisher = Publisher(self.engine, self.cache, self.bus)
+        self.spool = Spool(settings.data_dir / f"spool-{_key(settings.store_url)}", max_bytes=settings.spool_mb << 20)
+        self.writer = StoreWriter(
+            store, spool=self.spool, clock=clock, max_batches=settings.queue_batches, on_revised=self._on_revised
+        )
+        self.buffered = BufferedStore(store, self.writer)
+        self.rest = ExchangeRest(settings.exchange_rest_url, clock=clock)
+        self.feed: WebSocketFeed | None = None
+        self.pipeline: Pipeline | None = None
+        self.waiting_for = "starting"
+        self._verdicts: asyncio.Queue[Gap] = asyncio.Queue()
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bring the engine to where the store ends, and let the writer run."""
+        await warm_start(self.engine, self.store)
+        await self.writer.start()
+
+    async def ingest(self) -> None:
+        """Find out whom to follow, then follow them until the feed is closed."""
+        follow = await whom_to_follow(self.settings, self.rest, self._wait_for)
+        for symbol in follow:
+            self.symbols.id_of(symbol)
+        settings = self.settings
+        self.feed = WebSocketFeed(
+            self.symbols,
+            follow,
+            ws_url=settings.exchange_ws_url,
+            rest=self.rest,
+            continuity=await self.store.continuity(),
+            clock=self.clock,
+            monotonic=time.monotonic_ns,
+            flush_ms=settings.flush_ms,
+            lateness_ms=settings.lateness_ms,
+            stall_seconds=settings.stall_seconds,
+            on_verdict=self._verdicts.put_nowait,
+        )
+        self.pipeline = Pipeline(self.feed, self.engine, self.writer, self.publisher, clock=self.clock)
+        self.waiting_for = ""
+        async with asyncio.TaskGroup() as group:
+            side = [
+                group.create_task(self._settle_gaps(), name="gap verdicts"),
+                group.create_task(self._load_history(follow), name="history"),
+            ]
+            await self.pipeline.run()
+            for task in side:
+                task.cancel()
+
+    async def close(self) -> None:
+        """End in order: feed, what is on its way, writer, store."""
+        if self.pipeline is not None:
+            await self.pipeline.close()
+        await self.writer.close()
+        await self.rest.close()
+        await self.store.close()
+
+    async def _load_history(self, follow: Sequence[str]) -> None:
+        """Fetch closed bars from before our first ticks, busiest first."""
+        loader = HistoryLoader(
+            self.rest, self.symbols, store=self.store, clock=self.clock, minutes=self.settings.history_minutes
+        )
+        async for bars in loader.load(follow, first_tick_ns=self.engine.first_own_ns):
+            await self._until_stored(partial(self.store.put_bars, bars))
+            if self.engine.adopt_history(bars):
+                self.publisher.publish_history(bars)
+
+    async def _settle_gaps(self) -> None:
+        """Write the verdicts that no tick brings."""
+        while True:
+            gap = await self._verdicts.get()
+            await self._until_stored(partial(self.store.settle_gap, gap))
+
+    async def _until_stored(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Write what is not a tick, again while the store refuses for the moment."""
+        while True:
+            try:
+                await write()
+                return
+            except StorageError as error:
+                if not error.retry:
+                    raise
+                _log.warning("the store refuses for now", error=str(error), again_in_s=RETRY_S)
+                await asyncio.sleep(RETRY_S)
+
+    def _wait_for(self, what: str) -> None:
+        self.waiting_for = what
+
+    def _on_revised(self, bars: Sequence[BarBatch]) -> None:
+        if self.pipeline is not None:
+            self.pipeline.adopt(bars)
+
+    # -- what the API asks ---------------------------------------------------------------------------------------------
+
+    def services(self) -> Services:
+        """Return what the API needs."""
+        return Services(
+            store=self.buffered,
+            records=self.store,
+            cache=self.cache,
+            bus=self.bus,
+            live=self.engine,
+            clock=self.clock,
+            source=lambda: self.settings.source,
+            health=self.health,
+            stats=self.stats,
+            started_ns=self.started_ns,
+        )
+
+    def health(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the checks of ``/api/health``."""
+        if self.feed is None:
+            feed: Mapping[str, Any] = {"status": "degraded", "reason": f"waiting for {self.waiting_for}"}
+        else:
+            feed = self.feed.status()
+        return {"feed": feed, "store": self.writer.status(), "cache": {"status": "ok", "kind": "in process"}}
+
+    def stats(self) -> Mapping[str, Any]:
+        """Return the counters of ``/api/stats``."""
+        feed = dict(self.feed.counters()) if self.feed is not None else {}
+        pipeline = self.pipeline
+        writer = dict(self.writer.counters())
+        return {
+            "rates": {"ticks_per_second": round(pipeline.rate.per_second(self.clock()), 1) if pipeline else 0.0},
+            "feed": feed,
+            "reconnects": feed.get("reconnects", 0),
+            "queues": {
+                "writer": {"depth": writer["depth"], "capacity": writer["capacity"], "lag_ms": writer["lag_ms"]}
+            },
+            "writer": writer,
+            "late_ticks": pipeline.late if pipeline else 0,
+            "following": len(self.feed.follow) if self.feed is not None else 0,
+            "exchange": {"url": self.settings.exchange_ws_url},
+            "data_dir": str(self.settings.data_dir.resolve()),
+        }
+
+
+async def whom_to_follow(settings: Settings, rest: ExchangeRest, waiting_for: Callable[[str], None]) -> list[str]:
+    """Return the symbols to follow, asking the exchange until it answers where that is needed."""
+    if settings.symbols:
+        return list(dict.fromkeys(normalize_symbol(s) for s in settings.symbols))
+    while True:
+        waiting_for("the exchange, to learn which symbols are the busiest")
+        try:
+            return await rest.busiest(10_000 if settings.all_symbols else settings.top)
+        except FeedError as error:
+            _log.warning("the exchange does not say which symbols it has", error=str(error), again_in_s=ASK_AGAIN_S)
+            await asyncio.sleep(ASK_AGAIN_S)
+
+
+async def warm_start(engine: DataProcessor, store: TickStore) -> None:
+    """Bring an engine to where the stored ticks end; nothing to do for a new store."""
+    watermark_ns = await store.watermark_ns()
+    summaries = await store.symbols()
+    if not summaries:
+        return
+    newest_ns = max([watermark_ns, *(s.last_ns for s in summaries)])
+    minute_ns = watermark_ns - watermark_ns % MINUTE_NS
+    base_1m = await store.base_bars("1m", newest_ns - RING_MINUTES * MINUTE_NS, newest_ns + MINUTE_NS)
+    base_1s = await store.base_bars("1s", minute_ns - RING_SECONDS * 1_000_000_000, newest_ns + MINUTE_NS)
+    ticks = [batch async for batch in store.ticks_since(minute_ns)]
+    first_own_ns = {s.symbol: s.first_ns for s in summaries if s.tick_count}
+    engine.restore(base_1m, base_1s, ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns)
+
+
+def run_backend(settings: Settings) -> int:
+    """Run ingest, engine and API until asked to stop; return the exit code."""
+    configure_logs(settings)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(_backend(settings))
+
+
+async def _backend(settings: Settings) -> int:
+    from pairscope.api.app import create_app
+    from pairscope.api.server import make_server
+
+    store = await open_store(settings.store_url)
+    backend = Backend(settings, store)
+    await backend.start()
+    app = create_app(backend.services(), options=api_options(settings))
+    port = settings.port if isinstance(settings.port, int) else 0
+    server = make_server(app, host=settings.host, port=port)
+    serving = asyncio.create_task(server.serve(), name="api")
+    ingest = asyncio.create_task(backend.ingest(), name="ingest")
+    code = 0
+    try:
+        done, _ = await asyncio.wait({serving, ingest}, return_when=asyncio.FIRST_COMPLETED)
+        if ingest in done and not server.should_exit:
+            code = _report(ingest)
+    finally:
+        server.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+        ingest.cancel()
+        await asyncio.gather(ingest, return_exceptions=True)
+        await backend.close()
+    return code
+
+
+def _report(task: asyncio.Task[None]) -> int:
+    """Log why a task ended that should not have."""
+    error = task.exception()
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, PairscopeError):
+        _log.error("ingest ended", error=error.line())
+        return 1
+    _log.error("ingest ended", exc_info=error)
+    return 1
+
+
+def api_options(settings: Settings) -> ApiOptions:
+    """Return the API's share of the settings."""
+    own = tuple(f"http://{name}:{settings.dashboard_port}" for name in ("127.0.0.1", "localhost"))
+    dashboard_key = (
+        f"sha256:{hashlib.sha256(settings.dashboard_key.encode()).hexdigest()}" if settings.dashboard_key else ""
+    )
+    keyed = bool(settings.api_keys)
+    return ApiOptions(
+        api_keys=settings.api_keys,
+        dashboard_key=dashboard_key,
+        jwt_secret=settings.jwt_secret or secrets.token_urlsafe(32),
+        cors_origins=settings.cors_origins or own,
+        rate_limit=settings.rate_limit or ("600/minute" if keyed else ""),
+    )
+
+
+def _key(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:8]
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's maker of event loops, None where it is not installed (Windows)."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
