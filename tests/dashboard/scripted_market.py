@@ -128,7 +128,8 @@ class ScriptedMarket:
             for name, (price, decimals) in PRICES.items()
         }
         self.sequence: dict[str, int] = {}
-        self.sockets: set[WebSocket] = set()
+        self.cuts = 0
+        self.revised: list[dict[str, Any]] = []
         self._write_history()
         self.app = self._app()
 
@@ -166,6 +167,17 @@ class ScriptedMarket:
             "reconnects": 0,
             "gaps": [],
         }
+
+    def cut(self) -> None:
+        """Close every WebSocket; clients may come back at once."""
+        self.cuts += 1
+
+    def revise(self, name: str, timestamp: int, **changed: Any) -> None:
+        """Correct a closed one-second bar, as a late trade does, and tell who listens."""
+        symbol = self.symbols[name]
+        symbol.seconds[timestamp // 1000].update(changed)
+        bar = next(bar for bar in symbol.bars("1s", time.time()) if bar["timestamp"] == timestamp)
+        self.revised.append({**bar, "symbol": name, "timeframe": "1s", "revised": True, "closed": True})
 
     def value_of(self, topic: str) -> Any:
         kind, *rest = topic.split(":", 2)
@@ -232,6 +244,10 @@ class ScriptedMarket:
         @app.get("/api/stats")
         async def stats() -> Any:
             return self.stats()
+
+        @app.post("/api/ws-ticket", status_code=201)
+        async def ticket(request: Request) -> Any:
+            return {"ticket": f"ticket-for-{request.headers.get('X-API-Key')}", "expires_in_s": 30}
 
         @app.get("/api/symbols")
         async def symbols() -> Any:
@@ -337,7 +353,6 @@ class ScriptedMarket:
             await socket.close(1013)
             return
         await socket.accept()
-        self.sockets.add(socket)
         topics: set[str] = set()
         sender = asyncio.create_task(self._send(socket, topics))
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
@@ -349,24 +364,29 @@ class ScriptedMarket:
                 else:
                     topics.difference_update(chosen)
         sender.cancel()
-        self.sockets.discard(socket)
 
     async def _send(self, socket: WebSocket, topics: set[str]) -> None:
         sent: dict[str, Any] = {}
-        rounds = 0
+        rounds, cuts, told = 0, self.cuts, len(self.revised)
         while True:
-            if self.down:
+            if self.down or self.cuts > cuts:
                 await socket.close(1012)
                 return
+            for bar in self.revised[told:]:
+                await self._tell(socket, f"bar:{bar['symbol']}:1s", bar)
+            told = len(self.revised)
             for topic in list(topics):
                 value = self.value_of(topic)
-                if sent.get(topic) == value or (topic == "stats" and rounds % 10):
+                if sent.get(topic) == value or (topic == "stats" and topic in sent and rounds % 10):
                     continue
                 sent[topic] = value
-                self.sequence[topic] = self.sequence.get(topic, 0) + 1
-                await socket.send_json({"topic": topic, "seq": self.sequence[topic], "data": value})
+                await self._tell(socket, topic, value)
             rounds += 1
             await asyncio.sleep(0.1)
+
+    async def _tell(self, socket: WebSocket, topic: str, value: Any) -> None:
+        self.sequence[topic] = self.sequence.get(topic, 0) + 1
+        await socket.send_json({"topic": topic, "seq": self.sequence[topic], "data": value})
 
 
 def indicator_columns(bars: list[dict[str, Any]], names: list[str]) -> dict[str, list[float | None]]:

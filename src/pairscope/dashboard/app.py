@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,10 @@ import streamlit as st
 from pairscope.client import Client
 from pairscope.config import Settings
 from pairscope.dashboard import alerts, backtesting, data_management, pair_analytics, price_monitor
-from pairscope.dashboard.connection import hand_out_tickets, keep_watch, reachable_api, symbols_known
+from pairscope.dashboard.connection import hand_out_tickets, keep_watch, look, reachable_api
 from pairscope.dashboard.live_chart import LiveApi, live_view
 
 TABS = ("Price Monitor", "Pair Analytics", "Backtesting", "Alerts & Monitoring", "Data Management")
-
 
 
 def _new_client(address: str, key: str) -> Client:
@@ -44,13 +44,13 @@ def main() -> None:
     )
     if api.tickets:
         hand_out_tickets(client, api)
-    known = symbols_known(client)
+    market = look(client)
     palette = price_monitor.palette_chosen()
-    live_view("status", api=api, key="status", palette=palette, source=None, symbol_count=len(known) or None)
+    live_view("status", api=api, key="status", palette=palette, source=market.source, symbol_count=len(market.symbols))
     keep_watch(client)
     opened = st.tabs(TABS, key="tab", bind="query-params")
-    bodies = (
-        lambda: price_monitor.show(api, known),
+    bodies: tuple[Callable[[], None], ...] = (
+        lambda: price_monitor.show(api, market.symbols),
         pair_analytics.show,
         backtesting.show,
         alerts.show,
@@ -62,4 +62,5 @@ def main() -> None:
                 body()
 
 
-main()
+if __name__ == "__main__":
+    main()

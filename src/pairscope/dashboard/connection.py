@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import streamlit as st
 
 from pairscope.client import Client
 from pairscope.dashboard.live_chart import LiveApi, live_view
 from pairscope.errors import PairscopeError
 
-__all__ = ["hand_out_tickets", "keep_watch", "reachable_api", "symbols_known"]
+__all__ = ["Market", "hand_out_tickets", "keep_watch", "look", "reachable_api"]
 
 _WATCH_S = 2.0
 _TICKET_S = 15.0
 _TICKET = "_ticket"
-_SYMBOLS = "_symbols_known"
+_MARKET = "_market"
 _REACHED = "_api_reached"
 
 
@@ -27,16 +30,25 @@ def reachable_api(host: str, port: int | str) -> str:
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def symbols_known(client: Client) -> dict[str, int]:
-    """Return the symbols with their tick counts; what was last known where the API does not answer."""
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What the page needs to know before anything is live: symbols with their tick counts, and the source's word."""
+
+    symbols: Mapping[str, int]
+    source: str
+
+
+def look(client: Client) -> Market:
+    """Return the market as the API tells it; what was last known where it does not answer."""
     try:
         rows = client.get("/api/symbols")
+        source = str(client.health().get("source", ""))
     except PairscopeError:
         st.session_state[_REACHED] = False
     else:
-        st.session_state[_SYMBOLS] = {row["symbol"]: int(row["tick_count"]) for row in rows}
+        st.session_state[_MARKET] = Market({row["symbol"]: int(row["tick_count"]) for row in rows}, source)
         st.session_state[_REACHED] = True
-    known: dict[str, int] = st.session_state.get(_SYMBOLS, {})
+    known: Market = st.session_state.get(_MARKET, Market({}, ""))
     return known
 
 
@@ -51,7 +63,8 @@ def _watch(client: Client) -> None:
     ailing = {name: check for name, check in health["checks"].items() if check.get("status") != "ok"}
     if ailing:
         st.warning(_told(ailing))
-    if not st.session_state.get(_REACHED) or not st.session_state.get(_SYMBOLS):
+    known: Market | None = st.session_state.get(_MARKET)
+    if not st.session_state.get(_REACHED) or known is None or not known.symbols or known.source != health["source"]:
         st.rerun(scope="app")
 
 

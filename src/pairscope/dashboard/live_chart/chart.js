@@ -28,6 +28,7 @@ export class Chart {
     this.wide = element("button", { class: "ps-wide-button", type: "button", "aria-pressed": "false", title: "Full width" }, "⤢");
     this.stage = element("div", { class: "ps-stage", tabindex: "0", role: "img" }, this.area, this.notice, this.live);
     this.node = element("section", { class: "ps-chart", "data-symbol": symbol }, this.stage, this.wide);
+    this.node.chart = this; // for who inspects the page
     this.legend = new Legend(this.stage, symbol);
     this.plot = new Plot(library, this.area, palette);
     this.bars = new Bars();

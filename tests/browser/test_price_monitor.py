@@ -1,0 +1,215 @@
+"""The Price Monitor in a real browser: it moves, stays itself while it moves, and survives what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from .conftest import STALL_S, Watched, until
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+CARD = '.ps-card[data-symbol="BTCUSDT"]'
+CHART = '.ps-chart[data-symbol="BTCUSDT"]'
+TWO = "?symbols=BTCUSDT&symbols=ETHUSDT"
+
+
+def price_of(page: Page) -> str:
+    return page.locator(f"{CARD} .ps-card-price").inner_text()
+
+
+def badge_of(page: Page) -> str:
+    return page.locator(".ps-badge").inner_text()
+
+
+def view_of(page: Page, symbol: str = "BTCUSDT") -> tuple[float, float]:
+    """Pixels a bar, and bars between the newest and the right edge."""
+    text = page.locator(f'.ps-chart[data-symbol="{symbol}"]').get_attribute("data-view") or "0 0"
+    spacing, position = text.split()
+    return float(spacing), float(position)
+
+
+def bars_of(page: Page) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = page.evaluate(f"document.querySelector('{CHART}').chart.bars.list")
+    return found
+
+
+def stored_bars(api: str, timeframe: str, limit: int) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{api}/api/ohlc/BTCUSDT?timeframe={timeframe}&limit={limit}", timeout=5) as answer:
+        found: list[dict[str, Any]] = json.load(answer)["bars"]
+        return found
+
+
+def zoom_in(page: Page) -> float:
+    page.locator(f"{CHART} .ps-stage").focus()
+    before = view_of(page)[0]
+    for _ in range(3):
+        page.keyboard.press("+")
+    until(lambda: view_of(page)[0] > before * 1.5, "the zoom")
+    return view_of(page)[0]
+
+
+def test_the_price_on_screen_changes_within_three_seconds(watched: Watched) -> None:
+    page = watched.open(TWO)
+    first = price_of(page)
+    until(lambda: price_of(page) != first, "another price", within_s=3)
+    assert badge_of(page) == "SYNTHETIC"
+    figures = page.locator(f"{CARD} dd").all_inner_texts()
+    assert figures[0].endswith(" BTC")
+    until(lambda: page.locator(f"{CARD} dd").nth(1).inner_text() not in {"–", "0.0"}, "trades a second")
+    assert page.locator(f"{CARD} dd").nth(2).inner_text().endswith(" ago")
+
+
+def test_a_chart_is_the_same_node_with_the_same_zoom_after_thirty_seconds_of_updates(watched: Watched) -> None:
+    page = watched.open(f"{TWO}&timeframe=5s")
+    zoomed = zoom_in(page)
+    page.evaluate(f"window.marked = [document.querySelector('{CHART}'), document.querySelector('{CHART} canvas')]")
+    newest = bars_of(page)[-1]["timestamp"]
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        page.wait_for_timeout(1000)
+        assert view_of(page)[0] == zoomed
+    kept = f"marked[0] === document.querySelector('{CHART}') && marked[1] === document.querySelector('{CHART} canvas')"
+    assert page.evaluate(kept)
+    assert bars_of(page)[-1]["timestamp"] >= newest + 25_000
+
+
+def test_an_indicator_and_a_symbol_more_leave_zoom_and_nodes_as_they_were(watched: Watched) -> None:
+    page = watched.open(TWO)
+    zoomed = zoom_in(page)
+    page.evaluate(f"window.marked = document.querySelector('{CHART} canvas')")
+    page.get_by_role("button", name="RSI", exact=True).click()
+    page.locator(f"{CHART} .ps-legend-pane", has_text="RSI 14").wait_for()
+    until(lambda: "–" not in page.locator(f"{CHART} .ps-legend-pane").inner_text(), "a value of the indicator")
+    page.get_by_role("combobox", name="Symbols").fill("SOL")
+    page.keyboard.press("Enter")
+    page.locator('.ps-chart[data-symbol="SOLUSDT"] canvas').first.wait_for()
+    assert view_of(page)[0] == zoomed
+    assert page.evaluate(f"marked === document.querySelector('{CHART} canvas')")
+    assert "indicators=RSI" in page.url
+    assert "symbols=SOLUSDT" in page.url
+
+
+def test_the_address_holds_the_settings(watched: Watched) -> None:
+    page = watched.open("?symbols=1000SHIBUSDT&timeframe=15s&indicators=MACD&macd_periods=5+10+3&colour_blind=true")
+    assert page.locator(".ps-chart").count() == 1
+    assert "15s" in page.locator(".ps-legend-frame").inner_text()
+    page.locator(".ps-legend-pane", has_text="MACD 5 · 10 · 3").wait_for()
+    assert page.locator(".ps-card-price").inner_text().startswith("0.0000")
+    up = page.evaluate("getComputedStyle(document.querySelector('.ps-card')).getPropertyValue('--ps-up').trim()")
+    assert up == "#56B4E9"
+
+
+def test_bars_are_neither_lost_nor_doubled_over_a_cut_connection(watched: Watched, market: Any, api: str) -> None:
+    page = watched.open(f"{TWO}&timeframe=1s")
+    for _ in range(2):
+        market.cut()
+        page.wait_for_timeout(2500)
+    until(lambda: page.locator(".ps-status-link b").inner_text() == "connected", "the connection")
+
+    def agree() -> bool:
+        shown = {bar["timestamp"]: bar for bar in bars_of(page)}
+        told = [bar for bar in stored_bars(api, "1s", 60) if bar["closed"]][:-2]
+        fields = ("open", "high", "low", "close", "volume", "trades")
+        return all(
+            bar["timestamp"] in shown and all(shown[bar["timestamp"]][f] == bar[f] for f in fields) for bar in told
+        )
+
+    until(agree, "equality of the chart's bars with the API's", within_s=8)
+    times = [bar["timestamp"] for bar in bars_of(page)]
+    assert times == sorted(set(times))
+
+
+def test_a_revised_bar_is_drawn_again(watched: Watched, market: Any, api: str) -> None:
+    page = watched.open(f"{TWO}&timeframe=1s")
+    bar = stored_bars(api, "1s", 30)[5]
+    market.revise("BTCUSDT", bar["timestamp"], high=99999.9)
+    until(
+        lambda: any(b["timestamp"] == bar["timestamp"] and b["high"] == 99999.9 for b in bars_of(page)),
+        "the correction",
+    )
+
+
+def test_scrolling_back_brings_older_bars(watched: Watched) -> None:
+    page = watched.open("?symbols=BTCUSDT&timeframe=1m")
+    until(lambda: len(bars_of(page)) >= 600, "the first page")
+    oldest = bars_of(page)[0]["timestamp"]
+    page.locator(f"{CHART} .ps-stage").focus()
+
+    def back_far_enough() -> bool:
+        page.keyboard.press("PageUp")
+        page.wait_for_timeout(50)
+        return bars_of(page)[0]["timestamp"] < oldest
+
+    until(back_far_enough, "older bars")
+    position = view_of(page)[1]
+    assert position < -300
+    page.wait_for_timeout(1500)
+    assert abs(view_of(page)[1] - position) <= 2
+    page.get_by_role("button", name="Newest").click()
+    until(lambda: view_of(page)[1] > -1, "the newest bar")
+
+
+def test_a_stalled_feed_is_told_within_seconds_and_so_is_its_end(watched: Watched, market: Any) -> None:
+    page = watched.open(TWO)
+    market.stalled = True
+    until(lambda: badge_of(page) == "STALE", "the badge", within_s=STALL_S + 3)
+    page.locator(f"{CHART}.ps-is-stale").wait_for(timeout=3000)
+    assert "synthetic" in page.locator(".ps-source").inner_text()
+    market.stalled = False
+    until(lambda: badge_of(page) == "SYNTHETIC", "the badge back")
+    until(lambda: page.locator(".ps-is-stale").count() == 0, "moving charts")
+
+
+def test_an_api_that_is_down_gets_one_warning_and_the_page_mends_itself(watched: Watched, market: Any) -> None:
+    page = watched.open(TWO)
+    page.evaluate(f"window.marked = document.querySelector('{CHART} canvas')")
+    market.down = True
+    page.locator('[data-testid="stAlert"]').wait_for(timeout=6000)
+    until(lambda: badge_of(page) == "STALE", "the badge")
+    page.wait_for_timeout(2500)
+    assert page.locator('[data-testid="stAlert"]').count() == 1
+    assert page.locator(".stException").count() == 0
+    assert page.locator(".ps-chart canvas").count() > 0
+    market.down = False
+    until(lambda: page.locator('[data-testid="stAlert"]').count() == 0, "the end of the warning")
+    until(lambda: badge_of(page) == "SYNTHETIC", "the badge back", within_s=15)
+    first = price_of(page)
+    until(lambda: price_of(page) != first, "a moving price")
+    assert page.evaluate(f"marked === document.querySelector('{CHART} canvas')")
+    # A browser itself reports each refused connection; nothing of ours may be among it.
+    assert all("Failed to load resource" in line or "WebSocket" in line for line in watched.trouble)
+    watched.trouble.clear()
+
+
+def test_a_phone_needs_no_sideways_scroll(watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": 375, "height": 812})
+    page = watched.open(TWO)
+    width = "Math.max(document.documentElement.scrollWidth, document.querySelector('[data-testid=stMain]').scrollWidth)"
+    assert page.evaluate(width) <= 376
+    box = page.locator(CHART).bounding_box()
+    assert box is not None and box["width"] > 330
+
+
+def test_every_tab_opens_by_its_address_and_says_what_it_is_for(watched: Watched) -> None:
+    page = watched.page
+    for name in ("Pair Analytics", "Backtesting", "Alerts & Monitoring", "Data Management"):
+        page.goto(f"{watched.home}/?tab={name.replace(' ', '+').replace('&', '%26')}")
+        page.locator('[role="tab"][aria-selected="true"]', has_text=name).wait_for()
+        page.get_by_text(f"{name} will ").wait_for()
+        assert page.locator(".ps-chart").count() == 0
+
+
+def test_going_away_and_back_keeps_the_view(watched: Watched) -> None:
+    page = watched.open(TWO)
+    zoomed = zoom_in(page)
+    page.get_by_role("tab", name="Backtesting").click()
+    until(lambda: page.locator(".ps-chart").count() == 0, "the other tab")
+    page.get_by_role("tab", name="Price Monitor").click()
+    page.locator(f"{CHART} canvas").first.wait_for()
+    until(lambda: view_of(page)[0] == zoomed, "the same zoom")
