@@ -134,7 +134,9 @@ def test_a_price_document_has_every_field_and_null_where_a_number_is_missing(
 def test_indicators_leave_as_columns_and_as_their_newest_values() -> None:
     bars = bars_of([[1.0, 2.0, 3.0]] * 7, 3)
     values = {"sma:2": np.array([np.nan, 1.5e-9, 2.5]), "macd:12:26:9.signal": np.array([0.0, 1.0, np.inf])}
-    page = exact(schemas.encode_indicators("BTCUSDT", "1m", bars.ts_open_ns, [True, True, False], values))
+    page = exact(
+        schemas.encode_indicators("BTCUSDT", "1m", bars.ts_open_ns, [True, True, False], values, next_cursor=None)
+    )
     assert page["timestamp"] == [0, 60_000, 120_000]
     assert page["closed"] == [True, True, False]
     assert page["values"] == {

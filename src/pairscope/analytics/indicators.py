@@ -217,7 +217,7 @@ def _vwap_columns(bars: BarBatch) -> Columns:
     day = bars.ts_open_ns // _DAY_NS
     starts = np.flatnonzero(np.diff(day, prepend=-1))
     out = _blank(bars)
-    for start, end in zip(starts, [*starts[1:], day.size], strict=True):
+    for start, end in zip(starts, [*starts[1:], day.size][: starts.size], strict=True):
         if start == 0 and bars.ts_open_ns[0] % _DAY_NS:
             continue
         volume = np.cumsum(bars.volume[start:end])

@@ -13,6 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from pairscope import __version__
 from pairscope.api import problems
+from pairscope.api.analytics import analytics_router
 from pairscope.api.answers import GZIP_FROM
 from pairscope.api.catalog import Catalog
 from pairscope.api.docs import docs_router
@@ -67,6 +68,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     problems.install(app)
     app.include_router(prices_router(services, catalog))
     app.include_router(system_router(services, stats, metrics, tickets))
+    app.include_router(analytics_router(services, catalog))
     app.include_router(volume_router(services, catalog))
     app.include_router(stream_router(stream))
     describe(app, keys_required=keys.required)

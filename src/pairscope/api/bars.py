@@ -33,10 +33,6 @@ class BarPage:
     closed: B1
     next_cursor: str | None
 
-    def tail(self, first: int) -> BarPage:
-        """Return the page from a row on."""
-        return BarPage(self.bars.take(slice(first, None)), self.closed[first:], self.next_cursor)
-
 
 async def newest_bars(services: Services, symbol: str, timeframe: str, limit: int, end_ns: int = MAX_NS) -> BarPage:
     """Return the newest ``limit`` bars that open before ``end_ns``, the open one included."""
@@ -69,9 +65,9 @@ async def warm_page(services: Services, page: BarPage, symbol: str, timeframe: s
     if not len(page.bars) or warmup <= 0:
         return page
     begin_ns = int(page.bars.ts_open_ns[0])
-    before = await services.store.bars(symbol, timeframe, 0, begin_ns, limit=warmup, newest=True)
-    closed = np.concatenate([np.ones(len(before), np.bool_), page.closed])
-    return BarPage(_join(symbol, before, page.bars), closed, page.next_cursor)
+    before = await newest_bars(services, symbol, timeframe, warmup, begin_ns)
+    closed = np.concatenate([before.closed, page.closed])
+    return BarPage(_join(symbol, before.bars, page.bars), closed, page.next_cursor)
 
 
 async def fill_page(

@@ -79,6 +79,7 @@ _EXAMPLES: Mapping[str, Any] = {
         "timestamp": [1767225600000],
         "closed": [True],
         "values": {"sma:20": [64998.4], "ema:20": [64999.1]},
+        "next": None,
     },
     "/api/volume/{symbol}": {
         "symbol": "BTCUSDT",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pairscope import schemas
+from pairscope.api.analytics import current_indicators, read_names
 from pairscope.api.bars import newest_bars
 from pairscope.api.catalog import Catalog
 from pairscope.api.prices import current_price
@@ -13,7 +14,10 @@ from pairscope.errors import InputError
 from pairscope.market.bars import TIMEFRAMES
 from pairscope.ports import Services
 
-__all__ = ["Topic", "Topics"]
+__all__ = ["MOST_COMPUTED", "Topic", "Topics"]
+
+MOST_COMPUTED = 256
+"""Indicator topics that may be listened to at once: each is worked out five times a second while its symbol trades."""
 
 _KINDS = "price:SYMBOL, bar:SYMBOL:TIMEFRAME, indicators:SYMBOL:TIMEFRAME:NAMES, alerts, stats"
 
@@ -41,7 +45,7 @@ class Topics:
         """Return a topic; ``InputError`` or ``UnknownSymbol`` says what is wrong with it."""
         if not isinstance(text, str):
             raise InputError("a topic is a string")
-        kind, *rest = text.strip().split(":", 3 if text.startswith("indicators") else -1)
+        kind, *rest = text.strip().split(":", 3 if text.strip().startswith("indicators:") else -1)
         match kind, len(rest):
             case ("alerts" | "stats", 0):
                 return Topic(kind, kind)
@@ -52,6 +56,13 @@ class Topics:
                 symbol = await self._catalog.resolve(rest[0])
                 timeframe = _timeframe(rest[1])
                 return Topic(f"bar:{symbol}:{timeframe}", kind, symbol, timeframe)
+            case ("indicators", 3):
+                symbol = await self._catalog.resolve(rest[0])
+                timeframe = _timeframe(rest[1])
+                names, _ = read_names(rest[2])
+                name = f"indicators:{symbol}:{timeframe}:{','.join(names)}"
+                self._demand_room(name)
+                return Topic(name, kind, symbol, timeframe, names)
             case ("pair", 2):
                 raise InputError("pair topics are not available in this version")
         raise InputError(f"no such topic: {text[:80]!r}; there are {_KINDS}")
@@ -64,9 +75,16 @@ class Topics:
             return await self._stats.encoded()
         if topic.kind == "bar":
             page = await newest_bars(self._services, topic.symbol, topic.timeframe, 1)
-            if len(page.bars):
-                return schemas.encode_bar(page.bars, 0, closed=bool(page.closed[0]))
+            return schemas.encode_bar(page.bars, 0, closed=bool(page.closed[0])) if len(page.bars) else None
+        if topic.kind == "indicators":
+            return await current_indicators(self._services, topic.symbol, topic.timeframe, topic.names)
         return None
+
+    def _demand_room(self, name: str) -> None:
+        """Raise ``InputError`` where one more computed topic would be too many for all clients together."""
+        wanted = self._services.bus.wanted()
+        if name not in wanted and sum(topic.startswith("indicators:") for topic in wanted) >= MOST_COMPUTED:
+            raise InputError(f"at most {MOST_COMPUTED} different sets of indicators are computed at once")
 
 
 def _timeframe(text: str) -> str:

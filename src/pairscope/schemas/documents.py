@@ -143,6 +143,7 @@ class IndicatorSeries(_Model):
     timestamp: list[int]
     closed: list[bool]
     values: dict[str, list[float | None]]
+    next: str | None = Field(description="The `cursor` of the following page; null at the end.")
 
 
 class VolumeBin(_Model):

@@ -145,15 +145,18 @@ def encode_indicators(
     ts_open_ns: NDArray[np.int64],
     closed: Sequence[bool] | NDArray[np.bool_],
     values: Mapping[str, NDArray[np.float64]],
+    *,
+    next_cursor: str | None,
 ) -> bytes:
-    """Return indicators of one symbol as columns; warm-up (NaN) is null."""
+    """Return a page of indicators of one symbol as columns; warm-up (NaN) is null."""
     columns = b",".join(orjson.dumps(name) + b":[" + b",".join(_decimals(x)) + b"]" for name, x in values.items())
-    return b'{"symbol":%b,"timeframe":"%b","timestamp":[%b],"closed":[%b],"values":{%b}}' % (
+    return b'{"symbol":%b,"timeframe":"%b","timestamp":[%b],"closed":[%b],"values":{%b},"next":%b}' % (
         orjson.dumps(symbol),
         timeframe.encode(),
         b",".join(_integers(ts_open_ns // _MS)),
         b",".join(_flags(closed)),
         columns,
+        orjson.dumps(next_cursor),
     )
 
 

@@ -1,0 +1,85 @@
+"""What is computed from bars when somebody asks: chart indicators, by the kernels that the stream's come from."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.responses import Response
+
+from pairscope import schemas
+from pairscope.analytics.indicators import IndicatorPlan, indicators, parse_indicators
+from pairscope.api.bars import BarPage, newest_bars, read_page, warm_page
+from pairscope.api.catalog import Catalog
+from pairscope.api.parameters import PageQuery, Timeframe, check_range
+from pairscope.api.prices import SymbolPath
+from pairscope.errors import InputError
+from pairscope.ports import Services
+
+__all__ = ["MOST_INDICATORS", "analytics_router", "current_indicators", "read_names"]
+
+MOST_INDICATORS = 32
+"""Indicators that one question may name."""
+
+
+class IndicatorQuery(PageQuery):
+    """A range of bars in pages, and what to compute over it."""
+
+    timeframe: Timeframe = "1m"
+    indicators: str = Field("", max_length=1000, description="Names separated by commas, like `sma:20,macd:12:26:9`.")
+    names: str = Field("", max_length=1000, description="The same as `indicators`.")
+
+
+def read_names(text: str) -> tuple[tuple[str, ...], IndicatorPlan]:
+    """Read a comma-separated list of indicators; ``InputError`` where there is none, or none of that name."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not 0 < len(names) <= MOST_INDICATORS:
+        raise InputError(f"name 1 to {MOST_INDICATORS} indicators, like sma:20,ema:20", loc="indicators")
+    return names, parse_indicators(names)
+
+
+async def current_indicators(services: Services, symbol: str, timeframe: str, names: tuple[str, ...]) -> bytes | None:
+    """Return the newest value of each indicator, as the ``indicators`` topic says it; None where there is no bar."""
+    page = await newest_bars(services, symbol, timeframe, parse_indicators(names).warmup + 1)
+    if not len(page.bars):
+        return None
+    values = await asyncio.to_thread(indicators, page.bars, names)
+    return schemas.encode_indicator_update(page.bars, values, closed=bool(page.closed[-1]))
+
+
+def analytics_router(services: Services, catalog: Catalog) -> APIRouter:
+    """Make the routes of what is computed on demand."""
+    router = APIRouter(tags=["analytics"])
+
+    @router.get(
+        "/api/indicators/{symbol}", response_model=schemas.IndicatorSeries, summary="Chart indicators, a value a bar"
+    )
+    async def series(symbol: SymbolPath, query: Annotated[IndicatorQuery, Query()]) -> Response:
+        """Over the bars that `/api/ohlc` gives for the same range; bars before it warm them up, null where none are."""
+        start_ns, end_ns = check_range(query)
+        names, plan = read_names(query.indicators or query.names)
+        name = await catalog.resolve(symbol)
+        page = await _page(services, name, query, start_ns, end_ns)
+        warm = await warm_page(services, page, name, query.timeframe, plan.warmup)
+        first = len(warm.bars) - len(page.bars)
+        values = await asyncio.to_thread(indicators, warm.bars, names)
+        body = schemas.encode_indicators(
+            name,
+            query.timeframe,
+            page.bars.ts_open_ns,
+            page.closed,
+            {key: np.asarray(column[first:]) for key, column in values.items()},
+            next_cursor=page.next_cursor,
+        )
+        return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
+
+    return router
+
+
+async def _page(services: Services, name: str, query: IndicatorQuery, start_ns: int, end_ns: int) -> BarPage:
+    if query.newest:
+        return await newest_bars(services, name, query.timeframe, query.limit)
+    return await read_page(services, name, query.timeframe, start_ns, end_ns, limit=query.limit, cursor=query.cursor)
