@@ -15,12 +15,14 @@ from pairscope.market.ticks import I4, I8
 
 __all__ = ["BarRing"]
 
+_INDEX_BITS = 40
+
 
 class BarRing:
     """``kept`` closed bars of each symbol, with ``spare`` places for open ones.
 
-    ``derived`` are the timeframes that are made of these bars. A place that is needed again is overwritten: what is
-    older than ``kept`` bars is gone.
+    ``derived`` are the timeframes that are made of these bars, ``newest`` is the index of each symbol's newest bar (-1
+    before its first). A place that is needed again is overwritten: what is older than ``kept`` bars is gone.
     """
 
     def __init__(self, symbols: Symbols, timeframe: str, derived: tuple[str, ...], *, kept: int, spare: int) -> None:
@@ -30,12 +32,15 @@ class BarRing:
         self.kept = kept
         self.step_ns = timeframe_ns(timeframe)
         self.cells: Cells = np.zeros((0, kept + spare), CELL)
+        self.newest: I8 = np.empty(0, np.int64)
 
     def grow(self, capacity: int) -> None:
         """Make room for ``capacity`` symbols. Memory is touched only where bars come to lie."""
+        have = self.newest.size
         cells = np.zeros((capacity, self.cells.shape[1]), CELL)
-        cells[: self.cells.shape[0]] = self.cells
+        cells[:have] = self.cells
         self.cells = cells
+        self.newest = np.concatenate([self.newest, np.full(capacity - have, -1, np.int64)])
 
     def end(self, watermark_ns: int) -> int:
         """Return the index of the first bar that is still open."""
@@ -45,32 +50,39 @@ class BarRing:
         """Return the index of the oldest bar that is kept."""
         return max(0, self.end(watermark_ns) - self.kept)
 
+    def at(self, symbol_id: I4, index: I8) -> Cells:
+        """Return copies of the cells where bars lie, or would lie."""
+        found: Cells = self.cells[symbol_id, index % self.cells.shape[1]]
+        return found
+
+    def put(self, symbol_id: I4, index: I8, cells: Cells) -> None:
+        """Place bars, later ones over earlier ones."""
+        self.cells[symbol_id, index % self.cells.shape[1]] = cells
+        np.maximum.at(self.newest, symbol_id, index)
+
     def pick(self, symbol_id: I4, index: I8) -> BarBatch:
         """Return bars by symbol and index, which must be there."""
-        cells = self.cells[symbol_id, index % self.cells.shape[1]]
-        return bars_from_cells(self.symbols, self.timeframe, symbol_id, cells)
+        return bars_from_cells(self.symbols, self.timeframe, symbol_id, self.at(symbol_id, index))
 
-    def closed(self, newest: I8, start_ns: int, end_ns: int) -> tuple[I4, I8]:
+    def closing(self, start_ns: int, end_ns: int) -> tuple[I4, I8]:
         """Return (symbol, index) of the bars that close as the watermark moves from ``start_ns`` to ``end_ns``."""
         start, end = self.end(start_ns), self.end(end_ns)
-        if end <= start:
-            return np.empty(0, np.int32), np.empty(0, np.int64)
-        room = newest.size * min(end - start, self.cells.shape[1])
+        room = self.newest.size * min(max(0, end - start), self.cells.shape[1])
         owner, index = np.empty(room, np.int32), np.empty(room, np.int64)
-        found = find_closed(self.cells, newest, start, end, owner, index)
+        found = find_closed(self.cells, self.newest, start, end, owner, index) if room else 0
         return owner[:found].copy(), index[:found].copy()
 
-    def closed_longer(self, timeframe: str, newest: I8, start_ns: int, end_ns: int) -> BarBatch | None:
+    def closing_longer(self, timeframe: str, start_ns: int, end_ns: int) -> BarBatch | None:
         """Return the longer bars that close as the watermark moves from ``start_ns`` to ``end_ns``, None where none."""
         length = timeframe_ns(timeframe)
         per = length // self.step_ns
         start, end = start_ns // length, end_ns // length
-        if end <= start or newest.size == 0:
+        if end <= start or self.newest.size == 0:
             return None
-        end = min(end, int(newest.max()) // per + 1)
-        buckets = np.arange(start, end, dtype=np.int64)
-        active = np.flatnonzero(newest >= start * per).astype(np.int32)
-        return self.longer(timeframe, np.repeat(active, buckets.size), np.tile(buckets, active.size))
+        buckets = np.arange(start, min(end, int(self.newest.max()) // per + 1), dtype=np.int64)
+        active = np.flatnonzero(self.newest >= start * per).astype(np.int32)
+        bars = self.longer(timeframe, np.repeat(active, buckets.size), np.tile(buckets, active.size))
+        return bars if len(bars) else None
 
     def longer(self, timeframe: str, symbol_id: I4, bucket: I8) -> BarBatch:
         """Return longer bars by symbol and their own index, merged from the bars here; absent where there are none."""
@@ -82,3 +94,20 @@ class BarRing:
         if not there.all():
             symbol_id, out = symbol_id[there], out[there]
         return bars_from_cells(self.symbols, timeframe, symbol_id, out)
+
+    def closed_around(self, symbol_id: I4, index: I8, watermark_ns: int) -> list[BarBatch]:
+        """Return the closed longer bars that hold any of these bars and of which every part is still kept."""
+        found = []
+        for timeframe in self.derived:
+            per = timeframe_ns(timeframe) // self.step_ns
+            owner, bucket = distinct(symbol_id, index // per)
+            whole = (bucket * per >= self.oldest(watermark_ns)) & ((bucket + 1) * per <= self.end(watermark_ns))
+            if whole.any():
+                found.append(self.longer(timeframe, owner[whole], bucket[whole]))
+        return found
+
+
+def distinct(symbol_id: I4, index: I8) -> tuple[I4, I8]:
+    """Return the different pairs of (symbol, index), ascending."""
+    keys = np.unique(symbol_id.astype(np.int64) << _INDEX_BITS | index)
+    return (keys >> _INDEX_BITS).astype(np.int32), keys & ((1 << _INDEX_BITS) - 1)

@@ -6,6 +6,7 @@ every statistic bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,11 +116,12 @@ def _trailing(
 class StatTape:
     """What rolling statistics read of the last one-minute bars, in columns: NaN where a minute has none."""
 
-    def __init__(self, symbols: Symbols, windows: tuple[int, ...], *, kept: int, slots: int) -> None:
+    def __init__(self, symbols: Symbols, windows: Sequence[int], *, kept: int, slots: int) -> None:
         self._symbols = symbols
-        self._windows = tuple(sorted(windows))
+        self._windows = tuple(sorted(set(windows)))
         self._kept = kept
         self._tape = np.empty((0, 4, slots))
+        self.nothing = self.read(np.empty(0, np.int32), np.empty(0, np.int64))
 
     def grow(self, capacity: int) -> None:
         """Make room for ``capacity`` symbols."""

@@ -288,7 +288,8 @@ def absorb(
     state: Cells,
     seconds: Cells,
     minutes: Cells,
-    newest: I8,
+    newest_second: I8,
+    newest_minute: I8,
     limits: I8,
     touched: I4,
     revised: I8,
@@ -335,7 +336,7 @@ def absorb(
             cell = seconds[s, second % seconds.shape[1]]
             if cell.ordinal != second + 1:
                 _open(cell, second + 1)
-                newest[0, s] = max(newest[0, s], second)
+                newest_second[s] = max(newest_second[s], second)
             _add(cell, price[i], lots, d, quote, q, buyer_is_maker[i], trade_id[i], inexact)
             if (second + 1) * _SECOND <= watermark:
                 cell.revision += 1
@@ -347,7 +348,7 @@ def absorb(
             cell = minutes[s, minute % minutes.shape[1]]
             if cell.ordinal != minute + 1:
                 _open(cell, minute + 1)
-                newest[1, s] = max(newest[1, s], minute)
+                newest_minute[s] = max(newest_minute[s], minute)
             if cell.origin == _OWN:
                 _add(cell, price[i], lots, d, quote, q, buyer_is_maker[i], trade_id[i], inexact)
                 if (minute + 1) * _MINUTE <= watermark:
