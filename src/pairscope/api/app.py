@@ -22,7 +22,7 @@ from pairscope.api.openapi import describe
 from pairscope.api.options import ApiOptions
 from pairscope.api.prices import prices_router
 from pairscope.api.problems import CatchAll
-from pairscope.api.security import Gate, Keys, SecurityHeaders, Tickets
+from pairscope.api.security import BodyLimit, Gate, Keys, SecurityHeaders, Tickets
 from pairscope.api.stream import Stream, stream_router
 from pairscope.api.system import StatsView, system_router
 from pairscope.api.topics import Topics
@@ -63,7 +63,6 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
         openapi_url="/openapi.json" if options.docs else None,
         redirect_slashes=False,
         lifespan=lifespan,
-        max_body_size=options.max_body_bytes,
     )
     problems.install(app)
     app.include_router(prices_router(services, catalog))
@@ -75,6 +74,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     if options.docs:
         app.include_router(docs_router(app))
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=3)
+    app.add_middleware(BodyLimit, most=options.max_body_bytes)
     app.add_middleware(Gate, options=options, keys=keys, tickets=tickets)
     app.add_middleware(CatchAll)
     if options.cors_origins:

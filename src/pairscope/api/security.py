@@ -15,6 +15,7 @@ from limits import parse
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,7 +24,7 @@ from pairscope.api.problems import problem
 from pairscope.errors import ConfigError
 from pairscope.ports import Clock
 
-__all__ = ["FREE_PATHS", "Gate", "Keys", "RateLimit", "SecurityHeaders", "Tickets"]
+__all__ = ["FREE_PATHS", "BodyLimit", "Gate", "Keys", "RateLimit", "SecurityHeaders", "Tickets"]
 
 FREE_PATHS = frozenset({"/api/health"})
 """Asked for no key, counted against no limit."""
@@ -195,6 +196,35 @@ class Gate:
         if bearer.count(".") == 2 and scope["method"] in {"GET", "HEAD"}:
             return self._tickets.holder(bearer, spend=False)
         return None
+
+
+class BodyLimit:
+    """Refuses a body that is too large: at once where its length is said, else when what is read passes the limit."""
+
+    def __init__(self, app: ASGIApp, *, most: int) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+            await self._app(scope, receive, send)
+            return
+        detail = f"a body has at most {self._most} bytes"
+        said = Headers(scope=scope).get("content-length", "")
+        if said.isdecimal() and int(said[:20]) > self._most:
+            await problem(413, detail, headers={"Connection": "close"})(scope, receive, send)
+            return
+        had = 0
+
+        async def counted() -> Message:
+            nonlocal had
+            message = await receive()
+            had += len(message.get("body", b""))
+            if had > self._most:
+                raise HTTPException(413, detail)
+            return message
+
+        await self._app(scope, counted, send)
 
 
 class SecurityHeaders:
