@@ -9,10 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from pairscope.market.bars import TIMEFRAMES, BarBatch
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
+
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
+"""No deadline an example: the first one may have to compile a kernel."""
 
 NOON_NS = 1_722_513_600_000_000_000
 """2024-08-01 12:00 UTC, the start of an hour."""
