@@ -112,28 +112,29 @@ def test_a_new_part_must_choose_its_layer(tree: Path) -> None:
     assert "newcomer" in report
 
 
-@pytest.mark.parametrize(
-    ("importer", "imported"),
-    [
-        ("pairscope.market", "pairscope.ports"),
-        ("pairscope.market", "pandas"),
-        ("pairscope.analytics", "time"),
-        ("pairscope.analytics", "random"),
-        ("pairscope.engine", "asyncio"),
-        ("pairscope.engine", "time"),
-        ("pairscope.engine", "pairscope.feed"),
-        ("pairscope.api", "pairscope.storage"),
-        ("pairscope.api", "pairscope.feed"),
-        ("pairscope.dashboard", "pairscope.engine"),
-        ("pairscope.dashboard", "pairscope.api"),
-        ("pairscope.storage", "pairscope.config"),
-        ("pairscope.errors", "duckdb"),
-        ("pairscope.errors", "fastapi"),
-        ("pairscope.errors", "streamlit"),
-    ],
-)
-def test_the_architecture_s_own_examples_are_refused(importer: str, imported: str, tree: Path) -> None:
-    plant(tree, importer, imported)
+REFUSED = [
+    ("pairscope.market", "pairscope.ports"),
+    ("pairscope.market", "pandas"),
+    ("pairscope.analytics", "time"),
+    ("pairscope.analytics", "random"),
+    ("pairscope.engine", "asyncio"),
+    ("pairscope.engine", "time"),
+    ("pairscope.engine", "pairscope.feed"),
+    ("pairscope.api", "pairscope.storage"),
+    ("pairscope.api", "pairscope.feed"),
+    ("pairscope.dashboard", "pairscope.engine"),
+    ("pairscope.dashboard", "pairscope.api"),
+    ("pairscope.storage", "pairscope.config"),
+    ("pairscope.errors", "duckdb"),
+    ("pairscope.errors", "fastapi"),
+    ("pairscope.errors", "streamlit"),
+]
+"""What the architecture refuses, typed in: a contract that was taken out or weakened is missed here."""
+
+
+def test_the_architecture_s_own_examples_are_refused(tree: Path) -> None:
+    for importer, imported in REFUSED:
+        plant(tree, importer, imported)
     code, report = lint(tree)
     assert code == 1
-    assert f"{importer} -> {imported}" in report, report
+    assert [pair for pair in REFUSED if f"{pair[0]} -> {pair[1]}" not in report] == [], report

@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,12 @@ def test_the_python_in_the_pages_uses_what_is_there(pages: dict[str, str]) -> No
                 case ast.Call(func=ast.Attribute(value=ast.Name(id="api"), attr=method)):
                     arguments = [ast.literal_eval(a) for a in node.args]
                     inspect.signature(getattr(names["Client"], method)).bind(None, *arguments)
+
+
+def test_the_layers_in_the_page_are_those_that_are_checked(pages: dict[str, str]) -> None:
+    drawn = pages["docs/architecture.md"].split("## Who may import whom")[1].split("```")[1].split("\n")[1:-1]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert drawn == next(contract["layers"] for contract in contracts if contract["type"] == "layers")
 
 
 def test_the_changelog_keeps_its_form(pages: dict[str, str]) -> None:

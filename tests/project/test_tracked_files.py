@@ -12,7 +12,7 @@ BINARY = {".png", ".ico", ".gz", ".parquet", ".woff2"}
 LARGEST = 600_000
 
 FORBIDDEN = {
-    "an absolute path of somebody's machine": r"(?<![\w./~-])/(?:home|Users|root|work|mnt|opt)/[\w.-]+",
+    "an absolute path of somebody's machine": r"(?<![\w./~-])/(?:home|Users|root|work|mnt|opt)/[\w.-]{3,}",
     "a folder of a Windows machine": r"\b[A-Z]:\\{1,2}(?:Users|work)",
     "the address of a package index": r"--(?:extra-)?index-url|--find-links|--trusted-host|(?:index-url|find-links) ?=",
     "the host of a package index": r"\bpypi\.org|pythonhosted\.org",
