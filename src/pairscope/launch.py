@@ -50,7 +50,7 @@ def decide_source(settings: Settings) -> tuple[str, str]:
     return "synthetic", f"{settings.exchange_rest_url} did not answer within {PROBE_S:.0f} s"
 
 
-def plan_run(settings: Settings, source: str, why: str) -> Plan:
+def plan_run(settings: Settings, source: str, why: str, *, dashboard: bool = True) -> Plan:
     """Decide ports, store and exchange of a run; raises ``ConfigError`` naming what cannot be."""
     words: tuple[str, ...] = ()
     store_url = settings.store_url
@@ -68,7 +68,7 @@ def plan_run(settings: Settings, source: str, why: str) -> Plan:
         why,
         store_url,
         take_port(settings.host, settings.port, 8000, "--port"),
-        take_port(settings.dashboard_host, settings.dashboard_port, 8501, "--dashboard-port"),
+        take_port(settings.dashboard_host, settings.dashboard_port, 8501, "--dashboard-port") if dashboard else 0,
         free_port() if words else 0,
         words,
     )
@@ -97,7 +97,7 @@ def run_everything(settings: Settings, *, say: Say, dashboard: bool, open_browse
         return 0
     began = time.monotonic()
     source, why = decide_source(settings)
-    plan = plan_run(settings, source, why)
+    plan = plan_run(settings, source, why, dashboard=dashboard)
     run = _Run(settings, plan, say, dashboard=dashboard)
     run.supervisor.install_signals()
     try:

@@ -19,7 +19,6 @@ from pairscope.feed.replay_server import serve
 from pairscope.feed.replay_source import open_source
 from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.websocket_client import WebSocketFeed
-from pairscope.feed.wire import Frame
 from pairscope.market.continuity import Continuity
 from pairscope.market.symbols import Symbols
 from pairscope.wiring import configure_logs, loop_factory, whom_to_follow
@@ -103,10 +102,6 @@ def record_feed(settings: Settings, path: Path, *, seconds: float | None, say: S
         symbols = Symbols()
         follow = await whom_to_follow(settings, rest, lambda reason: say(f"waiting for {reason}"))
         recorder = FrameRecorder(path, url=settings.exchange_ws_url)
-
-        def keep(frame: Frame, ts_recv_ns: int) -> None:
-            recorder.write(ts_recv_ns, bytes(frame))
-
         feed = WebSocketFeed(
             symbols,
             follow,
@@ -114,7 +109,7 @@ def record_feed(settings: Settings, path: Path, *, seconds: float | None, say: S
             rest=rest,
             continuity=Continuity(),
             stall_seconds=settings.stall_seconds,
-            recorder=keep,
+            recorder=recorder,
         )
         say(f"recording {len(follow)} symbols to {path}; Ctrl-C stops")
         ticks = 0

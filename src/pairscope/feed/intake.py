@@ -50,6 +50,7 @@ class Intake:
         self._void: list[tuple[int, int]] = []
         self._left_ns = 0
         self._blind_since: tuple[int, int] | None = None
+        self._seen_once = False
 
     async def deliver(self, batch: TickBatch) -> None:
         """Put ticks that REST brought into the stream, and wait until the ledger has them."""
@@ -91,8 +92,12 @@ class Intake:
     def look(self, now_ns: int, clock_ns: int, *, sighted: bool, audited: Callable[[int], bool]) -> None:
         """Hold the watermark while the feed is blind, and after it until what was missed is there.
 
-        ``audited`` tells if the tails were compared since the lines were renewed, where they were since a time.
+        ``audited`` tells if the tails were compared since the lines were renewed, where they were since a time. Before
+        the first sight there is nothing that a bar could miss.
         """
+        self._seen_once = self._seen_once or sighted
+        if not self._seen_once:
+            return
         if not sighted:
             if self._blind_since is None:
                 self._blind_since = now_ns, clock_ns

@@ -25,6 +25,7 @@ __all__ = ["Store", "StoreWriter", "open_store"]
 
 _log = structlog.get_logger(__name__)
 
+_MINUTE_NS: Final = 60_000_000_000
 _RETRY_S: Final = (0.25, 10.0)
 """Shortest and longest pause between two tries at a store that refuses."""
 
@@ -336,8 +337,9 @@ class StoreWriter:
         self._accepted()
         self._counters["rebuilds"] += 1
         self._counters["revised_bars"] += sum(len(bars) for bars in revised)
-        if revised and self._on_revised is not None:
-            self._on_revised(revised)
+        told = [*revised, held] if len(held) else revised
+        if told and self._on_revised is not None:
+            self._on_revised(told)
 
     def _refused(self, error: StorageError) -> None:
         if self._refusal is None:
