@@ -1,0 +1,55 @@
+"""The recorded market, read frame by frame without any of the package's code."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pairscope.market.symbols import Symbols
+from pairscope.market.ticks import TickBatch
+
+TAPES = Path(__file__).resolve().parents[2] / "../shared/data/tape"
+
+
+@pytest.fixture(scope="session")
+def tape_frame() -> pd.DataFrame:
+    """Every trade of both recordings: numbers as the text that was sent, event time in ns."""
+    if not TAPES.is_dir():
+        pytest.skip(reason="no recordings beside the repository: ../shared/data/tape")
+    rows = []
+    for path in sorted(TAPES.glob("um_*.gz")):
+        with gzip.open(path, "rt") as lines:
+            for line in lines:
+                if '@trade"' in line:
+                    trade = json.loads(line[line.index("{") :])["data"]
+                    if trade["X"] == "MARKET":
+                        rows.append(
+                            (trade["s"], trade["t"], trade["T"] * 1_000_000, trade["p"], trade["q"], trade["m"])
+                        )
+    frame = pd.DataFrame(rows, columns=["symbol", "id", "ts", "price", "size", "maker"])
+    frame["ts"] *= 1_000_000
+    return frame
+
+
+@pytest.fixture(scope="session")
+def tape(tape_frame: pd.DataFrame) -> TickBatch:
+    """The same trades as one batch, by time."""
+    frame = tape_frame.sort_values(["ts", "symbol", "id"])
+    symbols = Symbols(["BTCUSDT", "ETHUSDT"])
+    ts = frame["ts"].to_numpy(np.int64)
+    return TickBatch(
+        symbols,
+        np.array([symbols.id_of(name) for name in frame["symbol"]], np.int32),
+        ts,
+        ts,
+        frame["id"].to_numpy(np.int64),
+        frame["price"].astype(float).to_numpy(),
+        frame["size"].astype(float).to_numpy(),
+        frame["maker"].to_numpy(bool),
+        int(ts.max()) + 1,
+    )
