@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Query
+from fastapi import FastAPI, Query
 from pydantic import Field
 from starlette.responses import Response
 
@@ -19,7 +19,7 @@ from pairscope.api.prices import SymbolPath
 from pairscope.errors import InputError
 from pairscope.ports import Services
 
-__all__ = ["MOST_INDICATORS", "analytics_router", "current_indicators", "read_names"]
+__all__ = ["MOST_INDICATORS", "add_analytics", "current_indicators", "read_names"]
 
 MOST_INDICATORS = 32
 """Indicators that one question may name."""
@@ -50,11 +50,10 @@ async def current_indicators(services: Services, symbol: str, timeframe: str, na
     return schemas.encode_indicator_update(page.bars, values, closed=bool(page.closed[-1]))
 
 
-def analytics_router(services: Services, catalog: Catalog) -> APIRouter:
-    """Make the routes of what is computed on demand."""
-    router = APIRouter(tags=["analytics"])
+def add_analytics(app: FastAPI, services: Services, catalog: Catalog) -> None:
+    """Add the routes of what is computed on demand."""
 
-    @router.get(
+    @app.get(
         "/api/indicators/{symbol}", response_model=schemas.IndicatorSeries, summary="Chart indicators, a value a bar"
     )
     async def series(symbol: SymbolPath, query: Annotated[IndicatorQuery, Query()]) -> Response:
@@ -75,8 +74,6 @@ def analytics_router(services: Services, catalog: Catalog) -> APIRouter:
             next_cursor=page.next_cursor,
         )
         return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
-
-    return router
 
 
 async def _page(services: Services, name: str, query: IndicatorQuery, start_ns: int, end_ns: int) -> BarPage:

@@ -6,15 +6,17 @@ import hashlib
 from collections.abc import Callable
 
 import numpy as np
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from pairscope import schemas
 from pairscope.api.bars import BarPage
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Services
 
-__all__ = ["ARROW", "GZIP_FROM", "bars_answer", "ticks_answer"]
+__all__ = ["ARROW", "GZIP_FROM", "Packing", "bars_answer", "ticks_answer"]
 
 ARROW = "application/vnd.apache.arrow.stream"
 GZIP_FROM = 1024
@@ -24,6 +26,18 @@ _PACKED = "-gzip"
 _MS = 1_000_000
 _SETTLED_NS = 48 * 3600 * 1_000_000_000
 """The exchange repairs no hole that is older, so what lies further back changes by uploads only."""
+
+
+class Packing(GZipMiddleware):
+    """Packs big answers for who accepts gzip, and costs the small hot ones nothing."""
+
+    _SMALL = ("/api/price/", "/api/health")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope["path"].startswith(self._SMALL):
+            await super().__call__(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 def bars_answer(request: Request, services: Services, symbol: str, page: BarPage, *, end_ns: int) -> Response:

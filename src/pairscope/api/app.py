@@ -9,24 +9,23 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
 
 from pairscope import __version__
 from pairscope.api import problems
-from pairscope.api.analytics import analytics_router
-from pairscope.api.answers import GZIP_FROM
+from pairscope.api.analytics import add_analytics
+from pairscope.api.answers import GZIP_FROM, Packing
 from pairscope.api.catalog import Catalog
-from pairscope.api.docs import docs_router
+from pairscope.api.docs import add_docs
 from pairscope.api.metrics import Metrics, RequestTimes
 from pairscope.api.openapi import describe
 from pairscope.api.options import ApiOptions
-from pairscope.api.prices import prices_router
+from pairscope.api.prices import add_prices
 from pairscope.api.problems import CatchAll
 from pairscope.api.security import BodyLimit, Gate, Keys, SecurityHeaders, Tickets
-from pairscope.api.stream import Stream, stream_router
-from pairscope.api.system import StatsView, system_router
+from pairscope.api.stream import Stream
+from pairscope.api.system import StatsView, add_system
 from pairscope.api.topics import Topics
-from pairscope.api.volume import volume_router
+from pairscope.api.volume import add_volume
 from pairscope.ports import Services
 
 __all__ = ["ApiOptions", "create_app"]
@@ -65,15 +64,15 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
         lifespan=lifespan,
     )
     problems.install(app)
-    app.include_router(prices_router(services, catalog))
-    app.include_router(system_router(services, stats, metrics, tickets))
-    app.include_router(analytics_router(services, catalog))
-    app.include_router(volume_router(services, catalog))
-    app.include_router(stream_router(stream))
+    add_prices(app, services, catalog)
+    add_system(app, services, stats, metrics, tickets)
+    add_analytics(app, services, catalog)
+    add_volume(app, services, catalog)
+    app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
     describe(app, keys_required=keys.required)
     if options.docs:
-        app.include_router(docs_router(app))
-    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=3)
+        add_docs(app)
+    app.add_middleware(Packing, minimum_size=GZIP_FROM, compresslevel=3)
     app.add_middleware(BodyLimit, most=options.max_body_bytes)
     app.add_middleware(Gate, options=options, keys=keys, tickets=tickets)
     app.add_middleware(CatchAll)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.responses import HTMLResponse
 
-__all__ = ["docs_router", "page_of"]
+__all__ = ["add_docs", "page_of"]
 
 _STYLE = """
 :root{color-scheme:dark light;--line:#2b3139;--soft:#929aa5;--mark:#f0b90b;--page:#0b0e11;--ink:#eaecef}
@@ -27,18 +27,15 @@ td{border-top:1px solid var(--line);padding:.25rem .6rem .25rem 0;vertical-align
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 
 
-def docs_router(app: FastAPI) -> APIRouter:
-    """Make the route of the page; the page is written when it is first asked for."""
-    router = APIRouter(include_in_schema=False)
+def add_docs(app: FastAPI) -> None:
+    """Add the route of the page; the page is written when it is first asked for."""
     written: list[str] = []
 
-    @router.get("/docs")
+    @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         if not written:
             written.append(page_of(app.openapi()))
         return HTMLResponse(written[0], headers={"Content-Security-Policy": _POLICY})
-
-    return router
 
 
 def page_of(document: dict[str, Any]) -> str:

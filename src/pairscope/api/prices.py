@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import FastAPI, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
@@ -18,7 +18,7 @@ from pairscope.api.parameters import MAX_NS, PageQuery, Timeframe, check_range
 from pairscope.errors import CacheUnavailable, InputError
 from pairscope.ports import Services
 
-__all__ = ["SymbolPath", "current_price", "prices_router"]
+__all__ = ["SymbolPath", "add_prices", "current_price"]
 
 _MS = 1_000_000
 _QUIET_MS = 60_000
@@ -45,11 +45,22 @@ async def current_price(services: Services, symbol: str) -> bytes | None:
     return None if view is None else schemas.encode_price(view)
 
 
-def prices_router(services: Services, catalog: Catalog) -> APIRouter:
-    """Make the routes that answer what the market did."""
-    router = APIRouter(tags=["market"])
+def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
+    """Add the routes that answer what the market did."""
 
-    @router.get("/api/symbols", response_model=list[schemas.SymbolOut], summary="Every symbol followed or stored")
+    @app.get("/api/price/{symbol}", response_model=schemas.Price, summary="The last trade and its day")
+    async def price(symbol: SymbolPath) -> Response:
+        name = clean_symbol(symbol)
+        document = await current_price(services, name)
+        if document is None:
+            name = await catalog.resolve(name)
+            document = await _stored_price(services, name)
+        at_ms: int | None = orjson.loads(document)["timestamp"]
+        age = b"null" if at_ms is None else b"%d" % max(0, services.clock() // _MS - at_ms)
+        body = b'%b,"age_ms":%b,"source":%b}' % (document[:-1], age, orjson.dumps(services.source()))
+        return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
+
+    @app.get("/api/symbols", response_model=list[schemas.SymbolOut], summary="Every symbol followed or stored")
     async def symbols() -> Response:
         stored, followed = await catalog.stored(), services.live.symbols()
         now_ms = services.clock() // _MS
@@ -68,19 +79,7 @@ def prices_router(services: Services, catalog: Catalog) -> APIRouter:
             )
         return Response(orjson.dumps(rows), media_type="application/json")
 
-    @router.get("/api/price/{symbol}", response_model=schemas.Price, summary="The last trade and its day")
-    async def price(symbol: SymbolPath) -> Response:
-        name = clean_symbol(symbol)
-        document = await current_price(services, name)
-        if document is None:
-            name = await catalog.resolve(name)
-            document = await _stored_price(services, name)
-        at_ms: int | None = orjson.loads(document)["timestamp"]
-        age = b"null" if at_ms is None else b"%d" % max(0, services.clock() // _MS - at_ms)
-        body = b'%b,"age_ms":%b,"source":%b}' % (document[:-1], age, orjson.dumps(services.source()))
-        return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
-
-    @router.get(
+    @app.get(
         "/api/ohlc/{symbol}",
         response_model=schemas.Bars,
         responses={200: {"content": {ARROW: {}}}},
@@ -108,7 +107,7 @@ def prices_router(services: Services, catalog: Catalog) -> APIRouter:
             page = await read_page(services, name, query.timeframe, start_ns, end_ns, limit=limit, cursor=cursor)
         return bars_answer(request, services, name, page, end_ns=end_ns)
 
-    @router.get(
+    @app.get(
         "/api/ticks/{symbol}",
         response_model=schemas.Ticks,
         responses={200: {"content": {ARROW: {}}}},
@@ -134,8 +133,6 @@ def prices_router(services: Services, catalog: Catalog) -> APIRouter:
             found = found.take(slice(0, limit))
             next_cursor = f"{int(found.ts_event_ns[-1]) // _MS}-{int(found.trade_id[-1])}"
         return ticks_answer(request, services, name, found, next_cursor=next_cursor, end_ns=end_ns)
-
-    return router
 
 
 async def _stored_price(services: Services, symbol: str) -> bytes:

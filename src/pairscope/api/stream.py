@@ -14,7 +14,6 @@ from typing import Any
 
 import orjson
 import structlog
-from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pairscope.api.options import ApiOptions
@@ -25,7 +24,7 @@ from pairscope.api.topics import Topics
 from pairscope.errors import PairscopeError
 from pairscope.ports import Message, Services
 
-__all__ = ["MAX_MESSAGE", "Stream", "stream_router"]
+__all__ = ["MAX_MESSAGE", "Stream"]
 
 MAX_MESSAGE = 4096
 """Bytes that a client may send at once."""
@@ -241,10 +240,3 @@ class Stream:
     def counters(self) -> dict[str, float]:
         """Return the numbers of the stream."""
         return {"clients": len(self._clients), "messages_total": self.sent, "hung_up_total": self.hung_up}
-
-
-def stream_router(stream: Stream) -> APIRouter:
-    """Make the route of the stream."""
-    router = APIRouter()
-    router.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
-    return router

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 
 from pairscope import __version__, schemas
@@ -16,7 +16,7 @@ from pairscope.errors import StorageError
 from pairscope.market.continuity import Gap
 from pairscope.ports import Services
 
-__all__ = ["StatsView", "health_document", "system_router"]
+__all__ = ["StatsView", "add_system", "health_document"]
 
 _RANK = ("ok", "degraded", "down")
 _GAPS_SHOWN = 10_000
@@ -82,11 +82,10 @@ class StatsView:
         }
 
 
-def system_router(services: Services, stats: StatsView, metrics: Metrics, tickets: Tickets) -> APIRouter:
-    """Make the routes that answer how Pairscope does."""
-    router = APIRouter(tags=["system"])
+def add_system(app: FastAPI, services: Services, stats: StatsView, metrics: Metrics, tickets: Tickets) -> None:
+    """Add the routes that answer how Pairscope does."""
 
-    @router.get("/api/health", response_model=schemas.Health, summary="Whether everything works")
+    @app.get("/api/health", response_model=schemas.Health, summary="Whether everything works")
     async def health() -> Response:
         """503 when a part is down; asked for no key."""
         document = health_document(services)
@@ -94,23 +93,19 @@ def system_router(services: Services, stats: StatsView, metrics: Metrics, ticket
         headers = {"Cache-Control": "no-store", **({"Retry-After": "5"} if down else {})}
         return Response(schemas.plain_json(document), 503 if down else 200, headers, "application/json")
 
-    @router.get("/api/stats", response_model=schemas.Stats, summary="Counters, rates, queues and the gap ledger")
+    @app.get("/api/stats", response_model=schemas.Stats, summary="Counters, rates, queues and the gap ledger")
     async def statistics() -> Response:
         return Response(await stats.encoded(), headers={"Cache-Control": "no-store"}, media_type="application/json")
 
-    @router.get("/metrics", summary="Prometheus' exposition", response_class=PlainTextResponse)
+    @app.get("/metrics", summary="Prometheus' exposition", response_class=PlainTextResponse)
     async def exposition() -> Response:
         return Response(metrics.exposition(), media_type=metrics.media_type)
 
-    @router.post(
-        "/api/ws-ticket", response_model=schemas.WsTicket, status_code=201, summary="A ticket for one WebSocket"
-    )
+    @app.post("/api/ws-ticket", response_model=schemas.WsTicket, status_code=201, summary="A ticket for one WebSocket")
     async def ws_ticket(request: Request) -> Response:
         """For browsers, which cannot send a key: connect with the subprotocols `pairscope.v1` and `ticket.<ticket>`."""
         document = {"ticket": tickets.issue(request.scope.get("state", {}).get("holder", "")), "expires_in_s": TICKET_S}
         return Response(orjson.dumps(document), 201, {"Cache-Control": "no-store"}, "application/json")
-
-    return router
 
 
 def _uptime_s(services: Services) -> float:

@@ -6,7 +6,7 @@ from math import fsum
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Query
+from fastapi import FastAPI, Query
 from pydantic import Field
 from starlette.responses import Response
 
@@ -20,7 +20,7 @@ from pairscope.errors import InputError
 from pairscope.market.bars import TIMEFRAMES, BarBatch
 from pairscope.ports import Services
 
-__all__ = ["volume_router"]
+__all__ = ["add_volume"]
 
 _MS = 1_000_000
 _COVERED = 0.99
@@ -36,11 +36,10 @@ class VolumeQuery(RangeQuery):
     bins: int = Field(24, ge=1, le=500, description="Bins of the profile by price.")
 
 
-def volume_router(services: Services, catalog: Catalog) -> APIRouter:
-    """Make the route of the volume analysis."""
-    router = APIRouter(tags=["market"])
+def add_volume(app: FastAPI, services: Services, catalog: Catalog) -> None:
+    """Add the route of the volume analysis."""
 
-    @router.get("/api/volume/{symbol}", response_model=schemas.Volume, summary="Volume: by aggressor, price, usualness")
+    @app.get("/api/volume/{symbol}", response_model=schemas.Volume, summary="Volume: by aggressor, price, usualness")
     async def volume(symbol: SymbolPath, query: Annotated[VolumeQuery, Query()]) -> Response:
         """Over [start, end), by default the last 24 hours; the time of day always compares today, UTC."""
         check_range(query)
@@ -67,8 +66,6 @@ def volume_router(services: Services, catalog: Catalog) -> APIRouter:
         return Response(
             schemas.plain_json(document), headers={"Cache-Control": "no-store"}, media_type="application/json"
         )
-
-    return router
 
 
 async def _finest_bars(services: Services, symbol: str, start_ns: int, end_ns: int) -> BarBatch:
