@@ -28,9 +28,7 @@ def tape_frame() -> pd.DataFrame:
                 if '@trade"' in line:
                     trade = json.loads(line[line.index("{") :])["data"]
                     if trade["X"] == "MARKET":
-                        rows.append(
-                            (trade["s"], trade["t"], trade["T"] * 1_000_000, trade["p"], trade["q"], trade["m"])
-                        )
+                        rows.append([trade[key] for key in "stTpqm"])
     frame = pd.DataFrame(rows, columns=["symbol", "id", "ts", "price", "size", "maker"])
     frame["ts"] *= 1_000_000
     return frame
