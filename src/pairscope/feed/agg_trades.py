@@ -24,6 +24,7 @@ __all__ = [
     "concat_trades",
     "decimal_text",
     "flatten",
+    "fold_candles",
     "regroup_candles",
 ]
 
@@ -165,7 +166,7 @@ class Candles:
 
 
 @kernel
-def _candles(
+def fold_candles(
     open_ms: int,
     step_ms: int,
     trade_ms: I8,
@@ -198,7 +199,7 @@ def _candles(
 @kernel
 def flatten(table: NDArray[np.int64], open_ms: int, step_ms: int, close: int) -> int:  # pragma: no cover - compiled
     """Stamp rows of candles and make those without a trade flat; return the first row that has a price."""
-    first = table.shape[0]
+    first = len(table)
     for i in range(table.shape[0]):
         row = table[i]
         row[0] = open_ms + i * step_ms
@@ -220,7 +221,7 @@ def candles_of(trades: AggTrades, *, step_ms: int, start_ms: int, end_ms: int, b
     table = np.zeros((max(0, (end_ms - start_ms) // step_ms), 12), np.int64)
     inside = (trades.trade_ms >= start_ms) & (trades.trade_ms < end_ms)
     t = trades if bool(inside.all()) else trades.take(inside)
-    _candles(start_ms, step_ms, t.trade_ms, t.price, t.size, t.buyer_is_maker, t.first_id, t.last_id, table)
+    fold_candles(start_ms, step_ms, t.trade_ms, t.price, t.size, t.buyer_is_maker, t.first_id, t.last_id, table)
     first = flatten(table, start_ms, step_ms, before)
     return Candles.of_table(table[first:])
 

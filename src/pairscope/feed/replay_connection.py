@@ -8,7 +8,7 @@ import time
 from typing import Protocol
 
 from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport
-from picows.picows import WSProtocol
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from pairscope.feed.replay_faults import ConnectionFaults
 from pairscope.feed.replay_streams import Close, Limits, Session

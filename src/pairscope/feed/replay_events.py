@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from pairscope.feed.agg_trades import decimal_text
-from pairscope.feed.replay_rest import ticker_values
+from pairscope.feed.replay_rest import ticker_values, tickers
 from pairscope.feed.replay_source import MarketSource, interval_ms, kline_open_ms
 from pairscope.feed.wire_encode import kline_payload, stream_symbol
 
@@ -86,42 +86,53 @@ class Events:
 
     def _array(self, stream: str, now_ms: int) -> list[dict[str, Any]]:
         kind = stream[1:].partition("@")[0]
-        events = (self._event(kind, row, now_ms) for row in range(len(self._source.listings)))
-        return [event for event in events if event is not None]
+        if kind == "markPrice":
+            events = (self._mark_price(row, now_ms) for row in range(len(self._source.listings)))
+            return [event for event in events if event is not None]
+        days = tickers(self._source, now_ms)
+        return [_ticker(kind, day, now_ms) for day in days if day["count"]]
 
     def _event(self, kind: str, row: int, now_ms: int) -> dict[str, Any] | None:
         """Return a ticker, mini ticker or mark price; None before the first trade."""
-        listing = self._source.listings[row]
         if kind == "markPrice":
-            last = self._source.newest(row, 1, now_ms)
-            if len(last) == 0:
-                return None
-            decimals = max(8, listing.price_decimals)
-            price = decimal_text(int(last.price[0]) * 10 ** (decimals - listing.price_decimals), decimals)
-            event = {"e": "markPriceUpdate", "E": now_ms, "s": listing.symbol, "p": price, "ap": price, "i": price}
-            return event | {"P": price, "r": "0.00010000", "T": (now_ms // _FUNDING_MS + 1) * _FUNDING_MS, "st": 1}
-        day = ticker_values(self._source, row, listing, now_ms)
-        if day["count"] == 0:
+            return self._mark_price(row, now_ms)
+        source, listing = self._source, self._source.listings[row]
+        day = ticker_values(source.day(row, now_ms), source.newest(row, 1, now_ms), listing, now_ms)
+        return _ticker(kind, day, now_ms) if day["count"] else None
+
+    def _mark_price(self, row: int, now_ms: int) -> dict[str, Any] | None:
+        """Return the last price as the mark price; None before the first trade."""
+        listing = self._source.listings[row]
+        last = self._source.newest(row, 1, now_ms)
+        if len(last) == 0:
             return None
-        short = {"E": now_ms, "s": listing.symbol, "c": day["lastPrice"], "o": day["openPrice"], "h": day["highPrice"]}
-        short |= {"l": day["lowPrice"], "v": day["volume"], "q": day["quoteVolume"]}
-        if kind == "miniTicker":
-            return {"e": "24hrMiniTicker"} | short | {"ps": listing.symbol, "st": 1}
-        return {
-            "e": "24hrTicker",
-            **short,
-            "p": day["priceChange"],
-            "P": day["priceChangePercent"],
-            "w": day["weightedAvgPrice"],
-            "Q": day["lastQty"],
-            "O": day["openTime"],
-            "C": day["closeTime"],
-            "F": day["firstId"],
-            "L": day["lastId"],
-            "n": day["count"],
-            "ps": listing.symbol,
-            "st": 1,
-        }
+        decimals = max(8, listing.price_decimals)
+        price = decimal_text(int(last.price[0]) * 10 ** (decimals - listing.price_decimals), decimals)
+        event = {"e": "markPriceUpdate", "E": now_ms, "s": listing.symbol, "p": price, "ap": price, "i": price}
+        return event | {"P": price, "r": "0.00010000", "T": (now_ms // _FUNDING_MS + 1) * _FUNDING_MS, "st": 1}
+
+
+def _ticker(kind: str, day: dict[str, Any], now_ms: int) -> dict[str, Any]:
+    """Return the ``24hrTicker`` or, for ``miniTicker``, the ``24hrMiniTicker`` event of a day's statistics."""
+    short = {"E": now_ms, "s": day["symbol"], "c": day["lastPrice"], "o": day["openPrice"], "h": day["highPrice"]}
+    short |= {"l": day["lowPrice"], "v": day["volume"], "q": day["quoteVolume"]}
+    if kind == "miniTicker":
+        return {"e": "24hrMiniTicker"} | short | {"ps": day["symbol"], "st": 1}
+    return {
+        "e": "24hrTicker",
+        **short,
+        "p": day["priceChange"],
+        "P": day["priceChangePercent"],
+        "w": day["weightedAvgPrice"],
+        "Q": day["lastQty"],
+        "O": day["openTime"],
+        "C": day["closeTime"],
+        "F": day["firstId"],
+        "L": day["lastId"],
+        "n": day["count"],
+        "ps": day["symbol"],
+        "st": 1,
+    }
 
 
 def _crossed(every_ms: int | None, since_ms: int, now_ms: int) -> bool:

@@ -10,13 +10,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from pairscope.feed.agg_trades import Candles, Listing, decimal_text
+from pairscope.feed.agg_trades import AggTrades, Candles, Listing, decimal_text
 from pairscope.feed.exchange_listing import exchange_info
 from pairscope.feed.replay_source import MarketSource, interval_ms
 from pairscope.feed.replay_weight import WeightPool
 from pairscope.feed.wire_encode import agg_trade_rows, kline_rows
 
-__all__ = ["Answer", "RestApi", "ticker_values"]
+__all__ = ["Answer", "RestApi", "ticker_values", "tickers"]
 
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 _FUNDING_MS = 8 * _HOUR_MS
@@ -166,9 +166,11 @@ class RestApi:
         return kline_rows(found, listing, step_ms)
 
     def _ticker(self, query: _Query) -> Any:
-        asked, every = self._asked(query)
-        rows = [ticker_values(self._source, row, listing, query.now_ms) for row, listing in asked]
-        return rows if every else rows[0]
+        if "symbol" not in query.values:
+            return tickers(self._source, query.now_ms)
+        row, listing = self._listed(query)
+        last = self._source.newest(row, 1, query.now_ms)
+        return ticker_values(self._source.day(row, query.now_ms), last, listing, query.now_ms)
 
     def _price(self, query: _Query) -> Any:
         asked, every = self._asked(query)
@@ -301,17 +303,26 @@ def _weight(name: str, values: dict[str, str]) -> int:
     }.get(name, 1)
 
 
-def ticker_values(source: MarketSource, row: int, listing: Listing, now_ms: int) -> dict[str, Any]:
-    """Return the 24 h statistics of a symbol; zeros where nothing was printed yet."""
+def tickers(source: MarketSource, now_ms: int) -> list[dict[str, Any]]:
+    """Return the 24 h statistics of every symbol."""
+    days = source.days(now_ms)
+    return [
+        ticker_values(days.take(slice(row, row + 1)), source.newest(row, 1, now_ms), listing, now_ms)
+        for row, listing in enumerate(source.listings)
+    ]
+
+
+def ticker_values(day: Candles, last: AggTrades, listing: Listing, now_ms: int) -> dict[str, Any]:
+    """Return the 24 h statistics of a symbol from its day and its last trade; zeros where nothing was printed yet."""
     p, q = listing.price_decimals, listing.size_decimals
-    day: Candles = source.day(row, now_ms)
-    last = source.newest(row, 1, now_ms)
     o, h, low, c, volume, quote, n, first_id, last_id = (0, 0, 0, 0, 0, 0, 0, -1, -1)
     opened_ms = now_ms - _DAY_MS
-    if len(day):
+    if len(day) and int(day.trades[0]):
         table = day.table()[0].tolist()
         opened_ms, o, h, low, c, volume, quote = table[:7]
         n, first_id, last_id = table[9:]
+        c = int(last.price[0]) if len(last) else c
+        h, low = max(h, c), min(low, c)
     change = c - o
     return {
         "symbol": listing.symbol,

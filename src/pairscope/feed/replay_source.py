@@ -101,6 +101,10 @@ class MarketSource(Protocol):
         """Return the 24 hours up to a moment as one candle (its start on a whole minute); none without a price."""
         ...
 
+    def days(self, until_ms: int) -> Candles:
+        """Return the same of every symbol, one row each (0 without a trade), where need be as an estimate."""
+        ...
+
 
 class _Series:
     """Columns of trades that repeat in rounds: place ``v`` is place ``v % n`` of round ``v // n``."""
@@ -258,8 +262,12 @@ class TapeSource:
 
     def day(self, row: int, until_ms: int) -> Candles:
         start_ms = (until_ms - _DAY_MS) // _MINUTE_MS * _MINUTE_MS
-        found = self.candles(row, _MINUTE_MS, start_ms, until_ms, until_ms)
-        return _merged(found)
+        return _merged(self.candles(row, _MINUTE_MS, start_ms, until_ms, until_ms))
+
+    def days(self, until_ms: int) -> Candles:
+        rows = [self.day(row, until_ms).table() for row in range(len(self.listings))]
+        nothing = np.zeros((1, 12), np.int64)
+        return Candles.of_table(np.concatenate([row if len(row) else nothing for row in rows]))
 
 
 def _merged(minutes: Candles) -> Candles:
@@ -349,6 +357,9 @@ class SyntheticSource:
         parts += [self._hour(row, hour) for hour in range(first, last)]
         parts.append(self._minutes(row, last * _HOUR_MS, until_ms, until_ms))
         return _merged(Candles.of_table(np.concatenate([part.table() for part in parts])))
+
+    def days(self, until_ms: int) -> Candles:
+        return self.market.ticker_24h(until_ms * _MS)
 
     def _hour(self, row: int, hour: int) -> Candles:
         """Return an hour that is over as one candle, kept for a day."""

@@ -17,7 +17,7 @@ __all__ = ["AggTradeEncoder", "agg_trade_rows", "kline_payload", "kline_rows", "
 U1 = NDArray[np.uint8]
 
 _AFTER_ID = (b',"p":"', b'","q":"', b'","nq":"', b'","f":', b',"l":', b',"T":', b',"m":true', b',"m":false', b',"st":1')
-_PARTS = np.frombuffer(b"".join(_AFTER_ID), np.uint8)
+_PARTS = np.frombuffer(bytearray(b"".join(_AFTER_ID)), np.uint8)
 _ENDS = np.cumsum([0] + [len(part) for part in _AFTER_ID])
 
 
@@ -103,16 +103,16 @@ def _frames(
     offsets: I8,
 ) -> None:  # pragma: no cover - compiled
     """Write one WebSocket text frame a row; ``heads`` holds, twice a symbol, what stands before and after ``E``."""
-    at = 0
+    at = whole = rows.size - rows.size  # 0, and not a literal: each literal argument would be compiled for itself
     for k in range(rows.size):
         i = rows[k]
         s = symbol_id[i]
         offsets[k] = at
         begin = at + 4
         at = _copy(heads, head_ends[2 * s], head_ends[2 * s + 1], out, begin)
-        at = _digits(event_ms[i], 0, out, at)
+        at = _digits(event_ms[i], whole, out, at)
         at = _copy(heads, head_ends[2 * s + 1], head_ends[2 * s + 2], out, at)
-        at = _digits(agg_id[i], 0, out, at)
+        at = _digits(agg_id[i], whole, out, at)
         at = _copy(parts, ends[0], ends[1], out, at)
         at = _digits(price[i], decimals[s, 0], out, at)
         at = _copy(parts, ends[1], ends[2], out, at)
@@ -121,11 +121,11 @@ def _frames(
             at = _copy(parts, ends[2], ends[3], out, at)
             at = _digits(net_size[i], decimals[s, 1], out, at)
         at = _copy(parts, ends[3], ends[4], out, at)
-        at = _digits(first_id[i], 0, out, at)
+        at = _digits(first_id[i], whole, out, at)
         at = _copy(parts, ends[4], ends[5], out, at)
-        at = _digits(last_id[i], 0, out, at)
+        at = _digits(last_id[i], whole, out, at)
         at = _copy(parts, ends[5], ends[6], out, at)
-        at = _digits(trade_ms[i], 0, out, at)
+        at = _digits(trade_ms[i], whole, out, at)
         at = _copy(parts, ends[6], ends[7], out, at) if maker[i] else _copy(parts, ends[7], ends[8], out, at)
         if stamped:
             at = _copy(parts, ends[8], ends[9], out, at)
@@ -166,7 +166,7 @@ class AggTradeEncoder:
             head = '{"e":"aggTrade","E":'
             pieces.append((f'{{"stream":"{stream}","data":{head}' if combined else head).encode())
             pieces.append(f',"s":"{listing.symbol}","a":'.encode())
-        return np.frombuffer(b"".join(pieces), np.uint8), np.cumsum([0] + [len(piece) for piece in pieces])
+        return np.frombuffer(bytearray(b"".join(pieces)), np.uint8), np.cumsum([0] + [len(piece) for piece in pieces])
 
     def frames(self, trades: AggTrades, rows: I8, *, combined: bool) -> tuple[U1, I8]:
         """Return the frames of the given rows, one after the other, and where each begins (with the end, last)."""
