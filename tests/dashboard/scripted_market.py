@@ -204,7 +204,6 @@ class ScriptedMarket:
 
     def _app(self) -> FastAPI:
         app = FastAPI(lifespan=self._lifespan)
-        app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
 
         @app.middleware("http")
         async def note(request: Request, call_next: Any) -> Any:
@@ -214,6 +213,8 @@ class ScriptedMarket:
                 return JSONResponse(problem, 503, media_type="application/problem+json", headers={"Retry-After": "1"})
             return await call_next(request)
 
+        # Added last, so that it is outermost: a refusal must be readable from the page as well.
+        app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
         self._routes(app)
         app.add_api_websocket_route("/ws/updates", self._updates)
         return app

@@ -73,8 +73,8 @@ def test_a_person_changes_symbols_timeframe_and_periods(page: Page) -> None:
 
 def test_periods_that_are_none_are_told_and_the_first_ones_stay(page: Page) -> None:
     app = page(symbols=["BTCUSDT"]).run()
-    app.text_input(key="ema_periods").set_value("1").run()
-    assert any("Not a period" in caption.value for caption in app.caption)
+    app.text_input(key="ema_periods").set_value("0").run()
+    assert any("Not usable" in caption.value for caption in app.caption)
     assert told(app, "board")["indicators"] == ["ema:20"]
 
 

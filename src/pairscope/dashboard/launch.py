@@ -22,6 +22,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "client.showErrorDetails": "none",
     "global.developmentMode": "false",
     "logger.level": "warning",
+    "logger.hideWelcomeMessage": "true",
     "runner.magicEnabled": "false",
 }
 

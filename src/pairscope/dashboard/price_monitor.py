@@ -87,7 +87,7 @@ def _controls(known: Mapping[str, int]) -> tuple[list[str], str, Chosen]:
             default=["EMA"],
             key="indicators",
             bind="query-params",
-            help="SMA, EMA, Bollinger bands and VWAP lie on the price; the others have a pane of their own below it.",
+            help="SMA, EMA, Bollinger bands and VWAP (since 00:00 UTC) lie on the price, the others below it.",
             wrap=True,
         )
         with st.popover("Settings", icon=":material/tune:"):

@@ -1,6 +1,7 @@
 // One symbol's figures: price, 24 h change and volume, trades a second, age of the last trade, the day as a line.
 
 import { decimalsOf } from "./bars.js";
+import { drawNever, drawSoon } from "./frames.js";
 import { element, say } from "./lifecycle.js";
 import { get } from "./rest.js";
 import { age, amount, baseOf, change, price, rate } from "./words.js";
@@ -13,6 +14,7 @@ const SVG = "http://www.w3.org/2000/svg";
 export class Card {
   constructor({ symbol, feed, rest }) {
     Object.assign(this, { symbol, feed, rest, base: null, decimals: 0, lastTradeAt: null, arrivals: [], day: [] });
+    this.redraw = () => this.show(this.pending);
     this.build();
     this.abort = new AbortController();
     this.ends = [
@@ -55,6 +57,7 @@ export class Card {
 
   destroy() {
     clearInterval(this.timer);
+    drawNever(this.redraw);
     this.abort.abort();
     for (const end of this.ends) end();
   }
@@ -71,7 +74,7 @@ export class Card {
       if (this.lastTradeAt === null && now.age_ms !== null) this.lastTradeAt = performance.now() - now.age_ms;
       this.day = day.bars.map((bar) => bar.close);
       this.node.classList.remove("ps-is-unknown");
-      this.receive({ ...now, refreshed: true });
+      this.receive(now);
     } catch (error) {
       if (error.status === 404) this.node.classList.add("ps-is-unknown");
     }
@@ -79,14 +82,12 @@ export class Card {
 
   receive(message) {
     if (message.price === null || message.price === undefined) return;
-    if (!message.refreshed) this.lastTradeAt = performance.now();
+    if (this.timestamp !== undefined && message.timestamp > this.timestamp) this.lastTradeAt = performance.now();
+    this.timestamp = Math.max(this.timestamp ?? 0, message.timestamp);
     if (message.change_24h !== undefined) this.base = message.change_24h === null ? null : message.price / (1 + message.change_24h);
     if (message.volume_24h !== undefined) say(this.volume, `${amount(message.volume_24h)} ${baseOf(this.symbol)}`);
     this.pending = message.price;
-    this.frame ??= requestAnimationFrame(() => {
-      this.frame = null;
-      this.show(this.pending);
-    });
+    drawSoon(this.redraw);
   }
 
   show(value) {
@@ -123,12 +124,13 @@ export class Card {
 
   /** Count the trades that a bar of one second has gained since it was last heard of. */
   count(bar) {
-    const gained = bar.trades - (this.counted?.timestamp === bar.timestamp ? this.counted.trades : 0);
-    if (gained > 0 && !(this.counted && bar.timestamp < this.counted.timestamp)) {
-      this.arrivals.push({ at: performance.now(), gained });
-    }
-    if (!this.counted || bar.timestamp >= this.counted.timestamp) this.counted = bar;
+    const before = this.counted;
+    if (before && bar.timestamp < before.timestamp) return;
+    this.counted = bar;
     this.since ??= performance.now();
+    if (!before) return; // where the bar stands, not what has just come
+    const gained = bar.trades - (before.timestamp === bar.timestamp ? before.trades : 0);
+    if (gained > 0) this.arrivals.push({ at: performance.now(), gained });
   }
 
   tick({ stale, now }) {

@@ -127,7 +127,9 @@ export class Feed {
     this.become("open");
     const entry = this.topics.get(message.topic);
     if (!entry) return;
-    if (message.topic.startsWith("price:") || message.topic.startsWith("bar:")) this.lastTradeAt = this.lastMessageAt;
+    // The first value of a topic is where it stands, however long ago that was; what comes after it is news.
+    const news = entry.seq !== null && /^(price|bar):/.test(message.topic);
+    if (news) this.lastTradeAt = this.lastMessageAt;
     this.deliver(entry, message);
   }
 

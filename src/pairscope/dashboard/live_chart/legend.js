@@ -17,6 +17,7 @@ export class Legend {
     this.moment = element("span", { class: "ps-legend-time" });
     this.bar = element("div", { class: "ps-legend-bar" }, ...pairs, this.change, this.moment);
     this.overlays = element("div", { class: "ps-legend-lines" });
+    this.problem = element("div", { class: "ps-legend-problem", hidden: true });
     this.panes = [];
     this.node = element(
       "div",
@@ -24,6 +25,7 @@ export class Legend {
       element("div", { class: "ps-legend-head" }, this.symbol, this.frame),
       this.bar,
       this.overlays,
+      this.problem,
     );
     host.append(this.node);
   }
@@ -47,9 +49,15 @@ export class Legend {
     say(this.fields.C, price(bar.close, decimals));
     say(this.fields.Vol, amount(bar.volume));
     const percent = bar.open ? (move / bar.open) * 100 : 0;
-    say(this.change, `${arrow(move)} ${percent > 0 ? "+" : ""}${percent.toFixed(2)} %`);
+    say(this.change, `${arrow(move)} ${percent > 0 ? "+" : ""}${percent.toFixed(Math.abs(percent) < 0.1 ? 3 : 2)} %`);
     this.bar.style.setProperty("--ps-bar", move > 0 ? palette.up : move < 0 ? palette.down : palette.muted);
     say(this.moment, hovered ? moment(bar.timestamp, length) : "");
+  }
+
+  /** Say why indicators cannot be drawn; null where they can. */
+  setProblem(problem) {
+    this.problem.hidden = problem === null;
+    say(this.problem, problem === null ? "" : `Indicators: ${problem}`);
   }
 
   /** Show indicators: those on the price under the bar, the others at the top of their pane. */

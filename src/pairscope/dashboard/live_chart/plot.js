@@ -87,6 +87,13 @@ export class Plot {
     return { type: "custom", minMove: 10 ** -this.decimals, formatter: (value) => price(value, this.decimals) };
   }
 
+  /** Draw nothing: another timeframe's bars are on their way. */
+  clear() {
+    for (const series of [this.candles, this.volume]) series.setData([]);
+    for (const { lines } of this.indicators.values()) for (const { series } of lines) series.setData([]);
+    this.setDecimals(2);
+  }
+
   /** Draw all bars anew, keeping the view: `before` bars were put in front of what was there. */
   setBars(bars, before = 0) {
     const view = this.followsLive() ? null : this.time.getVisibleLogicalRange();
@@ -122,6 +129,11 @@ export class Plot {
   /** The view as numbers that outlive the chart. */
   view() {
     return { barSpacing: this.time.options().barSpacing, position: this.time.scrollPosition() };
+  }
+
+  zoom(factor) {
+    const { barSpacing } = this.time.options();
+    this.time.applyOptions({ barSpacing: Math.min(60, Math.max(1, barSpacing * factor)) });
   }
 
   viewText() {

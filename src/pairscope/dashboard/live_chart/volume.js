@@ -74,8 +74,8 @@ export class VolumePanel {
     const unit = baseOf(this.symbol);
     const { today, mean, ratio, days, reason, hours } = volume.time_of_day;
     say(this.usual, ratio === null ? `${amount(today)} ${unit} since midnight` : `${ratio.toFixed(2)}× the usual for this time of day`);
-    const against = ratio === null ? `no comparison: ${reason ?? "no earlier day is known"}` : `usual by now ${amount(mean)} ${unit}, mean of ${days} ${days === 1 ? "day" : "days"}`;
-    say(this.usualWhy, `${amount(today)} ${unit} since 00:00 UTC · ${against}`);
+    const against = `${amount(today)} ${unit} since 00:00 UTC; usual by now ${amount(mean)} ${unit}, mean of ${days} ${days === 1 ? "day" : "days"}`;
+    say(this.usualWhy, ratio === null ? `Nothing to compare with yet: ${reason ?? "no earlier day is known"}.` : against);
     this.drawHours(hours ?? []);
     const buys = volume.volume > 0 ? volume.buy_volume / volume.volume : null;
     say(this.bought, buys === null ? "" : `▲ bought ${share(buys)}`);
@@ -113,9 +113,9 @@ export class VolumePanel {
       bar.append(part, element("b", { style: `flex-grow:${volume ? 1 - bought / volume : 1}` }));
       const label = element("span", { class: "ps-num ps-profile-price" }, price((low + high) / 2, decimals));
       const title = `${price(low, decimals)} to ${price(high, decimals)}: ${amount(volume)} ${baseOf(this.symbol)}, ${share(volume ? bought / volume : 0)} bought`;
-      const here = element("span", { class: "ps-profile-now" }, now >= low && now < high ? "◂" : "");
+      const here = element("span", { class: "ps-profile-now" }, now >= low && now < high ? "▸" : "");
       if (here.textContent) here.title = "The price is here now";
-      return element("div", { class: `ps-profile-row${busiest ? " ps-busiest" : ""}`, title }, label, element("span", { class: "ps-profile-track" }, bar), here);
+      return element("div", { class: `ps-profile-row${busiest ? " ps-busiest" : ""}`, title }, label, here, element("span", { class: "ps-profile-track" }, bar));
     });
     this.profile.replaceChildren(...rows);
     const top = bins.find(({ volume }) => volume === most);

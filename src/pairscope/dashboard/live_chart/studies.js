@@ -1,0 +1,116 @@
+// The values of a chart's indicators: columns over REST for its bars, the newest value from the stream.
+
+import { described } from "./indicators.js";
+import { MOST_ROWS } from "./history.js";
+import { mayPass } from "./rest.js";
+
+const SILENCE_MS = 6000; // a busy server may refuse to compute one more set live; then it is asked now and then
+
+/** `history` gives the bars and asks the API, `plot` draws, `onChange()` hears that values changed. */
+export class Studies {
+  constructor({ history, feed, plot, onChange }) {
+    Object.assign(this, { history, feed, plot, onChange });
+    this.names = [];
+    this.values = new Map(); // column -> (time -> value)
+    this.end = 0; // the newest time that is drawn
+    this.now = null;
+    this.heardAt = performance.now();
+    this.problem = null;
+  }
+
+  stop() {
+    this.unsubscribe?.();
+    clearTimeout(this.retry);
+  }
+
+  /** Draw these and no others; those that stay are not fetched again. */
+  choose(names) {
+    this.stop();
+    this.names = names;
+    const chosen = described(names);
+    const fresh = this.plot.setIndicators(chosen).concat(names.filter((name) => !this.isLoaded(name)));
+    for (const key of [...this.values.keys()]) {
+      if (!chosen.some(({ parts }) => parts.some((part) => part.key === key))) this.values.delete(key);
+    }
+    this.problem = null;
+    if (names.length) {
+      const { symbol, timeframe } = this.history;
+      const topic = `indicators:${symbol}:${timeframe}:${names.join(",")}`;
+      this.unsubscribe = this.feed.subscribe(topic, { update: (message) => this.receive(message) });
+    }
+    this.load([...new Set(fresh)]);
+    return chosen;
+  }
+
+  isLoaded(name) {
+    return [...this.values.keys()].some((key) => belongs(key, name));
+  }
+
+  async load(names = this.names) {
+    const reach = this.history.bars.list.slice(-MOST_ROWS + 2); // two may close until the answer is made
+    if (!names.length || !reach.length) return;
+    this.heardAt = performance.now();
+    try {
+      const params = { names: names.join(","), start: reach[0].timestamp, limit: reach.length + 2 };
+      const answer = await this.history.ask("indicators", params);
+      this.problem = null;
+      this.adopt(names.filter((name) => this.names.includes(name)), answer);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.problem = error.message;
+      if (mayPass(error)) this.retry = setTimeout(() => this.load(), SILENCE_MS);
+    }
+    this.onChange();
+  }
+
+  adopt(names, { timestamp, values }) {
+    const shown = timestamp.map((time) => this.history.bars.indexOf(time) >= 0);
+    const times = timestamp.filter((_, i) => shown[i]);
+    for (const [key, column] of Object.entries(values)) {
+      if (!names.some((name) => belongs(key, name))) continue;
+      const kept = column.filter((_, i) => shown[i]);
+      this.values.set(key, new Map(times.map((time, i) => [time, kept[i]])));
+    }
+    for (const name of names) this.drawColumns(name, times);
+    this.end = Math.max(this.end, times.at(-1) ?? 0);
+    this.draw();
+  }
+
+  drawColumns(name, times) {
+    const columns = [...this.values].filter(([key]) => belongs(key, name));
+    this.plot.setIndicatorColumns(name, times, Object.fromEntries(columns.map(([key, column]) => [key, times.map((time) => column.get(time))])));
+  }
+
+  receive(message) {
+    this.now = message;
+    this.heardAt = performance.now();
+    this.onChange();
+  }
+
+  /** Draw the provisional values of the newest bar, once its candle is there to carry them. */
+  draw() {
+    const { now } = this;
+    if (!now || this.history.bars.indexOf(now.timestamp) < 0) return;
+    this.now = null;
+    for (const name of this.names) {
+      const own = Object.entries(now.values).filter(([key]) => belongs(key, name));
+      if (!this.isLoaded(name)) continue; // its history is still on the way and will hold this value
+      this.plot.setIndicatorValue(name, now.timestamp, Object.fromEntries(own), now.timestamp < this.end);
+      for (const [key, value] of own) this.values.get(key)?.set(now.timestamp, value);
+    }
+    this.end = Math.max(this.end, now.timestamp);
+  }
+
+  at(key, time) {
+    return this.values.get(key)?.get(time);
+  }
+
+  /** Once a second: where the stream does not bring values although bars move, ask for them. */
+  tick(stale) {
+    if (!stale && this.names.length && performance.now() - this.heardAt > SILENCE_MS) this.load();
+  }
+}
+
+function belongs(key, name) {
+  return key === name || key.startsWith(`${name}.`);
+}
