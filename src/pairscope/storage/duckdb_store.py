@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import duckdb
 import structlog
 
-from pairscope.errors import (
-    InputError,
-    PairscopeError,
-    SchemaMismatch,
-    StorageError,
-    StoreDamaged,
-    StoreLocked,
-    StoreUnavailable,
-)
+from pairscope.errors import InputError, SchemaMismatch, StoreUnavailable
 from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch
 from pairscope.market.continuity import Admission, Continuity, Gap
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import StoreStats, SymbolSummary
 from pairscope.storage import reading
+from pairscope.storage.acknowledged import Acknowledged
+from pairscope.storage.duckdb_errors import damaged, translated
 from pairscope.storage.ledger import Ledger, LedgerView
 from pairscope.storage.schema import migrations_of, pending
 from pairscope.storage.tables import Connection, Tables, read_ledger
@@ -38,9 +32,9 @@ __all__ = ["DuckDBStore"]
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_READERS = 4
-_PID = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
-_BROKEN = ("Corrupt", "not a valid DuckDB database", "Could not read enough bytes", "replaying WAL", "checksum")
+_READERS: Final = 4
+_LEAVE_S: Final = 5.0
+"""How long reads may take to end before a broken connection is closed under them."""
 
 
 class DuckDBStore:
@@ -61,9 +55,12 @@ class DuckDBStore:
             self._config["threads"] = threads
         self._writer = ThreadPoolExecutor(1, "store-write")
         self._readers = ThreadPoolExecutor(_READERS, "store-read")
+        self._reading = threading.Condition()
+        self._active_reads = 0
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._ledger: Ledger | None = None
         self._view = Ledger().view()
+        self._acknowledged: Acknowledged | None = None
         self._bars = 0
         self._closed = False
 
@@ -197,15 +194,16 @@ class DuckDBStore:
         self._closed = True
 
         def work() -> None:
-            if self._connection is None:
-                return
             try:
-                if self._ledger is not None:
+                if self._connection is not None and self._ledger is not None:
                     with self._transaction() as writing:
                         writing.save()
             finally:
                 connection, self._connection = self._connection, None
-                connection.close()
+                if connection is not None:
+                    connection.close()
+                if self._acknowledged is not None:
+                    self._acknowledged.close()
 
         loop = asyncio.get_running_loop()
         try:
@@ -257,16 +255,25 @@ class DuckDBStore:
         """Run on a cursor of its own, beside the writer."""
 
         def on_cursor() -> T:
-            with self._open().cursor() as cursor:
-                return work(cursor, self._view)
+            with self._reading:
+                self._active_reads += 1
+            try:
+                with self._open().cursor() as cursor:
+                    return work(cursor, self._view)
+            finally:
+                with self._reading:
+                    self._active_reads -= 1
+                    self._reading.notify_all()
 
+        if self._connection is None:
+            await self._write(self._current)
         return await self._run(self._readers, on_cursor)
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, work)
         except (duckdb.Error, OSError) as error:
-            raise self._translated(error) from error
+            raise translated(error, self._path) from error
         except RuntimeError as error:
             if self._closed:
                 raise StoreUnavailable(f"{self._path} is closed") from error
@@ -278,7 +285,9 @@ class DuckDBStore:
         return self._connection
 
     def _current(self) -> Ledger:
-        """Return the ledger, read again where a transaction failed."""
+        """Return the ledger; read again, or the file opened again, where a transaction failed."""
+        if self._connection is None:
+            self._connect()
         if self._ledger is None:
             self._ledger = read_ledger(self._open())
         return self._ledger
@@ -293,14 +302,43 @@ class DuckDBStore:
                 f"{self._path.parent} cannot be written: {error.strerror}", hint="choose another with --data-dir"
             ) from error
         try:
+            self._check_whole(connection)
             self._migrate(connection)
             self._ledger = read_ledger(connection)
             self._view = self._ledger.view()
             self._bars = Tables(self._ledger.symbols).bar_count(connection)
+            self._compare_acknowledged(self._ledger.flush, self._view.tick_count)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
+
+    def _check_whole(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Refuse a file that ends too early now, and not when somebody reads it, and one that is no database at all.
+
+        A file may be shorter than its blocks for a good reason, so it is read through where it is.
+        """
+        if connection.execute("SELECT path FROM duckdb_databases() WHERE NOT internal").fetchone() == (None,):
+            raise damaged(self._path, "it is no DuckDB database")
+        (need,) = connection.execute("SELECT block_size * total_blocks FROM pragma_database_size()").fetchone()
+        if self._path.stat().st_size < need:
+            for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+                connection.execute(f'SELECT bit_xor(hash(t)) FROM "{table}" AS t').fetchone()
+
+    def _compare_acknowledged(self, commit: int, ticks: int) -> None:
+        """Tell of commits that were acknowledged and are not in the file any more."""
+        if self._acknowledged is None:
+            self._acknowledged = Acknowledged(self._path.with_name(self._path.name + ".ack"))
+        said, said_ticks = self._acknowledged.read()
+        if commit < said:
+            _log.error(
+                "the store has lost ticks that were safe: its log was cut, or an older copy put in its place",
+                path=str(self._path),
+                lost_ticks=said_ticks - ticks,
+                lost_commits=said - commit,
+                next="the feed asks for them again by their ids",
+            )
+        self._acknowledged.write(commit, ticks)
 
     def _migrate(self, connection: duckdb.DuckDBPyConnection) -> None:
         tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
@@ -321,7 +359,8 @@ class DuckDBStore:
     @contextmanager
     def _transaction(self) -> Iterator[Writing]:
         """One transaction with the ledger beside it; when it fails, the ledger is read again from what is stored."""
-        connection, ledger = self._open(), self._current()
+        ledger = self._current()
+        connection = self._open()
         writing = Writing(connection, ledger)
         try:
             connection.execute("BEGIN")
@@ -335,37 +374,19 @@ class DuckDBStore:
         self._bars += writing.added_bars
         ledger.saved_symbols = len(ledger.symbols)
         self._view = ledger.view()
+        if self._acknowledged is not None:
+            self._acknowledged.write(ledger.flush, self._view.tick_count)
 
     def _roll_back(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Undo a transaction; where its commit failed, give the connection up, and let the next call open the file."""
         try:
             connection.execute("ROLLBACK")
         except duckdb.Error as error:
-            _log.warning("store lost its connection", path=str(self._path), error=str(error))
+            _log.warning("store will be opened again", path=str(self._path), error=str(error))
             self._connection = None
+            with self._reading:
+                self._reading.wait_for(lambda: not self._active_reads, _LEAVE_S)
             connection.close()
-
-    def _translated(self, error: Exception) -> PairscopeError:
-        """Say in the terms of the error tree what DuckDB says."""
-        said = str(error).strip()
-        if isinstance(error, OSError):
-            return StoreUnavailable(f"{self._path}: {error.strerror or said}")
-        if "Could not set lock" in said or "different configuration" in said:
-            held = _PID.search(said)
-            who = f"process {held['pid']} ({Path(held['program']).name})" if held else "this same process"
-            return StoreLocked(
-                f"{self._path} is held by {who}",
-                hint="stop that Pairscope, or give this one a --data-dir of its own",
-            )
-        if any(word in said for word in _BROKEN):
-            return StoreDamaged(
-                f"{self._path} cannot be read: {said.splitlines()[0]}",
-                hint=f"nothing was changed; restore a copy, or set it aside (mv {self._path}*) and start anew",
-            )
-        if isinstance(error, duckdb.IOException) and self._connection is None:
-            return StoreUnavailable(f"{self._path}: {said}", hint="choose another with --data-dir")
-        if isinstance(error, (duckdb.OperationalError, duckdb.InternalError, duckdb.OutOfMemoryException)):
-            return StoreUnavailable(f"{self._path}: {said}")
-        return StorageError(f"{self._path}: {said}")
 
 
 def _wal_of(path: Path) -> Path:
