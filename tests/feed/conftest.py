@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -17,7 +18,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.websocket_client import WebSocketFeed
-from pairscope.market.continuity import Continuity
+from pairscope.market.continuity import Continuity, Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch, concat_ticks
 
@@ -94,6 +95,10 @@ class ScriptedExchange:
                 socket.transport.abort()
             else:
                 await socket.close(code, "bye")
+
+    @property
+    def sockets(self) -> list[ServerConnection]:
+        return list(self._streams)
 
     @property
     def listeners(self) -> int:
@@ -176,12 +181,15 @@ class Follower:
         self.feed = feed
         self.batches: list[TickBatch] = []
         self.error: BaseException | None = None
+        self._go_on = asyncio.Event()
+        self._go_on.set()
         self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         try:
             async for batch in self.feed.batches():
                 self.batches.append(batch)
+                await self._go_on.wait()
         except Exception as error:  # noqa: BLE001 - the test looks at it
             self.error = error
 
@@ -191,6 +199,11 @@ class Follower:
                 if self._task.done():
                     raise AssertionError(f"feed ended while waiting for {what}: {self.error!r}")
                 await asyncio.sleep(0.005)
+
+    def hold(self) -> asyncio.Event:
+        """Take no more batches until the event is set."""
+        self._go_on.clear()
+        return self._go_on
 
     async def ended(self) -> None:
         async with asyncio.timeout(DEADLINE_S):
@@ -210,6 +223,184 @@ class Follower:
         await self.ended()
 
 
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer: hours pass in milliseconds, the same way every time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 1000.0
+        select = self._selector.select
+
+        def jump(timeout: float | None = None) -> Any:
+            if timeout is None:
+                raise AssertionError("everything waits for ever")
+            self._now += timeout
+            return select(0)
+
+        self._selector.select = jump
+
+    def time(self) -> float:
+        return self._now
+
+
+class FakeSocket:
+    """One end of a simulated connection."""
+
+    def __init__(self, url: str, receiver: Any, opened_s: float) -> None:
+        self.url = url
+        self.receiver = receiver
+        self.opened_s = opened_s
+        self.sent: list[tuple[float, bytes]] = []
+        self.open = True
+        self.closed_s: float | None = None
+        self._waiting: list[str] = []
+        self._paused = False
+
+    def hear(self, text: str) -> None:
+        if self.open and self._paused:
+            self._waiting.append(text)
+        elif self.open:
+            self.receiver.on_frame(text.encode())
+            self.receiver.on_pause()
+
+    def break_off(self, reason: str) -> None:
+        if self.open:
+            self.close()
+            self.receiver.on_close(reason)
+
+    def send(self, message: bytes) -> None:
+        self.sent.append((asyncio.get_running_loop().time(), message))
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+        waiting, self._waiting = self._waiting, []
+        for text in waiting:
+            self.hear(text)
+
+    def close(self) -> None:
+        self.open, self.closed_s = False, asyncio.get_running_loop().time()
+
+
+class FakeNetwork:
+    """Opens simulated sockets; ``refusals`` are raised first, ``lose`` decides which frames are lost."""
+
+    def __init__(self) -> None:
+        self.sockets: list[FakeSocket] = []
+        self.refusals: deque[BaseException] = deque()
+        self.always: BaseException | None = None
+        self.attempts: list[float] = []
+        self.mute = False
+        self.on_open: Callable[[FakeSocket], None] = lambda _: None
+        self.lose: Callable[[str], bool] = lambda _: False
+
+    async def open(self, url: str, receiver: Any) -> FakeSocket:
+        self.attempts.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0.05)
+        if self.refusals:
+            raise self.refusals.popleft()
+        if self.always is not None:
+            raise self.always
+        socket = FakeSocket(url, receiver, asyncio.get_running_loop().time())
+        self.sockets.append(socket)
+        asyncio.get_running_loop().call_soon(self.on_open, socket)
+        return socket
+
+    @property
+    def live(self) -> list[FakeSocket]:
+        return [socket for socket in self.sockets if socket.open]
+
+    def say(self, text: str) -> None:
+        if not self.mute and not self.lose(text):
+            for socket in self.live:
+                socket.hear(text)
+
+
+def _run_simulated(main: Any) -> Any:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+@pytest.fixture
+def simulate() -> Callable[[Any], Any]:
+    """Run a coroutine in virtual time."""
+    return _run_simulated
+
+
+@pytest.fixture
+def network() -> FakeNetwork:
+    return FakeNetwork()
+
+
+class Simulation:
+    """A feed, an exchange and a network in virtual time; ``now_ms`` of the exchange is the loop's."""
+
+    def __init__(self, network: FakeNetwork, names: Iterable[str], **options: Any) -> None:
+        self.network = network
+        self.exchange = ScriptedExchange()
+        self.exchange.now_ms = lambda: 1_700_000_000_000 + round(self.monotonic() / 1e6)
+        self.continuity = options.pop("continuity", None) or Continuity()
+        self.verdicts: list[Gap] = []
+        rest = ExchangeRest("http://exchange", clock=self.clock, transport=self.exchange.transport())
+        self.feed = WebSocketFeed(
+            Symbols(),
+            list(names),
+            ws_url="ws://exchange",
+            rest=rest,
+            continuity=self.continuity,
+            clock=self.clock,
+            monotonic=self.monotonic,
+            opener=network.open,
+            on_verdict=self.verdicts.append,
+            rng=random.Random(7),
+            **({"flush_ms": 50} | options),
+        )
+        self.follower = Follower(self.feed)
+
+    def monotonic(self) -> int:
+        return round(asyncio.get_running_loop().time() * 1e9)
+
+    def clock(self) -> int:
+        return self.exchange.now_ms() * 1_000_000 - 1_270_000_000
+
+    def trade(self, symbol: str, **other: Any) -> None:
+        self.network.say(self.exchange.frame(symbol, self.exchange.record(symbol, **other)))
+
+    async def market(self, seconds: float, rates: dict[str, float]) -> None:
+        """Let symbols trade so many times a second, and their last ticks arrive."""
+        loop = asyncio.get_running_loop()
+        end, due = loop.time() + seconds, {symbol: loop.time() + 1 / rate for symbol, rate in rates.items()}
+        while due and min(due.values()) <= end:
+            symbol = min(due, key=lambda name: due[name])
+            await asyncio.sleep(due[symbol] - loop.time())
+            self.trade(symbol)
+            due[symbol] += 1 / rates[symbol]
+        await asyncio.sleep(max(0.0, end - loop.time()) + 0.06)
+
+    def event_ns(self) -> int:
+        return self.exchange.now_ms() * 1_000_000
+
+    def behind_s(self) -> float:
+        """How far the watermark is behind the market's time."""
+        return (self.event_ns() - self.follower.batches[-1].watermark_ns) / 1e9
+
+    def complete(self) -> bool:
+        """Whether every trade since a symbol's first tick came exactly once."""
+        for symbol, rows in self.exchange.trades.items():
+            ids = sorted(self.follower.ids(symbol))
+            if not ids or ids != [row["a"] for row in rows if row["a"] >= ids[0]]:
+                return False
+        return True
+
+
+@pytest.fixture
+def simulation(network: FakeNetwork) -> Callable[..., Simulation]:
+    """Make a simulation; must be called inside ``simulate``."""
+    return lambda names, **options: Simulation(network, names, **options)
+
+
 Follow = Callable[..., Awaitable[Follower]]
 
 
@@ -226,7 +417,9 @@ async def follow(exchange: ScriptedExchange) -> AsyncIterator[Follow]:
     started: list[Follower] = []
     rests: list[ExchangeRest] = []
 
-    async def start(names: Iterable[str], *, continuity: Continuity | None = None, **options: Any) -> Follower:
+    async def start(
+        names: Iterable[str], *, continuity: Continuity | None = None, wait: bool = True, **options: Any
+    ) -> Follower:
         rest = ExchangeRest("http://exchange", clock=time.time_ns, transport=exchange.transport())
         rests.append(rest)
         defaults: dict[str, Any] = {
@@ -247,7 +440,7 @@ async def follow(exchange: ScriptedExchange) -> AsyncIterator[Follow]:
         follower = Follower(feed)
         started.append(follower)
         wanted = exchange.listeners + 1
-        if options.get("wait", True) and exchange.refuse is None:
+        if wait:
             await follower.until(lambda: exchange.listeners >= wanted, "a connection")
         return follower
 

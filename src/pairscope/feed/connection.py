@@ -25,6 +25,8 @@ CERTAIN: Final = 20.0
 """Frames that should have come, by the usual rate, when silence is no accident (a chance of e^-20)."""
 HICCUP_NS: Final = 500_000_000
 """No silence shorter than this means anything."""
+LONGEST_PATIENCE_NS: Final = 60_000_000_000
+"""A line that was quiet for good reason is asked about less and less often, down to once in this time."""
 MEMORY_NS: Final = 30_000_000_000
 """Over which the usual rate of frames is taken."""
 
@@ -165,10 +167,12 @@ class Connection:
         self._rng = rng
         self._delays = backoff(rng=rng)
         self._delivered = False
+        self._heard_ns = 0
         self._rate = 0.0
         self._counted = 0
         self._counted_ns = 0
         self._verified_ns = 0
+        self._patience_ns = stall_ns
 
     async def run(self) -> None:
         """Keep the streams coming for ever; raises where no retry can help."""
@@ -183,7 +187,8 @@ class Connection:
                 await self._take_over(self.retired, fresh)
                 self.retired = None
             self.reason = await self._watch(fresh)
-            self._delivered = self._delivered or fresh.frames > 0
+            if fresh.frames:
+                self._delivered, self._heard_ns = True, fresh.last_ns
             _log.info("feed_line_replaced", reason=self.reason, frames=fresh.frames)
             if fresh.closed:
                 self.line = None
@@ -202,15 +207,15 @@ class Connection:
         """Let what comes wait on its way."""
         for line in self.lines_open():
             if line.socket is not None:
-                line.socket.pause()
                 line.paused = True
+                line.socket.pause()
 
     def resume(self) -> None:
         """Go on reading; the silence in between was ours."""
         for line in self.lines_open():
             if line.socket is not None and line.paused:
-                line.socket.resume()
                 line.paused, line.last_ns = False, self._monotonic()
+                line.socket.resume()
 
     def lines_open(self) -> list[Line]:
         """Return the lines that may deliver."""
@@ -223,14 +228,14 @@ class Connection:
 
     def last_frame_ns(self) -> int:
         """Return the monotonic time of the newest frame, 0 before the first."""
-        return max((line.last_ns for line in self.lines_open() if line.frames), default=0)
+        return max((line.last_ns for line in self.lines_open() if line.frames), default=self._heard_ns)
 
-    def sighted(self, now_ns: int) -> bool:
-        """Tell if what the market prints is believed to arrive now."""
+    def sighted(self, now_ns: int, *, bear_ns: int = HICCUP_NS) -> bool:
+        """Tell if what the market prints is believed to arrive now; a silence up to ``bear_ns`` means nothing."""
         for line in self.lines_open():
             silence_ns = now_ns - max(line.last_ns, self._verified_ns)
             known = line.frames > 0 or self._verified_ns >= line.opened_ns
-            if line.paused or (known and (silence_ns < HICCUP_NS or self._missed(silence_ns) < CERTAIN)):
+            if line.paused or (known and (silence_ns < bear_ns or self._missed(silence_ns) < CERTAIN)):
                 return True
         return False
 
@@ -290,7 +295,9 @@ class Connection:
                 continue
             self._measure(line, now_ns)
             silence_ns = now_ns - max(line.last_ns, self._verified_ns)
-            if silence_ns < self._stall_ns:
+            if line.last_ns > self._verified_ns:
+                self._patience_ns = self._stall_ns
+            if silence_ns < self._patience_ns:
                 continue
             silent = FeedSilent(f"no frame for {(now_ns - line.last_ns) / 1e9:.1f} s")
             if self._missed(silence_ns) >= CERTAIN:
@@ -299,12 +306,13 @@ class Connection:
             if await self._behind(self):
                 return str(silent)
             self._verified_ns, self.reason = self._monotonic(), ""
+            self._patience_ns = min(2 * self._patience_ns, max(self._stall_ns, LONGEST_PATIENCE_NS))
 
     def _measure(self, line: Line, now_ns: int) -> None:
-        """Follow the usual rate of frames; silence counts when it is over."""
+        """Follow the usual rate of frames, from nothing up; silence counts when it is over."""
         came, elapsed_ns = line.frames - self._counted, now_ns - self._counted_ns
         if came <= 0 or elapsed_ns <= 0:
             return
-        weight = 1.0 - math.exp(-elapsed_ns / MEMORY_NS) if self._rate else 1.0
+        weight = 1.0 - math.exp(-elapsed_ns / MEMORY_NS)
         self._rate += weight * (came * 1e9 / elapsed_ns - self._rate)
         self._counted, self._counted_ns = line.frames, now_ns

@@ -261,7 +261,7 @@ class WebSocketFeed:
     def status(self) -> dict[str, Any]:
         """Return the feed's check of ``/api/health``."""
         now_ns = self._monotonic()
-        seen = [connection.sighted(now_ns) for connection in self._connections]
+        seen = [connection.sighted(now_ns, bear_ns=self._stall_ns) for connection in self._connections]
         last_ns = max((connection.last_frame_ns() for connection in self._connections), default=0)
         reasons = [c.reason for c, ok in zip(self._connections, seen, strict=True) if c.reason and not ok]
         status = "ok" if all(seen) else "degraded"
