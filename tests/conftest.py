@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -123,3 +124,39 @@ def bars_as_rows() -> Callable[[BarBatch], list[dict[str, Any]]]:
         return [{name: getattr(bars, name)[i].item() for name in names} for i in range(len(bars))]
 
     return spell
+
+
+@pytest.fixture(scope="session")
+def assert_same_bars() -> Callable[[BarBatch, BarBatch], None]:
+    """Demand that two batches of bars are equal in every bit; symbols are compared by name."""
+
+    def check(a: BarBatch, b: BarBatch) -> None:
+        assert a.timeframe == b.timeframe
+        assert [a.symbols[i] for i in a.symbol_id.tolist()] == [b.symbols[i] for i in b.symbol_id.tolist()]
+        for field in fields(BarBatch)[3:]:
+            left, right = getattr(a, field.name), getattr(b, field.name)
+            assert left.dtype == right.dtype, field.name
+            np.testing.assert_array_equal(left, right, err_msg=f"{a.timeframe} {field.name}")
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def in_batches() -> Callable[..., list[TickBatch]]:
+    """Cut ticks into batches as a feed would: each under the newest time so far less the lateness.
+
+    The last batch is empty and closes what all of them were part of, up to a day.
+    """
+
+    def cut(ticks: TickBatch, sizes: Iterable[int], *, lateness_ns: int = 300_000_000) -> list[TickBatch]:
+        batches, start, newest = [], 0, 0
+        for size in sizes:
+            part = ticks.take(slice(start, start + size))
+            start += size
+            if len(part):
+                newest = max(newest, int(part.ts_event_ns.max()))
+                batches.append(part.with_watermark(newest - lateness_ns))
+        day = TIMEFRAMES["1d"]
+        return [*batches, TickBatch.empty(ticks.symbols, (newest // day + 1) * day)]
+
+    return cut

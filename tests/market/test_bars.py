@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -23,15 +22,7 @@ from pairscope.market.bars import (
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 
-COLUMNS = [field.name for field in fields(BarBatch)][2:]
-
-
-def assert_same_bars(a: BarBatch, b: BarBatch) -> None:
-    assert a.timeframe == b.timeframe
-    for name in COLUMNS:
-        left, right = getattr(a, name), getattr(b, name)
-        assert left.dtype == right.dtype, name
-        np.testing.assert_array_equal(left, right, err_msg=name)
+Same = Callable[[BarBatch, BarBatch], None]
 
 
 @pytest.mark.parametrize("timeframe", list(TIMEFRAMES))
@@ -66,7 +57,9 @@ trades = st.builds(random_ticks, st.integers(0, 2**32), st.integers(0, 60))
 
 @settings(max_examples=60)
 @given(trades, st.sampled_from(list(TIMEFRAMES)), st.floats(0, 1))
-def test_neither_order_nor_cutting_changes_a_bit(ticks: TickBatch, timeframe: str, where: float) -> None:
+def test_neither_order_nor_cutting_changes_a_bit(
+    assert_same_bars: Same, ticks: TickBatch, timeframe: str, where: float
+) -> None:
     whole = bars_of(ticks, timeframe)
     assert_same_bars(bars_of(ticks.take(np.argsort(ticks.price)), timeframe), whole)
     cut = int(where * len(ticks))
@@ -77,7 +70,7 @@ def test_neither_order_nor_cutting_changes_a_bit(ticks: TickBatch, timeframe: st
 
 @settings(max_examples=60)
 @given(trades)
-def test_longer_bars_made_of_bars_equal_those_made_of_ticks(ticks: TickBatch) -> None:
+def test_longer_bars_made_of_bars_equal_those_made_of_ticks(assert_same_bars: Same, ticks: TickBatch) -> None:
     seconds, minutes = bars_of(ticks, "1s"), bars_of(ticks, "1m")
     for timeframe in ("5s", "15s", "1m"):
         assert_same_bars(resample(seconds, timeframe), bars_of(ticks, timeframe))
@@ -192,13 +185,13 @@ def test_what_does_not_fit_together_is_refused_by_name(
         call(bars)
 
 
-def test_no_ticks_make_no_bars(ticks_of: Any) -> None:
+def test_no_ticks_make_no_bars(assert_same_bars: Same, ticks_of: Any) -> None:
     bars = bars_of(ticks_of([]), "1m")
     assert len(bars) == 0
     assert_same_bars(resample(bars, "1h"), BarBatch.empty(bars.symbols, "1h"))
 
 
-def test_columns_of_any_layout_are_taken(ticks_of: Any, market_rows: Any) -> None:
+def test_columns_of_any_layout_are_taken(assert_same_bars: Same, ticks_of: Any, market_rows: Any) -> None:
     ticks = ticks_of(market_rows())
     frozen = ticks.take(np.arange(len(ticks)))
     for name in ("price", "size", "trade_id"):
