@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -11,13 +11,14 @@ from pairscope.client import Client
 from pairscope.dashboard.live_chart import LiveApi, live_view
 from pairscope.errors import PairscopeError
 
-__all__ = ["Market", "hand_out_tickets", "keep_watch", "look", "reachable_api"]
+__all__ = ["Market", "busiest_first", "hand_out_tickets", "keep_watch", "look", "reachable_api", "turnover"]
 
 _WATCH_S = 2.0
 _TICKET_S = 15.0
 _TICKET = "_ticket"
 _MARKET = "_market"
 _REACHED = "_api_reached"
+_FEW = 60
 
 
 def reachable_api(host: str, port: int | str) -> str:
@@ -32,24 +33,50 @@ def reachable_api(host: str, port: int | str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What the page needs to know before anything is live: symbols with their tick counts, and the source's word."""
+    """What the page needs to know before anything is live: symbols, busiest first, and the source's word."""
 
-    symbols: Mapping[str, int]
+    symbols: Sequence[str]
     source: str
 
 
 def look(client: Client) -> Market:
     """Return the market as the API tells it; what was last known where it does not answer."""
     try:
-        rows = client.get("/api/symbols")
+        counts = {str(row["symbol"]): int(row["tick_count"]) for row in client.get("/api/symbols")}
         source = str(client.health().get("source", ""))
+        market = Market(busiest_first(turnover(client, counts)), source)
     except PairscopeError:
         st.session_state[_REACHED] = False
     else:
-        st.session_state[_MARKET] = Market({row["symbol"]: int(row["tick_count"]) for row in rows}, source)
+        st.session_state[_MARKET] = market
         st.session_state[_REACHED] = True
-    known: Market = st.session_state.get(_MARKET, Market({}, ""))
+    known: Market = st.session_state.get(_MARKET, Market((), ""))
     return known
+
+
+def busiest_first(weights: Mapping[str, float]) -> tuple[str, ...]:
+    """Return names by falling weight, equal ones by name.
+
+    >>> busiest_first({"AUSDT": 3, "BUSDT": 9, "CUSDT": 3})
+    ('BUSDT', 'AUSDT', 'CUSDT')
+    """
+    return tuple(sorted(weights, key=lambda name: (-weights[name], name)))
+
+
+def turnover(client: Client, counts: Mapping[str, int]) -> Mapping[str, float]:
+    """Return what each symbol traded in 24 hours in quote units; of many symbols, how many trades are stored."""
+    if len(counts) > _FEW:
+        return counts
+    found: Mapping[str, float] = _kept_turnover(client.base_url, tuple(sorted(counts)), _client=client)
+    return found
+
+
+def _turnover(address: str, symbols: Sequence[str], _client: Client) -> Mapping[str, float]:
+    prices = [_client.price(symbol) for symbol in symbols]
+    return {str(p["symbol"]): (p["price"] or 0.0) * (p["volume_24h"] or 0.0) for p in prices}
+
+
+_kept_turnover = st.cache_data(ttl=30, max_entries=4, show_spinner=False)(_turnover)
 
 
 def _watch(client: Client) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import streamlit as st
 
 from pairscope.dashboard.indicators import CHOICES, Chosen, chosen_names
 from pairscope.dashboard.live_chart import LiveApi, live_view
 
-__all__ = ["TIMEFRAMES", "busiest", "palette_chosen", "show"]
+__all__ = ["TIMEFRAMES", "palette_chosen", "show"]
 
 TIMEFRAMES = ("1s", "5s", "15s", "1m", "3m", "5m", "15m", "30m", "1h", "4h", "1d")
 MOST_SYMBOLS = 8
@@ -21,16 +21,7 @@ def palette_chosen() -> str:
     return "colour-blind" if st.session_state.get("colour_blind") else "classic"
 
 
-def busiest(known: Mapping[str, int], count: int = _FIRST) -> list[str]:
-    """Return the symbols with the most ticks, busiest first.
-
-    >>> busiest({"AUSDT": 3, "BUSDT": 9, "CUSDT": 3}, 2)
-    ['BUSDT', 'AUSDT']
-    """
-    return sorted(known, key=lambda symbol: (-known[symbol], symbol))[:count]
-
-
-def show(api: LiveApi, known: Mapping[str, int]) -> None:
+def show(api: LiveApi, known: Sequence[str]) -> None:
     """Draw the tab."""
     if not known:
         st.info(
@@ -54,9 +45,9 @@ def show(api: LiveApi, known: Mapping[str, int]) -> None:
     )
 
 
-def _controls(known: Mapping[str, int]) -> tuple[list[str], str, Chosen]:
+def _controls(known: Sequence[str]) -> tuple[list[str], str, Chosen]:
     """Draw the settings, all of them part of the page's address."""
-    first = st.session_state.setdefault("_first_symbols", busiest(known))
+    first = st.session_state.setdefault("_first_symbols", list(known[:_FIRST]))
     with st.container(horizontal=True, vertical_alignment="top"):
         symbols = st.multiselect(
             "Symbols",
@@ -66,7 +57,7 @@ def _controls(known: Mapping[str, int]) -> tuple[list[str], str, Chosen]:
             key="symbols",
             bind="query-params",
             placeholder="Choose symbols",
-            help=f"Up to {MOST_SYMBOLS} at once; those with the most trades come first.",
+            help=f"Up to {MOST_SYMBOLS} at once; the busiest of the last 24 hours come first.",
             width=520,
         )
         timeframe = st.segmented_control(
@@ -91,7 +82,7 @@ def _controls(known: Mapping[str, int]) -> tuple[list[str], str, Chosen]:
             wrap=True,
         )
         with st.popover("Settings", icon=":material/tune:"):
-            with st.grid(2):
+            with st.grid(2, min_column_width=110):
                 periods = {kind: choice.ask() for kind, choice in CHOICES.items()}
             st.toggle(
                 "Volume analysis",

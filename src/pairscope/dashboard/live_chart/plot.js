@@ -23,7 +23,7 @@ export class Plot {
     });
     this.setDecimals(2);
     this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-    this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
+    this.candles.priceScale().applyOptions({ scaleMargins: { top: host.clientWidth < 500 ? 0.22 : 0.14, bottom: 0.22 } });
   }
 
   destroy() {
