@@ -38,4 +38,5 @@ def supersedes(
     own_own = (new_trades > old_trades) | (level & ((differs if rebuilt else False) | (new_revision > old_revision)))
     foreign = differs & ~((new_origin == Origin.EXCHANGE) & (old_origin == Origin.UPLOAD))
     whole = covered | (new_volume == old_volume)
-    return np.where(new_own, np.where(old_own, own_own, whole), np.where(old_own, ~whole, foreign)).astype(np.bool_)
+    wins: B1 = np.where(new_own, np.where(old_own, own_own, whole), np.where(old_own, ~whole, foreign)).astype(np.bool_)
+    return wins

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
@@ -19,9 +19,9 @@ from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
-from pairscope.storage.rebuilds import Rebuild
+from pairscope.storage.parcel import Parcel
 
-__all__ = ["Parcel", "Spool"]
+__all__ = ["Spool"]
 
 _log = structlog.get_logger(__name__)
 
@@ -44,16 +44,6 @@ _BAR_COLUMNS: Final = {
     "revision": np.int32,
     "origin": np.int8,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """What goes into the store together: ticks and bars, then verdicts on gaps, then ranges to rebuild."""
-
-    batch: TickBatch
-    bars: tuple[BarBatch, ...] = ()
-    rebuild: tuple[Rebuild, ...] = ()
-    verdicts: tuple[Gap, ...] = ()
 
 
 class Spool:

@@ -12,14 +12,15 @@ from typing import Any, Final, Protocol
 import structlog
 
 from pairscope.errors import ConfigError, StorageError, StoreUnavailable, WriterOverflow
-from pairscope.market.bars import BarBatch, concat_bars
+from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols
-from pairscope.market.ticks import TickBatch, concat_ticks
+from pairscope.market.ticks import TickBatch
 from pairscope.ports import Clock, Records, TickStore
 from pairscope.storage.duckdb_store import DuckDBStore
+from pairscope.storage.parcel import Parcel, joined
 from pairscope.storage.rebuilds import Rebuild, Rebuilds
-from pairscope.storage.spool import Parcel, Spool
+from pairscope.storage.spool import Spool
 
 __all__ = ["Store", "StoreWriter", "open_store"]
 
@@ -251,7 +252,7 @@ class StoreWriter:
         """Write a group of what waits, into the store or, when it refuses, into the spool."""
         if not self._in_flight:
             self._take_group()
-        parcel = _joined([parcel for _, parcel in self._in_flight])
+        parcel = joined([parcel for _, parcel in self._in_flight])
         stored = not self._spool and self._may_try() and await self._stored(parcel)
         if not (stored or await self._spooled(parcel) or self._dropped(parcel)):
             return
@@ -325,11 +326,17 @@ class StoreWriter:
         return True
 
     async def _rebuild_first(self) -> None:
-        """Rebuild the range that has waited longest and tell of the bars that changed."""
+        """Rebuild the range that has waited longest; tell of the seconds that changed and of its minutes as stored.
+
+        A minute is told even where it did not change, because the store may have kept the exchange's bar.
+        """
         if (range_ := self._rebuilds.first()) is None:
             return
+        symbol, start_ns, end_ns = range_
+        low, high = start_ns // _MINUTE_NS * _MINUTE_NS, -(-end_ns // _MINUTE_NS) * _MINUTE_NS
         try:
             revised = await self._store.rebuild_bars(*range_)
+            minutes = await self._store.bars(symbol, "1m", low, high, limit=max((high - low) // _MINUTE_NS, 1))
             await self._rebuilds.done(range_)
         except StorageError as error:
             self._refused(error)
@@ -337,7 +344,7 @@ class StoreWriter:
         self._accepted()
         self._counters["rebuilds"] += 1
         self._counters["revised_bars"] += sum(len(bars) for bars in revised)
-        told = [*revised, held] if len(held) else revised
+        told = [bars for bars in (*revised, minutes) if len(bars) and (bars is minutes or bars.timeframe != "1m")]
         if told and self._on_revised is not None:
             self._on_revised(told)
 
@@ -378,19 +385,3 @@ class StoreWriter:
             self._room.clear()
         else:
             self._room.set()
-
-
-def _joined(parcels: Sequence[Parcel]) -> Parcel:
-    """Return several parcels of one feed as one, bars joined by timeframe in order."""
-    if len(parcels) == 1:
-        return parcels[0]
-    alike: dict[tuple[str, int], list[BarBatch]] = {}
-    for parcel in parcels:
-        for bars in parcel.bars:
-            alike.setdefault((bars.timeframe, id(bars.symbols)), []).append(bars)
-    return Parcel(
-        concat_ticks([parcel.batch for parcel in parcels]),
-        tuple(concat_bars(batches) for batches in alike.values()),
-        tuple(dict.fromkeys(range_ for parcel in parcels for range_ in parcel.rebuild)),
-        tuple(gap for parcel in parcels for gap in parcel.verdicts),
-    )
