@@ -40,6 +40,13 @@ async def test_pages_hold_every_bar_once(api: httpx2.AsyncClient, market: Market
     assert [bar["timestamp"] for bar in found] == expected
 
 
+async def test_pages_of_a_range_long_past_go_on_to_its_end(api: httpx2.AsyncClient, market: Market) -> None:
+    """Nothing that the engine still has follows the stored bars here."""
+    query = {"start": START_MS, "end": START_MS + 50 * 60_000, "limit": 7}
+    expected = [at for at in sorted(bars_by_hand(market.sent["BTCUSDT"], 60_000)) if at < query["end"]]
+    assert [bar["timestamp"] for bar in await pages(api, "BTCUSDT", **query)] == expected
+
+
 async def test_a_range_is_half_open_and_taken_by_the_open_time(api: httpx2.AsyncClient) -> None:
     query = {"start": START_MS + 60_000, "end": START_MS + 180_000, "limit": 10}
     times = [bar["timestamp"] for bar in await pages(api, "BTCUSDT", **query)]

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from pairscope import schemas
 from pairscope.api.app import ApiOptions, create_app
 from pairscope.api.server import make_server
+from pairscope.storage.memory_cache import MemoryBus
 
 from .conftest import exact
 from .market import HOURS, START_MS, Market
@@ -111,6 +112,22 @@ async def test_what_is_published_while_a_snapshot_is_made_is_neither_lost_nor_se
         while seqs[-1] < 2:
             seqs.append((await hear(client))["seq"])
         assert seqs in ([0, 1, 2], [0, 2])
+
+
+async def test_what_the_snapshot_says_already_is_not_said_again(market: Market) -> None:
+    class Moving(MemoryBus):
+        """Moves on just before somebody asks where it stands."""
+
+        def seq(self, topic: str) -> int:
+            self.publish(topic, b"{}")
+            return super().seq(topic)
+
+    market.bus = Moving()
+    async with served(market) as url, connect(url) as client:
+        await subscribe(client, "price:BTCUSDT", "price:BTCUSDT")
+        seqs = [(await hear(client))["seq"] for _ in range(2)]
+        market.bus.publish("price:BTCUSDT", b"{}")
+        assert [*seqs, (await hear(client))["seq"]] == [1, 2, 3]
 
 
 async def test_a_client_that_falls_behind_gets_the_newest_and_a_hole_in_seq_and_costs_nobody_else(
