@@ -22,6 +22,7 @@ __all__ = ["Pipeline", "Publisher", "TickRate"]
 
 _log = structlog.get_logger(__name__)
 
+MS: Final = 1_000_000
 PRICE_TTL_S: Final = 3600.0
 INDICATOR_PERIOD_NS: Final = 200_000_000
 """Live indicators are worked out at most five times a second for a topic: they are for the eye."""
@@ -67,15 +68,20 @@ class Publisher:
         self._bars: dict[str, list[tuple[str, str]]] = {}
         self._indicators: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}
         self._indicators_due: dict[str, int] = {}
+        self._told: set[str] = set()
+        self._owed: dict[str, None] = {}
 
     async def publish(self, updates: Updates) -> None:
         """Put the new values into the cache, then tell the bus."""
         engine, bus, names = self._engine, self._bus, self._engine.symbols_table
         self._read_interest()
-        moved = [names[i] for i in updates.prices.symbol_id.tolist()]
-        if moved:
-            views = [engine.price(symbol) for symbol in moved]
-            entries = {f"price:{v['symbol']}": schemas.encode_price(v) for v in views if v is not None}
+        if len(updates.prices):
+            entries: dict[str, bytes] = {}
+            seen = zip(updates.prices.symbol_id.tolist(), updates.prices.ts_recv_ns.tolist(), strict=True)
+            for symbol_id, ts_recv_ns in seen:
+                view = engine.price(names[symbol_id])
+                if view is not None:
+                    entries[f"price:{view['symbol']}"] = schemas.encode_price({**view, "received": ts_recv_ns // MS})
             await self._cache.put_many(entries, PRICE_TTL_S)
             for topic, value in entries.items():
                 if topic in self._wanted:
@@ -93,6 +99,7 @@ class Publisher:
             topic = f"bar:{bars.symbols[symbol_id]}:{bars.timeframe}"
             if topic in self._wanted:
                 self._bus.publish(topic, schemas.encode_bar(bars, i, closed=closed, revised=revised))
+                self._told.add(topic)
 
     def publish_history(self, bars: BarBatch) -> None:
         """Tell charts that bars from before theirs have come: the newest of each symbol, marked as revised."""
@@ -117,10 +124,20 @@ class Publisher:
         self._indicators_due = {t: due for t, due in self._indicators_due.items() if t in wanted}
 
     def _publish_open(self, updates: Updates) -> None:
-        """Tell the bus of open bars that changed, and of the indicators that follow from them."""
+        """Tell the bus of open bars that changed, and of the indicators that follow from them.
+
+        A topic that has just told of a closed bar tells of its open one with the next batch: the bus keeps a topic's
+        newest value only, and nobody would hear of the close.
+        """
         names = self._engine.symbols_table
-        for symbol in [names[i] for i in updates.touched.tolist()]:
+        moved = dict.fromkeys(names[i] for i in updates.touched.tolist())
+        owed, self._owed = self._owed, {}
+        told, self._told = self._told, set()
+        for symbol in [*moved, *(symbol for symbol in owed if symbol not in moved)]:
             for topic, timeframe in self._bars.get(symbol, ()):
+                if topic in told:
+                    self._owed[symbol] = None
+                    continue
                 bar = self._engine.open_bar(symbol, timeframe)
                 if bar is not None:
                     self._bus.publish(topic, schemas.encode_bar(bar, 0, closed=False, revised=False))

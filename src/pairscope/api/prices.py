@@ -55,7 +55,8 @@ def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
         if document is None:
             name = await catalog.resolve(name)
             document = await _stored_price(services, name)
-        at_ms: int | None = orjson.loads(document)["timestamp"]
+        said = orjson.loads(document)
+        at_ms: int | None = said["timestamp"] if said["received"] is None else said["received"]
         age = b"null" if at_ms is None else b"%d" % max(0, services.clock() // _MS - at_ms)
         body = b'%b,"age_ms":%b,"source":%b}' % (document[:-1], age, orjson.dumps(services.source()))
         return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")

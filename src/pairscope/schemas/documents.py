@@ -86,7 +86,8 @@ class Price(_Model):
     price: float | None
     size: float | None
     timestamp: int | None = Field(description="Event time of the trade, ms.")
-    age_ms: int | None
+    age_ms: int | None = Field(description="Since our socket saw the trade; since its event time where it was stored.")
+    received: int | None = Field(description="When our socket saw the trade, ms.")
     change_24h: float | None = Field(description="Relative: 0.012 is 1.2 %.")
     volume_24h: float | None = Field(description="Base units.")
     source: str

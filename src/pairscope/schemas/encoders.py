@@ -55,7 +55,8 @@ def plain_json(value: Any) -> bytes:
 def encode_price(view: Mapping[str, Any]) -> bytes:
     """Return what ``/api/price`` says, without ``age_ms`` and ``source``: the data of the ``price`` topic.
 
-    ``view`` has symbol, price, size, timestamp (ms), change_24h and volume_24h; what is missing or None is null.
+    ``view`` has symbol, price, size, timestamp (ms), change_24h, volume_24h and received (ms: when our socket saw it);
+    what is missing or None is null.
     """
     parts = (
         b'{"symbol":' + orjson.dumps(view["symbol"]),
@@ -63,7 +64,8 @@ def encode_price(view: Mapping[str, Any]) -> bytes:
         b'"size":' + _optional(view.get("size")),
         b'"timestamp":' + orjson.dumps(view.get("timestamp")),
         b'"change_24h":' + _optional(view.get("change_24h")),
-        b'"volume_24h":' + _optional(view.get("volume_24h")) + b"}",
+        b'"volume_24h":' + _optional(view.get("volume_24h")),
+        b'"received":' + orjson.dumps(view.get("received")) + b"}",
     )
     return b",".join(parts)
 

@@ -1,0 +1,183 @@
+"""The pipeline: engine, writer, cache and bus get a batch in this order, and only what is wanted is encoded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import numpy as np
+import orjson
+import pytest
+
+from pairscope.engine.data_processor import DataProcessor
+from pairscope.market.bars import BarBatch
+from pairscope.market.symbols import Symbols
+from pairscope.market.ticks import TickBatch
+from pairscope.pipeline import Pipeline, Publisher, TickRate
+from pairscope.storage.memory_cache import MemoryBus, MemoryCache
+
+START = 1_760_000_040_000_000_000
+S = 1_000_000_000
+
+
+def batch(symbols: Symbols, prices: Sequence[float], *, at_s: float, first_id: int, until_s: float | None = None):
+    n = len(prices)
+    ts = START + int(at_s * S) + np.arange(n, dtype=np.int64) * 1_000_000
+    return TickBatch(
+        symbols,
+        np.zeros(n, np.int32),
+        ts,
+        ts + 5_000_000,
+        np.arange(first_id, first_id + n, dtype=np.int64),
+        np.array(prices, np.float64),
+        np.ones(n),
+        np.zeros(n, np.bool_),
+        START + int((at_s if until_s is None else until_s) * S),
+    )
+
+
+class Journal:
+    """Stands where the store's writer stands and keeps what it is given, with what the cache held at that moment."""
+
+    def __init__(self, cache: MemoryCache) -> None:
+        self.cache = cache
+        self.taken: list[tuple[TickBatch, Sequence[BarBatch], bytes | None]] = []
+
+    async def put(self, ticks, bars=(), rebuild=()):
+        self.taken.append((ticks, bars, await self.cache.get("price:BTCUSDT")))
+
+
+class Script:
+    """A feed of given batches."""
+
+    def __init__(self, batches: Sequence[TickBatch]) -> None:
+        self._batches = batches
+
+    async def batches(self) -> AsyncIterator[TickBatch]:
+        for one in self._batches:
+            yield one
+
+    async def close(self) -> None:
+        return
+
+
+@pytest.fixture
+def symbols():
+    return Symbols(["BTCUSDT"])
+
+
+@pytest.fixture
+def house(symbols):
+    engine, cache, bus = DataProcessor(symbols), MemoryCache(), MemoryBus()
+    return engine, cache, bus, Journal(cache)
+
+
+def pipeline(house, batches) -> Pipeline:
+    engine, cache, bus, journal = house
+    return Pipeline(Script(batches), engine, journal, Publisher(engine, cache, bus), clock=lambda: START)
+
+
+async def heard(subscription) -> list[tuple[str, int, Mapping]]:
+    return [(m.topic, m.seq, orjson.loads(m.value)) for m in await subscription.next()]
+
+
+async def test_the_writer_is_given_a_batch_before_the_cache_tells_of_it(house, symbols):
+    await pipeline(house, [batch(symbols, [100.5], at_s=0, first_id=1)]).run()
+    _, cache, _, journal = house
+    assert journal.taken[0][2] is None
+    assert orjson.loads(await cache.get("price:BTCUSDT"))["price"] == 100.5
+
+
+async def test_the_value_is_in_the_cache_when_the_bus_tells_of_it(house, symbols):
+    _, cache, bus, _ = house
+    listener = bus.subscribe()
+    listener.add(["price:BTCUSDT"])
+    await pipeline(house, [batch(symbols, [100.5, 101.25], at_s=0, first_id=1)]).run()
+    [(topic, seq, data)] = await heard(listener)
+    assert (topic, seq, data["price"]) == ("price:BTCUSDT", 1, 101.25)
+    assert orjson.loads(await cache.get(topic)) == data
+    assert data["received"] == data["timestamp"] + 5
+
+
+async def test_closed_base_bars_go_to_the_writer_and_longer_ones_do_not(house, symbols):
+    await pipeline(
+        house,
+        [
+            batch(symbols, [100.0, 103.0, 99.0, 101.0], at_s=0, first_id=1),
+            batch(symbols, [102.0], at_s=310, first_id=5),
+        ],
+    ).run()
+    stored = [bars for _, parts, _ in house[3].taken for bars in parts]
+    assert {bars.timeframe for bars in stored} == {"1s", "1m"}
+    minute = next(bars for bars in stored if bars.timeframe == "1m")
+    assert (minute.open[0], minute.high[0], minute.low[0], minute.close[0]) == (100.0, 103.0, 99.0, 101.0)
+
+
+async def test_who_listens_to_a_bar_hears_it_open_and_closed(house, symbols):
+    bus = house[2]
+    listener = bus.subscribe()
+    listener.add(["bar:BTCUSDT:1s"])
+    line = pipeline(house, [])
+    await line.step(batch(symbols, [100.0], at_s=0, first_id=1))
+    [(_, _, opened)] = await heard(listener)
+    assert (opened["closed"], opened["close"]) == (False, 100.0)
+    await line.step(batch(symbols, [], at_s=2, first_id=2))
+    [(_, _, closed)] = await heard(listener)
+    assert (closed["closed"], closed["revised"], closed["timestamp"]) == (True, False, opened["timestamp"])
+
+
+async def test_a_late_tick_revises_the_bar_that_it_belongs_to(house, symbols):
+    bus = house[2]
+    line = pipeline(house, [])
+    await line.step(batch(symbols, [100.0], at_s=0, first_id=1))
+    await line.step(batch(symbols, [101.0], at_s=5, first_id=3))
+    listener = bus.subscribe()
+    listener.add(["bar:BTCUSDT:1s"])
+    await line.step(batch(symbols, [99.0], at_s=0.5, first_id=2, until_s=5))
+    messages = [data for _, _, data in await heard(listener)]
+    revised = next(data for data in messages if data["revised"])
+    assert (revised["low"], revised["close"], revised["trades"]) == (99.0, 99.0, 2)
+    assert line.late == 1
+
+
+async def test_a_close_is_not_hidden_by_the_next_open_bar(house, symbols):
+    bus = house[2]
+    line = pipeline(house, [])
+    listener = bus.subscribe()
+    listener.add(["bar:BTCUSDT:1s"])
+    await line.step(batch(symbols, [100.0], at_s=0, first_id=1))
+    await heard(listener)
+    await line.step(batch(symbols, [105.0], at_s=1.5, first_id=2))
+    [(_, _, closed)] = await heard(listener)
+    await line.step(batch(symbols, [], at_s=1.6, first_id=3))
+    [(_, _, opened)] = await heard(listener)
+    assert (closed["closed"], closed["close"]) == (True, 100.0)
+    assert (opened["closed"], opened["close"]) == (False, 105.0)
+
+
+async def test_live_indicators_follow_the_open_bar(house, symbols):
+    bus = house[2]
+    listener = bus.subscribe()
+    listener.add(["indicators:BTCUSDT:1s:sma:3"])
+    line = pipeline(house, [])
+    for i, price in enumerate((10.0, 20.0, 60.0)):
+        await line.step(batch(symbols, [price], at_s=float(i), first_id=i))
+    (_, _, data) = (await heard(listener))[-1]
+    assert data["values"]["sma:3"] == pytest.approx(30.0)
+    assert data["timestamp"] == (START + 2 * S) // 1_000_000
+
+
+async def test_nothing_is_encoded_for_nobody(house, symbols, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise AssertionError("a bar was encoded that nobody asked for")
+
+    monkeypatch.setattr("pairscope.schemas.encode_bar", fail)
+    await pipeline(house, [batch(symbols, [1.0], at_s=float(i), first_id=i) for i in range(5)]).run()
+
+
+def test_the_rate_is_that_of_the_last_ten_seconds():
+    rate = TickRate()
+    for second in range(60):
+        rate.add(second * S, 100 if second < 50 else 30)
+    assert rate.per_second(60 * S) == pytest.approx(30, rel=0.15)
+    assert rate.per_second(80 * S) == 0
+    assert rate.total == 50 * 100 + 10 * 30
