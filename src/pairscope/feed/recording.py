@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import threading
 import zlib
@@ -54,16 +55,14 @@ class FrameRecorder:
         self._wake = threading.Event()
         self._closing = False
         if self.path.is_file() and self.path.stat().st_size:
-            next(iter(read_frames(self.path)), None)
+            _mend(self.path)
         try:
-            self._file = self.path.open("ab")
+            self._file = self.path.open("ab", buffering=0)
+            self._file.write(gzip.compress(_MAGIC + json.dumps({"url": url}).encode() + b"\n"))
         except OSError as error:
             raise InputError(
                 f"cannot record to {self.path}: {error.strerror}", loc="path", hint="choose a writable file"
             ) from error
-        header = _MAGIC + json.dumps({"url": url}).encode() + b"\n"
-        self._file.write(gzip.compress(header, 6))
-        self._file.flush()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
@@ -102,8 +101,9 @@ class FrameRecorder:
         if not lines:
             return
         try:
-            self._file.write(gzip.compress(b"".join(lines), 3))
-            self._file.flush()
+            block = memoryview(gzip.compress(b"".join(lines), 3))
+            while block:
+                block = block[self._file.write(block) :]
             self.written += len(lines)
         except OSError as error:
             with self._lock:
@@ -207,6 +207,33 @@ class FrameReader:
                     inflate = zlib.decompressobj(31)
                 block = block or file.read(_BLOCK)
             self.truncated = inside
+
+
+def _mend(path: Path) -> None:
+    """Cut off what a kill left half-written at the end of a recording, so that it can be continued.
+
+    Raises ``ForeignFile`` where the file is no gzip-compressed recording.
+    """
+    next(iter(read_frames(path)), None)
+    whole = 0
+    with path.open("rb") as file:
+        inflate = zlib.decompressobj(31)
+        while block := file.read(_BLOCK):
+            while block:
+                try:
+                    inflate.decompress(block)
+                except zlib.error:
+                    block = b""
+                    break
+                block = inflate.unused_data
+                if inflate.eof:
+                    whole = file.tell() - len(block)
+                    inflate = zlib.decompressobj(31)
+    if whole == 0:
+        raise ForeignFile(f"{path} is no recording that can be continued", loc="path", hint="choose another file")
+    if whole < path.stat().st_size:
+        _log.warning("cut off the torn end of a recording", path=str(path), bytes=path.stat().st_size - whole)
+        os.truncate(path, whole)
 
 
 def _whole(line: bytes) -> bool:

@@ -452,6 +452,4 @@ def _market_of(word: str) -> SyntheticMarket:
                 f"synthetic market: cannot read {part!r}", loc="path", hint="use synthetic:seed=7,symbols=600,rate=6000"
             ) from None
     seed, symbols = int(options.get("seed", 7)), int(options.get("symbols", 600))
-    if not 0 <= seed < 1 << 63:
-        raise InputError("synthetic market: seed must not be negative", loc="path")
     return SyntheticMarket(seed=seed, symbols=symbols, ticks_per_second=options.get("rate"))

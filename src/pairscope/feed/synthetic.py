@@ -69,16 +69,18 @@ class SyntheticMarket:
             raise InputError(f"symbols: must be 1 to {MAX_SYMBOLS}, is {symbols}", loc="symbols")
         if ticks_per_second is not None and not 0 < ticks_per_second <= 1e6:
             raise InputError(f"rate: must be above 0 and at most 1,000,000, is {ticks_per_second}", loc="rate")
+        if not 0 <= seed < 1 << 63:
+            raise InputError(f"seed: must be from 0 to 2^63 - 1, is {seed}", loc="seed")
         universe = make_universe(symbols, seed, ticks_per_second)
         self.seed = seed
         self.listings: tuple[Listing, ...] = universe.listings
         self.symbols: tuple[str, ...] = tuple(listing.symbol for listing in universe.listings)
         self.pairs: tuple[PlantedPair, ...] = universe.pairs
         self._row = {name: i for i, name in enumerate(self.symbols)}
-        root = draw(np.uint64(seed), 0)
+        root = _key(np.uint64(seed), 0)
         self._keys = _key_table(root, range(symbols))
         self._common = _key_table(root, [-1])[0]
-        self._factor_keys = np.array([draw(root, -100 - k) for k in range(1 + SECTORS)], np.uint64)
+        self._factor_keys = np.array([_key(root, -100 - k) for k in range(1 + SECTORS)], np.uint64)
         self._ints, self._floats = _parameters(universe, self._keys)
         self._weights, self._sizes = _weight_tables(), _size_table()
         self._shapes, self._scales = _path_tables(universe)
@@ -119,6 +121,8 @@ class SyntheticMarket:
 
     def _filled(self, rows: I8, start_s: int, end_s: int) -> tuple[I4, I8, I8, I8, I8, B1]:
         """Return row, number, time, price, size and side of the trades of whole seconds, symbol by symbol."""
+        start_s = max(start_s, DAY_S)
+        end_s = max(start_s, end_s)
         total = int((self._counts(rows, end_s) - self._counts(rows, start_s)).sum())
         number, trade_ms, price, size = np.empty((4, total), np.int64)
         columns = np.empty(total, np.int32), number, trade_ms, price, size, np.empty(total, np.bool_)
@@ -273,16 +277,21 @@ def _ceil(value: int, unit: int) -> int:
     return -(-value // unit)
 
 
+def _key(key: np.uint64, position: int) -> np.uint64:
+    """Return a key made of a key; typed anew, because a kernel hands out plain integers."""
+    return np.uint64(draw(key, position))
+
+
 def _key_table(root: np.uint64, rows: Sequence[int]) -> NDArray[np.uint64]:
     """Return the keys of every process of the given symbols (-1: what all share)."""
-    return np.array([[draw(draw(root, 1 + row), 1 + k) for k in range(len(KEYS))] for row in rows], np.uint64)
+    return np.array([[_key(_key(root, 1 + row), 1 + k) for k in range(len(KEYS))] for row in rows], np.uint64)
 
 
 def _parameters(universe: Universe, keys: NDArray[np.uint64]) -> tuple[I8, F8]:
     """Return the integer and the float parameters of the kernels, one row a symbol."""
     n = len(universe.listings)
     ints, floats = np.zeros((n, len(INTS)), np.int64), np.zeros((n, len(FLOATS)))
-    bits = np.array([draw(key, 0) for key in keys[:, KEYS.index("raw")]], np.uint64)
+    bits = np.array([_key(key, 0) for key in keys[:, KEYS.index("raw")]], np.uint64)
     for i, listing in enumerate(universe.listings):
         per_day = max(40, round(float(universe.rate[i]) * DAY_S))
         unit = 10.0**-listing.price_decimals * listing.tick
