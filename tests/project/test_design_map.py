@@ -117,12 +117,12 @@ def test_what_is_called_not_built_does_not_exist() -> None:
     assert there == [], "\n".join(there)
 
 
-def test_an_endpoint_that_is_called_built_has_its_path_in_the_file() -> None:
+def test_an_endpoint_that_is_called_built_has_its_path_in_one_of_the_files() -> None:
     for row in ROWS:
         if row.built and row.noun.startswith(("`GET ", "`POST ", "`WS ")):
-            path = place(row.targets[0].partition("::")[0])
-            assert path is not None
-            assert f'"{row.noun.strip("`").split(" ")[1]}"' in path.read_text(encoding="utf-8"), row.noun
+            path = row.noun.strip("`").split(" ")[1]
+            texts = [place(target.partition("::")[0]) for target in row.targets]
+            assert any(f'"{path}"' in file.read_text(encoding="utf-8") for file in texts if file is not None), row.noun
 
 
 def test_the_map_notices_what_is_not_there() -> None:

@@ -1,7 +1,8 @@
 """Whatever computes in ``market`` and ``analytics`` defines itself and shows an example that runs.
 
 The examples themselves are run as doctests with the rest of the suite. A record (a class without a public method or
-property, a protocol) computes nothing: it needs its definition only. No name is excused.
+property, a protocol) computes nothing, and a compiled loop that works in place on the cells of a ring is shown by the
+function that calls it: these need their definition only. No name is excused.
 """
 
 from __future__ import annotations
@@ -62,9 +63,17 @@ def methods(node: Definition) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 def computes(node: Definition) -> bool:
     if not isinstance(node, ast.ClassDef):
-        return True
+        return not works_in_place(node)
     protocol = any(isinstance(base, ast.Name) and base.id == "Protocol" for base in node.bases)
     return bool(methods(node)) and not protocol
+
+
+def works_in_place(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function is compiled and is given the cells that it changes."""
+    compiled = any(isinstance(mark, ast.Name) and mark.id == "kernel" for mark in node.decorator_list)
+    return compiled and any(
+        isinstance(arg.annotation, ast.Name) and arg.annotation.id == "Cells" for arg in node.args.args
+    )
 
 
 def takes_floats(node: ast.FunctionDef) -> bool:

@@ -223,7 +223,14 @@ def concat_bars(batches: Sequence[BarBatch]) -> BarBatch:
 
 
 def bars_from_cells(symbols: Symbols, timeframe: str, symbol_id: I4, cells: Cells) -> BarBatch:
-    """Return cells as columns, volumes divided once; in the order given. O(n)."""
+    """Return cells as columns, volumes divided once; in the order given. O(n).
+
+    >>> cells = np.zeros(1, CELL)
+    >>> cells["ordinal"], cells["lots"], cells["lots_decimals"] = 2, 3, 1
+    >>> bars = bars_from_cells(Symbols(["BTCUSDT"]), "1m", np.zeros(1, np.int32), cells)
+    >>> bars.ts_open_ns.tolist(), bars.volume.tolist()
+    ([60000000000], [0.3])
+    """
     volume, buy_volume, quote_volume = np.empty((3, cells.size))
     cell_values(cells, volume, buy_volume, quote_volume)
     own = cells["origin"] == Origin.OWN
@@ -248,7 +255,11 @@ def bars_from_cells(symbols: Symbols, timeframe: str, symbol_id: I4, cells: Cell
 
 
 def cells_from_bars(bars: BarBatch) -> Cells:
-    """Return columns as cells, volumes read back as the decimals that they came from; in the order given. O(n)."""
+    """Return columns as cells, volumes read back as the decimals that they came from; in the order given. O(n).
+
+    >>> cells_from_bars(BarBatch.empty(Symbols(), "1m")).size
+    0
+    """
     cells = np.zeros(len(bars), CELL)
     cells["ordinal"] = bars.ts_open_ns // timeframe_ns(bars.timeframe) + 1
     for name in ("open", "high", "low", "close", "first_id", "last_id", "trades", "revision", "origin"):
@@ -258,7 +269,10 @@ def cells_from_bars(bars: BarBatch) -> Cells:
 
 
 def check_ticks(ticks: TickBatch) -> None:
-    """Raise ``ValueError`` naming the column that no bar can be made of. O(n)."""
+    """Raise ``ValueError`` naming the column that no bar can be made of. O(n).
+
+    >>> check_ticks(TickBatch.empty(Symbols(), 0))
+    """
     if len(ticks) == 0:
         return
     for name in ("price", "size"):

@@ -39,6 +39,9 @@ def units_of(x: float, hint: int) -> tuple[int, int]:  # pragma: no cover - comp
     """Return ``x >= 0`` as (units, decimals): exactly its shortest decimal, or its first 17 digits (units >= 2^52).
 
     ``hint`` is tried first; decimals wider than need be do no harm. What is not positive and finite counts as 0.
+
+    >>> units_of(0.00001234, 0), units_of(67012.5, 2)
+    ((1234, 8), (6701250, 2))
     """
     if not 0.0 < x < np.inf:
         return 0, 0
@@ -84,7 +87,11 @@ def _rescaled(units: int, decimals: int, to: int) -> int:  # pragma: no cover - 
 
 @kernel
 def plus(a: int, a_decimals: int, b: int, b_decimals: int) -> tuple[int, int, int]:  # pragma: no cover - compiled
-    """Add two decimals; returns (units, decimals, 1 if digits were lost)."""
+    """Add two decimals; returns (units, decimals, 1 if digits were lost).
+
+    >>> plus(15, 1, 25, 2)
+    (175, 2, 0)
+    """
     if a_decimals == b_decimals and a + b < _LIMIT:
         return a + b, a_decimals, 0
     widest = max(a_decimals, b_decimals)
@@ -99,7 +106,11 @@ def plus(a: int, a_decimals: int, b: int, b_decimals: int) -> tuple[int, int, in
 
 @kernel
 def value_of(units: int, decimals: int) -> float:  # pragma: no cover - compiled
-    """Return a decimal as the nearest float64, divided once."""
+    """Return a decimal as the nearest float64, divided once.
+
+    >>> value_of(3, 1)
+    0.3
+    """
     if decimals < 0:
         return float(units * _POW10[-decimals])
     power = _POW10[decimals]
@@ -115,7 +126,11 @@ def value_of(units: int, decimals: int) -> float:  # pragma: no cover - compiled
 def quote_of(
     price: float, size: float, units: int, decimals: int, lots: int, lots_decimals: int
 ) -> tuple[int, int, int]:  # pragma: no cover - compiled
-    """Return price times size as (units, decimals, 1 if digits were lost); exact where its units stay below 1e18."""
+    """Return price times size as (units, decimals, 1 if digits were lost); exact where its units stay below 1e18.
+
+    >>> quote_of(0.1, 0.3, 1, 1, 3, 1)
+    (3, 2, 0)
+    """
     if decimals + lots_decimals <= 22 and float(units) * float(lots) < 1e18:
         return units * lots, decimals + lots_decimals, 0
     product, places = units_of(price * size, 0)
