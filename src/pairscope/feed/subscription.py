@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from pairscope.feed.wire import TradeStream
 
 __all__ = ["ROUTES", "ConnectionPlan", "plan_connections", "stream_name", "subscribe_frames"]
 
-ROUTES: Final = {"aggTrade": "market", "trade": "public"}
+ROUTES: Final[Mapping[TradeStream, str]] = {"aggTrade": "market", "trade": "public"}
 """The route of each stream. A stream that is asked on another one is agreed to and stays silent for ever."""
 
 MAX_STREAMS: Final = 1024

@@ -317,7 +317,7 @@ def decode_agg_trades(body: bytes) -> list[AggTradeRow]:
     try:
         return _rest_page(body)
     except _UNDECODABLE:
-        pass
+        pass  # one row of it is broken, or all is: the slower way tells which
     try:
         raw = _rest_rows(body)
     except _UNDECODABLE as error:
