@@ -32,6 +32,12 @@ FLAGS = [
 STALL_S = 2.0
 
 
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def _scripted_market() -> Any:
     path = Path(__file__).parents[1] / "dashboard" / "scripted_market.py"
     spec = importlib.util.spec_from_file_location("scripted_market_for_browser", path)
@@ -80,8 +86,7 @@ def api(served: tuple[Any, str]) -> str:
 @pytest.fixture(scope="session")
 def dashboard(served: tuple[Any, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the dashboard, started as `pairscope run` starts it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = streamlit_command("127.0.0.1", port)
     folder = tmp_path_factory.mktemp("dashboard")
     own = {"PAIRSCOPE_PORT": str(urlsplit(served[1]).port), "PAIRSCOPE_STALL_SECONDS": str(STALL_S)}

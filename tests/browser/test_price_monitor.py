@@ -137,14 +137,15 @@ def test_a_revised_bar_is_drawn_again(watched: Watched, market: Any, api: str) -
 
 def test_scrolling_back_brings_older_bars(watched: Watched) -> None:
     page = watched.open("?symbols=BTCUSDT&timeframe=1m")
-    until(lambda: len(bars_of(page)) >= 600, "the first page")
-    oldest = bars_of(page)[0]["timestamp"]
+    held = f"document.querySelector('{CHART}').chart.bars.list"
+    until(lambda: page.evaluate(f"{held}.length") >= 600, "the first page")
+    oldest = page.evaluate(f"{held}[0].timestamp")
     page.locator(f"{CHART} .ps-stage").focus()
 
     def back_far_enough() -> bool:
         page.keyboard.press("PageUp")
         page.wait_for_timeout(50)
-        return bars_of(page)[0]["timestamp"] < oldest
+        return bool(page.evaluate(f"{held}[0].timestamp") < oldest)
 
     until(back_far_enough, "older bars")
     position = view_of(page)[1]

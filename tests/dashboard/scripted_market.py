@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
 import random
 import socket
@@ -86,11 +87,13 @@ class Symbol:
             bar["quote"] += size * self.price
             bar["trades"] += 1
 
-    def bars(self, timeframe: str, now_s: float) -> list[dict[str, Any]]:
+    def bars(self, timeframe: str, now_s: float, since_s: float = 0) -> list[dict[str, Any]]:
+        """Bars of a timeframe that open at ``since_s`` or later, oldest first."""
         length = SECONDS[timeframe]
         held = self.seconds if length < 60 else self.minutes
+        recent = itertools.takewhile(lambda item: item[0] >= since_s, reversed(held.items()))  # they came in order
         longer: dict[int, dict[str, Any]] = {}
-        for opened, bar in sorted(held.items()):
+        for opened, bar in reversed(list(recent)):
             start = opened // length * length
             into = longer.get(start)
             if into is None:
@@ -188,13 +191,19 @@ class ScriptedMarket:
         if kind == "price":
             return {"symbol": symbol.name, "price": symbol.price, "size": 1.0, "timestamp": int(symbol.last_s * 1000)}
         if kind == "bar":
-            bars = symbol.bars(rest[1], now)[-1:]
-            return {"symbol": symbol.name, "timeframe": rest[1], "revised": False, **bars[0]}
+            recent = self.bars_of(topic, now - 2 * SECONDS[rest[1]])
+            return (recent or self.bars_of(topic, 0))[-1]
         timeframe, names = rest[1].split(":", 1)
         return self._indicators_now(symbol, timeframe, names.split(","), now)
 
+    def bars_of(self, topic: str, since_s: float) -> list[dict[str, Any]]:
+        """Return the values of a bar topic from a time on: what was closed since, and the newest."""
+        _, name, timeframe = topic.split(":")
+        told = {"symbol": name, "timeframe": timeframe, "revised": False}
+        return [{**told, **bar} for bar in self.symbols[name].bars(timeframe, time.time(), since_s)]
+
     def _indicators_now(self, symbol: Symbol, timeframe: str, names: list[str], now: float) -> dict[str, Any]:
-        bars = symbol.bars(timeframe, now)[-400:]
+        bars = symbol.bars(timeframe, now, (int(now) // SECONDS[timeframe] - 200) * SECONDS[timeframe])
         return {
             "symbol": symbol.name,
             "timeframe": timeframe,
@@ -377,6 +386,12 @@ class ScriptedMarket:
                 await self._tell(socket, f"bar:{bar['symbol']}:1s", bar)
             told = len(self.revised)
             for topic in list(topics):
+                if topic.startswith("bar:") and topic in sent:
+                    for value in self.bars_of(topic, sent[topic]["timestamp"] / 1000):
+                        if value["timestamp"] > sent[topic]["timestamp"] or value != sent[topic]:
+                            sent[topic] = value
+                            await self._tell(socket, topic, value)
+                    continue
                 value = self.value_of(topic)
                 if sent.get(topic) == value or (topic == "stats" and topic in sent and rounds % 10):
                     continue

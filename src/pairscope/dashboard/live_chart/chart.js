@@ -5,7 +5,7 @@ import { History } from "./history.js";
 import { Legend } from "./legend.js";
 import { element, say } from "./lifecycle.js";
 import { samePalette } from "./palette.js";
-import { Plot } from "./plot.js";
+import { Plot, RIGHT_MARGIN } from "./plot.js";
 import { Studies } from "./studies.js";
 import { age, arrow, moment, price } from "./words.js";
 
@@ -144,7 +144,7 @@ export class Chart {
     const kept = views.get(this.symbol);
     views.delete(this.symbol);
     if (kept) this.plot.setView(kept);
-    else if (!this.looked) this.plot.setView({ barSpacing: this.area.clientWidth < NARROW ? 5 : 7, position: 4 });
+    else if (!this.looked) this.plot.setView({ barSpacing: this.area.clientWidth < NARROW ? 5 : 7, position: RIGHT_MARGIN });
     else this.plot.goLive();
     this.placed = this.looked = true;
   }

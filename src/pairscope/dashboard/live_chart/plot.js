@@ -4,6 +4,9 @@ import { colourOf, lineOptions, written } from "./indicators.js";
 import { faded } from "./palette.js";
 import { price } from "./words.js";
 
+/** Bars of empty room right of the newest. */
+export const RIGHT_MARGIN = 4;
+
 const seconds = (bar) => bar.timestamp / 1000;
 
 /** Knows how to draw; what there is to draw, it is told. */
@@ -57,7 +60,7 @@ export class Plot {
       },
       grid: { vertLines: { color: grid }, horzLines: { color: grid } },
       crosshair: { mode: 0, vertLine: line, horzLine: line },
-      timeScale: { timeVisible: true, borderColor: border, rightOffset: 4, minBarSpacing: 1, shiftVisibleRangeOnNewBar: true },
+      timeScale: { timeVisible: true, borderColor: border, rightOffset: RIGHT_MARGIN, minBarSpacing: 1, shiftVisibleRangeOnNewBar: true },
       rightPriceScale: { borderColor: border, minimumWidth: 68 },
       localization: { locale: "en-GB" },
       handleScroll: { vertTouchDrag: false },
@@ -123,7 +126,7 @@ export class Plot {
   }
 
   goLive() {
-    this.time.scrollToRealTime();
+    this.time.scrollToPosition(RIGHT_MARGIN, false); // at once: bars that arrive would stop a moving one
   }
 
   /** The view as numbers that outlive the chart. */

@@ -1,0 +1,99 @@
+"""The whole of it, as `pairscope run` starts it: what the browser shows is what the API says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from .conftest import Watched, free_port, until
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A run on the synthetic market, with the addresses that it wrote down."""
+    folder = tmp_path_factory.mktemp("run")
+    command = ["-m", "pairscope", "run", "--source", "synthetic", "--top", "6", "--data-dir", str(folder / "data")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command, "--port", str(free_port()), "--dashboard-port", str(free_port())],
+            env={name: value for name, value in os.environ.items() if not name.startswith("PAIRSCOPE_")},
+            cwd=folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    note = folder / "data" / "instance.json"
+    try:
+        until(lambda: _is_up(note) or process.poll() is not None, "the run", within_s=60)
+        assert process.poll() is None, (folder / "log").read_text()
+        yield json.loads(note.read_text())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def _is_up(note: Path) -> bool:
+    if not note.is_file():
+        return False
+    addresses = json.loads(note.read_text())
+    try:
+        stats = _fetch(f"{addresses['api']}/api/stats")
+        with urllib.request.urlopen(f"{addresses['dashboard']}/_stcore/health", timeout=1) as answer:
+            return bool(answer.status == 200 and stats["rates"]["ticks_per_second"] > 0)
+    except OSError:
+        return False
+
+
+def _fetch(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+def test_the_screen_says_what_the_api_says(running: dict[str, str], browser: Browser) -> None:
+    api = running["api"]
+    symbol = max(_fetch(f"{api}/api/symbols"), key=lambda row: row["tick_count"])["symbol"]
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
+    context.set_default_timeout(15_000)
+    watched = Watched(context.new_page(), running["dashboard"])
+    page = watched.open(f"?symbols={symbol}&timeframe=1m&indicators=SMA&indicators=RSI")
+    assert page.locator(".ps-badge").inner_text() == "SYNTHETIC"
+    price = page.locator(".ps-card-price")
+    first = price.inner_text()
+    until(lambda: price.inner_text() != first, "another price", within_s=3)
+    chart = "document.querySelector('.ps-chart').chart"
+    until(lambda: page.evaluate(f"{chart}.studies.values.size") >= 2, "the indicators")
+
+    def agree() -> bool:
+        told = [bar for bar in _fetch(f"{api}/api/ohlc/{symbol}?timeframe=1m&limit=300")["bars"] if bar["closed"]]
+        shown = {bar["timestamp"]: bar for bar in page.evaluate(f"{chart}.bars.list")}
+        fields = ("open", "high", "low", "close", "volume", "trades")
+        return len(told) > 200 and all(
+            [shown[b["timestamp"]][f] for f in fields] == [b[f] for f in fields] for b in told
+        )
+
+    until(agree, "equality of bars", within_s=15)
+    series = _fetch(f"{api}/api/indicators/{symbol}?timeframe=1m&indicators=sma:20,rsi:14&limit=50")
+    newest_closed = [time_ms for time_ms, closed in zip(series["timestamp"], series["closed"], strict=True) if closed][
+        -3
+    ]
+    at = series["timestamp"].index(newest_closed)
+    for name in ("sma:20", "rsi:14"):
+        assert page.evaluate(f"{chart}.studies.at('{name}', {newest_closed})") == pytest.approx(
+            series["values"][name][at], rel=1e-8
+        )
+    page.get_by_text("Volume by price").first.scroll_into_view_if_needed()
+    until(lambda: page.locator(".ps-profile-row").count() == 20, "the profile")
+    page.wait_for_timeout(1000)
+    context.close()
+    assert not watched.trouble
