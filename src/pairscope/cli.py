@@ -33,7 +33,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback where som
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        app(prog_name="pairscope")
     except PairscopeError as error:
         if "--debug" in sys.argv:
             traceback.print_exc()

@@ -1,0 +1,59 @@
+"""The command line: help on each command, one line for each mistake, the right exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = ["run", "replay serve", "record", "doctor", "version"]
+
+
+def call(*words: str, cwd=None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pairscope", *words], capture_output=True, text=True, timeout=60, cwd=cwd, check=False
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command):
+    answer = call(*command.split(), "--help")
+    assert answer.returncode == 0
+    assert "Usage: pairscope" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run", "--source", "moon"], "SOURCE"),
+        (["run", "--source", "replay"], "give one: --replay PATH"),
+        (["run", "--replay", "gone.gz"], "no recording at gone.gz"),
+        (["replay", "serve", "gone.gz"], "gone.gz"),
+        (["replay", "serve", "synthetic:colour=blue"], "colour=blue"),
+        (["replay", "serve", "synthetic", "--speed", "fast"], "speed"),
+        (["replay", "serve", "synthetic", "--fault", "gremlins"], "gremlins"),
+        (["replay", "serve", "synthetic", "--start", "tomorrow"], "tomorrow"),
+    ],
+)
+def test_a_mistake_is_one_line_on_stderr_and_exit_code_two(words, told, tmp_path):
+    answer = call(*words, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert told in answer.stderr
+    assert answer.stdout == ""
+    assert len(answer.stderr.strip().splitlines()) == 1
+
+
+def test_a_traceback_is_shown_when_asked_for(tmp_path):
+    answer = call("run", "--source", "replay", "--debug", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "Traceback" in answer.stderr
+
+
+def test_a_recording_is_never_overwritten(tmp_path):
+    path = tmp_path / "market.gz"
+    path.write_bytes(b"something")
+    answer = call("record", str(path), "--symbols", "BTCUSDT", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "not overwritten" in answer.stderr
+    assert path.read_bytes() == b"something"
