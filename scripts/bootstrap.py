@@ -54,7 +54,8 @@ def main(kind: str) -> int:
     """Bring ``.venv`` to what the lock says."""
     if sys.version_info < (3, 11):
         print(
-            f"Pairscope needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12 {kind}",
+            f"Pairscope needs Python 3.11 or newer; this is {sys.version.split()[0]}. "
+            f"Try: make PYTHON=python3.12 {'test' if kind == 'dev' else 'run'}",
             file=sys.stderr,
         )
         return 1
