@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from decimal import Decimal
 
 import httpx2
 import pyarrow as pa
@@ -47,6 +48,15 @@ async def test_a_range_that_may_still_grow_is_not_kept(
     assert answer.headers["cache-control"] == "no-store"
 
 
+async def test_what_may_yet_be_filled_is_not_kept_and_what_may_be_corrected_only_for_moments(
+    api: httpx2.AsyncClient,
+) -> None:
+    empty = await api.get("/api/ohlc/BTCUSDT", params={"start": START_MS - 3_600_000, "end": START_MS})
+    assert (empty.json()["bars"], empty.headers["cache-control"]) == ([], "no-store")
+    filled = await api.get("/api/ohlc/BTCUSDT", params=CLOSED)
+    assert filled.headers["cache-control"] == "private, max-age=5"
+
+
 async def test_a_packed_answer_has_an_etag_of_its_own_and_either_revalidates(api: httpx2.AsyncClient) -> None:
     plain = await api.get("/api/ohlc/BTCUSDT", params=CLOSED, headers={"Accept-Encoding": "identity"})
     packed = await api.get("/api/ohlc/BTCUSDT", params=CLOSED, headers={"Accept-Encoding": "gzip"})
@@ -74,7 +84,7 @@ async def test_arrow_holds_the_same_bars(api: httpx2.AsyncClient) -> None:
     assert table.schema.field("timestamp").type == pa.timestamp("ms", tz="UTC")
     assert set(table.column_names) == set(bars[0])
     for name in set(bars[0]) - {"timestamp"}:
-        assert table[name].to_pylist() == [b[name] if isinstance(b[name], bool) else float(b[name]) for b in bars]
+        assert table[name].to_pylist() == [float(b[name]) if isinstance(b[name], Decimal) else b[name] for b in bars]
     assert table["timestamp"].cast(pa.int64()).to_pylist() == [b["timestamp"] for b in bars]
 
 

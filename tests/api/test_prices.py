@@ -69,6 +69,13 @@ async def test_price_comes_from_the_cache_where_it_holds_one(api: httpx2.AsyncCl
     assert exact((await api.get(f"/api/price/{PEPE}")).text)["price"] == Decimal("0.00000099")
 
 
+async def test_the_age_counts_from_when_our_socket_saw_the_trade(api: httpx2.AsyncClient, market: Market) -> None:
+    """The exchange's clock and ours need not agree."""
+    view = {**(market.engine.price(PEPE) or {}), "received": market.now_ns // MS - 250}
+    await market.cache.put_many({f"price:{PEPE}": encode_price(view)}, 60)
+    assert (await api.get(f"/api/price/{PEPE}")).json()["age_ms"] == 250
+
+
 async def test_an_exchange_whose_clock_is_ahead_makes_no_negative_age(market: Market) -> None:
     market.now_ns -= 3_600_000 * MS
     async with client_of(market) as api:

@@ -68,7 +68,7 @@ def bars_of(columns: list[list[float]], count: int) -> BarBatch:
     i = np.arange(count)
     return BarBatch(
         SYMBOLS, "1m", np.ones(count, np.int32), i * 60_000_000_000, o, h, low, c, v, q, b, i * 3, i, i,
-        np.zeros(count, np.int32), np.zeros(count, np.int8),
+        np.zeros(count, np.int32), (i % 3).astype(np.int8),
     )  # fmt: skip
 
 
@@ -89,6 +89,7 @@ def test_columns_of_bars_and_single_bars_say_the_same_as_the_numbers_one_by_one(
             assert same(bar[name], float(getattr(bars, name)[i]))
         assert same(bar["vwap"], float(vwap[i]))
         assert (bar["timestamp"], bar["trades"], bar["closed"]) == (60_000 * i, 3 * i, closed[i])
+        assert bar["origin"] == ("own", "exchange", "upload")[i % 3]
         live = exact(schemas.encode_bar(bars, i, closed=closed[i], revised=True))
         assert live == {"symbol": "币安人生USDT", "timeframe": "1m", **bar, "revised": True}
 
@@ -123,7 +124,7 @@ def test_a_price_document_has_every_field_and_null_where_a_number_is_missing(
 ) -> None:
     view = {"symbol": 'A"B\\C', "price": price, "size": None, "timestamp": 5, "change_24h": change}
     document = exact(schemas.encode_price(view))
-    assert list(document) == ["symbol", "price", "size", "timestamp", "change_24h", "volume_24h"]
+    assert list(document) == ["symbol", "price", "size", "timestamp", "change_24h", "volume_24h", "received"]
     assert document["symbol"] == 'A"B\\C'
     assert same(document["price"], price)
     assert document["change_24h"] is None if change is None else same(document["change_24h"], change)

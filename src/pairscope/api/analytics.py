@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from pairscope import schemas
 from pairscope.analytics.indicators import IndicatorPlan, indicators, parse_indicators
-from pairscope.api.bars import BarPage, newest_bars, read_page, warm_page
+from pairscope.api.bars import BarPage, live_bars, newest_bars, read_page, warm_page
 from pairscope.api.catalog import Catalog
 from pairscope.api.parameters import PageQuery, Timeframe, check_range
 from pairscope.api.prices import SymbolPath
@@ -43,7 +43,7 @@ def read_names(text: str) -> tuple[tuple[str, ...], IndicatorPlan]:
 
 async def current_indicators(services: Services, symbol: str, timeframe: str, names: tuple[str, ...]) -> bytes | None:
     """Return the newest value of each indicator, as the ``indicators`` topic says it; None where there is no bar."""
-    page = await newest_bars(services, symbol, timeframe, parse_indicators(names).warmup + 1)
+    page = await live_bars(services, symbol, timeframe, parse_indicators(names).warmup + 1)
     if not len(page.bars):
         return None
     values = await asyncio.to_thread(indicators, page.bars, names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from starlette.middleware.gzip import GZipMiddleware
@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from pairscope import schemas
 from pairscope.api.bars import BarPage
+from pairscope.market.bars import Origin
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Services
 
@@ -23,6 +24,7 @@ GZIP_FROM = 1024
 """Bodies of at least so many bytes are packed for who accepts gzip; the strong ETag of a packed one says so."""
 
 _PACKED = "-gzip"
+_RECENT_S, _SETTLED_S = 5, 3600
 _MS = 1_000_000
 _SETTLED_NS = 48 * 3600 * 1_000_000_000
 """The exchange repairs no hole that is older, so what lies further back changes by uploads only."""
@@ -51,6 +53,7 @@ def bars_answer(request: Request, services: Services, symbol: str, page: BarPage
             "quote_volume": bars.quote_volume,
             "buy_volume": bars.buy_volume,
             "closed": page.closed,
+            "origin": [Origin(value).name.lower() for value in bars.origin.tolist()],
         }
         return _arrow(columns, {"symbol": symbol, "timeframe": bars.timeframe, "next": page.next_cursor or ""})
 
@@ -58,7 +61,9 @@ def bars_answer(request: Request, services: Services, symbol: str, page: BarPage
         return schemas.encode_bars(symbol, page.bars, closed=page.closed, next_cursor=page.next_cursor)
 
     closed = bool(page.closed.all())
-    return _answer(request, services, as_json, as_arrow, page.next_cursor, end_ns if closed else None)
+    return _answer(
+        request, services, as_json, as_arrow, page.next_cursor, end_ns if closed and len(page.bars) else None
+    )
 
 
 def ticks_answer(
@@ -79,7 +84,7 @@ def ticks_answer(
     def as_json() -> bytes:
         return schemas.encode_ticks(symbol, ticks, next_cursor=next_cursor)
 
-    return _answer(request, services, as_json, as_arrow, next_cursor, end_ns)
+    return _answer(request, services, as_json, as_arrow, next_cursor, end_ns if len(ticks) else None)
 
 
 def _answer(
@@ -90,7 +95,10 @@ def _answer(
     next_cursor: str | None,
     end_ns: int | None,
 ) -> Response:
-    """Encode what is asked for; a range that the watermark has passed may be kept and asked for again by its ETag."""
+    """Encode what is asked for; a range that the watermark has passed may be kept, and asked for again by its ETag.
+
+    For a few seconds only: history and repairs may still change it. One without rows may yet be filled, and is not.
+    """
     arrow = ARROW in request.headers.get("accept", "")
     body = as_arrow() if arrow else as_json()
     headers = {"Vary": "Accept"}
@@ -101,7 +109,7 @@ def _answer(
         headers["Cache-Control"] = "no-store"
         return Response(body, 200, headers, ARROW if arrow else "application/json")
     settled = end_ns <= watermark_ns - _SETTLED_NS
-    headers["Cache-Control"] = f"private, max-age={3600 if settled else 60}"
+    headers["Cache-Control"] = f"private, max-age={_SETTLED_S if settled else _RECENT_S}"
     digest = hashlib.blake2b(body, digest_size=12).hexdigest()
     packed = len(body) >= GZIP_FROM and "gzip" in request.headers.get("accept-encoding", "")
     headers["ETag"] = f'"{digest}{_PACKED if packed else ""}"'
@@ -116,16 +124,12 @@ def _matches(digest: str, asked: str) -> bool:
     return any(part in {"*", digest} for part in candidates)
 
 
-def _arrow(columns: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+def _arrow(columns: Mapping[str, np.ndarray | Sequence[str]], metadata: dict[str, str]) -> bytes:
     """Write columns as an Arrow IPC stream; times as UTC timestamps in ms, NaN as null."""
     import pyarrow as pa
 
-    arrays = {
-        name: pa.array(column, pa.timestamp("ms", tz="UTC"))
-        if name == "timestamp"
-        else pa.array(column, from_pandas=True)
-        for name, column in columns.items()
-    }
+    kinds = {"timestamp": pa.timestamp("ms", tz="UTC"), "origin": pa.string()}
+    arrays = {name: pa.array(column, kinds.get(name), from_pandas=True) for name, column in columns.items()}
     table = pa.table(arrays).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:

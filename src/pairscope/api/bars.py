@@ -18,7 +18,7 @@ from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1
 from pairscope.ports import Services
 
-__all__ = ["BarPage", "fill_page", "newest_bars", "read_page", "warm_page"]
+__all__ = ["BarPage", "fill_page", "live_bars", "newest_bars", "read_page", "warm_page"]
 
 _UNSTORED = 120
 """Closed bars that may still be on their way to the store."""
@@ -40,6 +40,14 @@ async def newest_bars(services: Services, symbol: str, timeframe: str, limit: in
     bars, closed = _with_live(services, stored, symbol, timeframe, 0, end_ns)
     keep = slice(max(0, len(bars) - limit), None)
     return BarPage(bars.take(keep), closed[keep], None)
+
+
+async def live_bars(services: Services, symbol: str, timeframe: str, count: int) -> BarPage:
+    """Return the newest bars as the stream's publisher sees them, from memory; from the store where none are there."""
+    bars = services.live.recent_bars(symbol, timeframe, count, with_open=True)
+    if not len(bars):
+        return await newest_bars(services, symbol, timeframe, count)
+    return BarPage(bars, bars.ts_open_ns + timeframe_ns(timeframe) <= services.live.watermark_ns(), None)
 
 
 async def read_page(

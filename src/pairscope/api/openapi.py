@@ -41,6 +41,7 @@ _BAR = MappingProxyType(
         "quote_volume": 802445.98,
         "buy_volume": 6.789,
         "closed": True,
+        "origin": "own",
     }
 )
 
@@ -62,6 +63,7 @@ _EXAMPLES: Mapping[str, Any] = {
         "timestamp": 1767225600123,
         "change_24h": 0.012,
         "volume_24h": 182345.678,
+        "received": 1767225600165,
         "age_ms": 42,
         "source": "live",
     },

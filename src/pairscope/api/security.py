@@ -64,7 +64,8 @@ class Tickets:
     """
 
     def __init__(self, secret: str, clock: Clock) -> None:
-        self._secret = secret or secrets.token_urlsafe(32)
+        # Hashed, so that any secret makes a key of full length.
+        self._secret = hashlib.sha256((secret or secrets.token_urlsafe(32)).encode()).digest()
         self._clock = clock
         self._spent: dict[str, int] = {}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pairscope import schemas
 from pairscope.api.analytics import current_indicators, read_names
-from pairscope.api.bars import newest_bars
+from pairscope.api.bars import live_bars
 from pairscope.api.catalog import Catalog
 from pairscope.api.prices import current_price
 from pairscope.api.system import StatsView
@@ -74,8 +74,8 @@ class Topics:
         if topic.kind == "stats":
             return await self._stats.encoded()
         if topic.kind == "bar":
-            page = await newest_bars(self._services, topic.symbol, topic.timeframe, 1)
-            return schemas.encode_bar(page.bars, 0, closed=bool(page.closed[0])) if len(page.bars) else None
+            page = await live_bars(self._services, topic.symbol, topic.timeframe, 1)
+            return schemas.encode_bar(page.bars, -1, closed=bool(page.closed[-1])) if len(page.bars) else None
         if topic.kind == "indicators":
             return await current_indicators(self._services, topic.symbol, topic.timeframe, topic.names)
         return None

@@ -107,6 +107,9 @@ class Bar(_Model):
     quote_volume: float | None
     buy_volume: float | None = Field(description="Base units that the aggressor bought.")
     closed: bool = Field(description="false: the bar is still open, its values provisional.")
+    origin: Literal["own", "exchange", "upload"] = Field(
+        description="Whose bar it is: made of stored trades, the exchange's own (history), or uploaded."
+    )
 
 
 class Bars(_Model):

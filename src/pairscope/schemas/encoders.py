@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from pairscope.market.bars import BarBatch
+from pairscope.market.bars import BarBatch, Origin
 from pairscope.market.ticks import TickBatch
 
 __all__ = [
@@ -91,6 +91,7 @@ def encode_bar(batch: BarBatch, i: int, *, closed: bool, revised: bool = False) 
         number(batch.quote_volume[i]),
         number(batch.buy_volume[i]),
         b"true" if closed else b"false",
+        _ORIGINS[int(batch.origin[i])],
     )
     return b'{"symbol":%b,"timeframe":"%b",%b,"revised":%b}' % (
         orjson.dumps(batch.symbols[int(batch.symbol_id[i])]),
@@ -112,6 +113,7 @@ def encode_bars(
             _integers(bars.trades),
             *(_decimals(c) for c in (bars.vwap, bars.quote_volume, bars.buy_volume)),
             _flags(closed),
+            [_ORIGINS[origin] for origin in bars.origin.tolist()],
         )
         rows = [_BAR_ROW % row for row in zip(*columns, strict=True)]
     return b'{"symbol":%b,"timeframe":"%b","bars":[%b],"next":%b}' % (
@@ -174,9 +176,10 @@ def encode_indicator_update(bars: BarBatch, values: Mapping[str, NDArray[np.floa
     )
 
 
+_ORIGINS = tuple(origin.name.lower().encode() for origin in Origin)
 _BAR_ROW = (
     b'{"timestamp":%b,"open":%b,"high":%b,"low":%b,"close":%b,"volume":%b,"trades":%b,"vwap":%b,'
-    b'"quote_volume":%b,"buy_volume":%b,"closed":%b}'
+    b'"quote_volume":%b,"buy_volume":%b,"closed":%b,"origin":"%b"}'
 )
 _TICK_ROW = b'{"id":%b,"timestamp":%b,"price":%b,"size":%b,"buyer_is_maker":%b}'
 
