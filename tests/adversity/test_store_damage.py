@@ -12,6 +12,7 @@ import structlog
 
 from pairscope.errors import SchemaMismatch, StoreDamaged, StoreLocked, StoreUnavailable
 from pairscope.market.symbols import Symbols
+from pairscope.market.ticks import TickBatch
 from pairscope.storage.duckdb_store import DuckDBStore
 
 FOREVER = 2**62
@@ -53,6 +54,17 @@ async def test_what_a_crash_leaves_behind_opens_with_everything(image):
     assert log_of(image).stat().st_size > 0
     with structlog.testing.capture_logs() as said:
         assert await count(image) == 20_000
+    assert not [entry for entry in said if entry["log_level"] == "error"]
+
+
+async def test_commits_without_ticks_are_not_missed_after_a_crash(tmp_path):
+    store = await DuckDBStore.open(tmp_path / "live" / "store.duckdb")
+    await store.put("alerts", "a", b"x")
+    await store.append(TickBatch.empty(Symbols(), 5))
+    shutil.copytree(tmp_path / "live", tmp_path / "copy")
+    await store.close()
+    with structlog.testing.capture_logs() as said:
+        await (await DuckDBStore.open(tmp_path / "copy" / "store.duckdb")).close()
     assert not [entry for entry in said if entry["log_level"] == "error"]
 
 

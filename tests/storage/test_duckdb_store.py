@@ -58,7 +58,8 @@ async def test_longer_bars_equal_those_that_sql_makes_with_exact_integers(store,
     with duckdb.connect(str(tmp_path / "store.duckdb"), read_only=True) as connection:
         theirs = connection.execute(
             """
-            SELECT ts_event_ns // 900_000_000_000 * 900_000_000_000 AS bucket, arg_min(price, id), max(price), min(price),
+            SELECT ts_event_ns // 900_000_000_000 * 900_000_000_000 AS bucket,
+                arg_min(price, id), max(price), min(price),
                 arg_max(price, id), sum(round(size * 1000)::HUGEINT) / 1000,
                 sum(round(price * 100)::HUGEINT * round(size * 1000)::HUGEINT) / 100000, count(*)
             FROM tick GROUP BY bucket ORDER BY bucket

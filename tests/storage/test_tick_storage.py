@@ -163,12 +163,27 @@ async def test_a_spool_outlives_the_process_and_goes_in_first(make_writer, moody
     await writer.close()
     moody.relent()
     later = await make_writer(flush_seconds=0)
+    assert (await moody.continuity()).next_id("BTCUSDT") == 2, "stored before anybody warms up from the store"
     await later.put(some([2, 3]))
     await later.drain()
-    await until(lambda: not later.counters()["spool_bytes"] and not later.counters()["depth"])
     assert await stored_ids(moody) == [0, 1, 2, 3]
     assert await moody.gaps() == []
     assert (await moody.stats()).bars == 2
+
+
+async def test_a_store_that_refuses_at_the_start_does_not_hold_it_up(make_writer, moody, some):
+    writer = await make_writer(flush_seconds=0)
+    moody.refuse()
+    await writer.put(some([0]))
+    await writer.drain()
+    await writer.close()
+    later = await make_writer(flush_seconds=0)
+    assert later.status()["status"] == "degraded"
+    await later.put(some([1]))
+    await later.drain()
+    moody.relent()
+    await until(lambda: not later.counters()["spool_bytes"])
+    assert await stored_ids(moody) == [0, 1]
 
 
 async def test_beyond_the_spools_bound_the_oldest_ticks_are_dropped_counted_and_show_as_a_hole(

@@ -23,8 +23,9 @@ from pairscope.storage import reading
 from pairscope.storage.acknowledged import Acknowledged
 from pairscope.storage.duckdb_errors import damaged, translated
 from pairscope.storage.ledger import Ledger, LedgerView
+from pairscope.storage.recovery import read_ledger
 from pairscope.storage.schema import migrations_of, pending
-from pairscope.storage.tables import Connection, Tables, read_ledger
+from pairscope.storage.tables import Connection, Tables
 from pairscope.storage.writing import Writing
 
 __all__ = ["DuckDBStore"]
@@ -49,6 +50,7 @@ class DuckDBStore:
         self._config: dict[str, Any] = {
             "memory_limit": f"{memory_limit_mb}MiB",
             "wal_autocheckpoint": "64MiB",
+            "autoinstall_known_extensions": False,
             "custom_user_agent": f"pairscope-{uuid.uuid4().hex}",
         }
         if threads is not None:

@@ -168,19 +168,17 @@ class Ledger:
         """Which bars own ticks cover wholly: opened after the first own tick, and no unrepaired gap touches them."""
         whole: B1 = ts_open_ns > self._state[_FIRST, symbol_id]
         length = timeframe_ns(timeframe)
-        for gap in self.unrepaired():
-            held = symbol_id == self.symbols.find(gap.symbol)
-            if held.any():
+        for asked in np.unique(symbol_id).tolist():
+            mine = symbol_id == asked
+            for gap in self._unrepaired(self.symbols[asked]):
                 touched = (ts_open_ns + length > gap.after_ns) & (ts_open_ns <= (gap.before_ns or NEVER))
-                whole &= ~(held & touched)
+                whole &= ~(mine & touched)
         return whole
 
-    def unrepaired(self) -> Iterable[Gap]:
-        """Every gap whose ticks are missing: open ones and those given up."""
-        for gap, _ in self.continuity.open_gaps():
-            yield gap
-        for held in self._given_up.values():
-            yield from held.values()
+    def _unrepaired(self, symbol: str) -> Iterable[Gap]:
+        """Every gap of a symbol whose ticks are missing: open ones and those given up."""
+        yield from (gap for gap, _ in self.continuity.open_gaps() if gap.symbol == symbol)
+        yield from self._given_up.get(symbol, {}).values()
 
     def view(self) -> LedgerView:
         """Return what readers may know now; unchanged by what comes later. O(symbols)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,9 +12,9 @@ from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
 from pairscope.market.continuity import Gap, GapStatus
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import I4, TickBatch
-from pairscope.storage.ledger import NEVER, Ledger
+from pairscope.storage.ledger import Ledger
 
-__all__ = ["BAR_FIELDS", "Connection", "Tables", "read_ledger"]
+__all__ = ["BAR_FIELDS", "Connection", "Tables"]
 
 BAR_FIELDS = (
     "symbol_id", "ts_open_ns", "open", "high", "low", "close", "volume", "quote_volume", "buy_volume",
@@ -200,72 +200,3 @@ def _tail(order: str, limit: int | None) -> str:
 
 def _spelled(ranges: Sequence[tuple[int, int]]) -> str:
     return " ".join(f"{low}-{high}" for low, high in ranges)
-
-
-def read_ledger(connection: Connection) -> Ledger:
-    """Read the ledger: as it was last saved, and onwards from the rows that were appended since."""
-    ledger = Ledger()
-    for (name,) in connection.execute("SELECT name FROM symbol ORDER BY symbol_id").fetchall():
-        ledger.id_of(name)
-    ledger.saved_symbols = len(ledger.symbols)
-    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-    saved = _keyed(connection, "SELECT * FROM continuity")
-    tail = _keyed(
-        connection,
-        "SELECT symbol_id, max(id) + 1, arg_min(ts_event_ns, id), max(ts_event_ns), count(*) "
-        "FROM tick WHERE flush > ? GROUP BY symbol_id",
-        meta["flush"],
-    )
-    bars = [
-        _keyed(
-            connection,
-            f"SELECT symbol_id, min(ts_open_ns), max(ts_open_ns) FROM bar_{timeframe} WHERE flush > ? "
-            "GROUP BY symbol_id",
-            meta["flush"],
-        )
-        for timeframe in BASE_TIMEFRAMES
-    ]
-    tables = Tables(ledger.symbols)
-    open_gaps: dict[str, list[tuple[Gap, list[tuple[int, int]]]]] = {}
-    last_gap: dict[str, int] = {}
-    for gap, ranges in tables.gaps(connection, "status <> 'repaired'"):
-        ledger.set_gap(gap)
-        last_gap[gap.symbol] = max(last_gap.get(gap.symbol, -1), gap.to_id + 1)
-        if gap.status == "open":
-            open_gaps.setdefault(gap.symbol, []).append((gap, ranges))
-    for symbol_id, name in enumerate(ledger.symbols):
-        next_id, first_ns, last_ns, count, *spans = saved.get(symbol_id, (-1, NEVER, 0, 0, NEVER, -1, NEVER, -1))
-        t_next, t_first, t_last, t_count = tail.get(symbol_id, (-1, NEVER, 0, 0))
-        pairs = {}
-        for k, timeframe in enumerate(BASE_TIMEFRAMES):
-            oldest, newest = bars[k].get(symbol_id, (NEVER, -1))
-            pairs[timeframe] = min(spans[2 * k], oldest), max(spans[2 * k + 1], newest)
-        newest_ns = max(last_ns, t_last)
-        ledger.resume(
-            name,
-            first_ns=first_ns if count else t_first,
-            last_ns=newest_ns,
-            tick_count=count + t_count,
-            spans=pairs,
-        )
-        following = max(next_id, t_next, last_gap.get(name, -1))
-        if following >= 0:
-            ledger.continuity.resume(name, next_id=following, last_ns=newest_ns, gaps=open_gaps.get(name, ()))
-    flush, watermark_ns = connection.execute(
-        "SELECT max(flush), max(watermark_ns) FROM tick WHERE flush > ?", [meta["flush"]]
-    ).fetchone()
-    bar_flush = max(
-        connection.execute(
-            f"SELECT coalesce(max(flush), 0) FROM bar_{timeframe} WHERE flush > ?", [meta["flush"]]
-        ).fetchone()[0]
-        for timeframe in BASE_TIMEFRAMES
-    )
-    ledger.flush = max(meta["flush"], flush or 0, bar_flush)
-    ledger.watermark_ns = max(meta["watermark_ns"], watermark_ns or 0)
-    return ledger
-
-
-def _keyed(connection: Connection, sql: str, *parameters: Any) -> dict[int, tuple[Any, ...]]:
-    """Return rows by their first column."""
-    rows: Iterable[tuple[Any, ...]] = connection.execute(sql, list(parameters)).fetchall()
-    return {row[0]: row[1:] for row in rows}

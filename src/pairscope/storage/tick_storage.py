@@ -113,10 +113,15 @@ class StoreWriter:
     # -- the feed's side -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take up what an earlier run left to rebuild, and begin to write."""
+        """Store what an earlier run spooled, as far as the store takes it; take up its rebuilds; begin to write.
+
+        Whoever reads the store to warm up, or to know where a feed resumes, does so behind this.
+        """
         await self._rebuilds.load()
         if self._spool:
             _log.info("spool found", bytes=self._spool.size)
+        while self._spool and self._may_try():
+            await self._unspool()
         self._task = asyncio.create_task(self._run(), name="store-writer")
 
     async def put(self, batch: TickBatch, bars: Sequence[BarBatch] = (), rebuild: Sequence[Rebuild] = ()) -> None:
@@ -144,7 +149,8 @@ class StoreWriter:
         self._counters["put_rows"] += len(parcel.batch)
         self._measure()
         self._idle.clear()
-        self._wake.set()
+        if len(self._queue) == 1 or self._due():
+            self._wake.set()
 
     async def drain(self) -> None:
         """Wait until all that was put is in the store or in the spool."""

@@ -32,6 +32,7 @@ class Writing:
         self._tables = Tables(ledger.symbols)
         self._flush = ledger.flush + 1
         self._save = False
+        self._has_rows = False
         self.added_bars = 0
 
     def append(self, batch: TickBatch, bars: Sequence[BarBatch]) -> Admission:
@@ -42,6 +43,7 @@ class Writing:
         fresh = batch if admission.new.all() else batch.take(admission.new)
         if len(fresh):
             ids = ledger.ids_of(batch.symbols)
+            self._has_rows = True
             self._tables.add_ticks(self._connection, fresh, ids, flush=self._flush, watermark_ns=ledger.watermark_ns)
         elif ledger.watermark_ns > watermark_ns:
             self._tables.save_watermark(self._connection, ledger)
@@ -70,6 +72,7 @@ class Writing:
             keep[known] = self._settle_known(bars.timeframe, columns, known, rebuilt=rebuilt)
         columns = {field: values[keep] for field, values in columns.items()}
         if columns["symbol_id"].size:
+            self._has_rows = True
             self._tables.add_bars(self._connection, bars.timeframe, columns, flush=self._flush)
             ledger.saw_bars(bars.timeframe, columns["symbol_id"], columns["ts_open_ns"])
             self.added_bars += int(columns["symbol_id"].size)
@@ -158,8 +161,9 @@ class Writing:
         """Write what the transaction has left to write: new names and, when it is due, the whole ledger."""
         ledger = self._ledger
         self._tables.add_symbols(self._connection, ledger.saved_symbols)
-        ledger.flush = self._flush
-        if self._save or self._flush % SAVE_EVERY_FLUSHES == 0:
+        if self._has_rows:
+            ledger.flush = self._flush
+        if self._save or (self._has_rows and self._flush % SAVE_EVERY_FLUSHES == 0):
             self._tables.save_ledger(self._connection, ledger)
 
     def _put_gaps(self, gaps: Sequence[Gap]) -> None:

@@ -1,0 +1,115 @@
+"""The ledger as the tables tell it: as it was last saved, and onwards from the rows that were appended since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pairscope.market.bars import BASE_TIMEFRAMES
+from pairscope.market.continuity import Gap
+from pairscope.storage.ledger import NEVER, Ledger
+from pairscope.storage.tables import Connection, Tables
+
+__all__ = ["read_ledger"]
+
+_HeldGaps = list[tuple[Gap, list[tuple[int, int]]]]
+
+_NO_BARS: Final = (NEVER, -1)
+_NO_TICKS: Final = (-1, NEVER, 0, 0)
+_NOTHING_SAVED: Final = (*_NO_TICKS, *_NO_BARS, *_NO_BARS)
+
+
+def read_ledger(connection: Connection) -> Ledger:
+    """Return the ledger that stands where the stored rows end. Costs the rows since it was last saved."""
+    ledger = Ledger()
+    for (name,) in connection.execute("SELECT name FROM symbol ORDER BY symbol_id").fetchall():
+        ledger.id_of(name)
+    ledger.saved_symbols = len(ledger.symbols)
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    since = meta["flush"]
+    gaps = _unrepaired(connection, ledger)
+    saved = _by_symbol(
+        connection,
+        "SELECT symbol_id, next_id, first_ns, last_ns, tick_count, oldest_1s_ns, newest_1s_ns, oldest_1m_ns, "
+        "newest_1m_ns FROM continuity",
+    )
+    ticks = _by_symbol(
+        connection,
+        "SELECT symbol_id, max(id) + 1, arg_min(ts_event_ns, id), max(ts_event_ns), count(*) "
+        "FROM tick WHERE flush > ? GROUP BY symbol_id",
+        since,
+    )
+    bars = [
+        _by_symbol(
+            connection,
+            f"SELECT symbol_id, min(ts_open_ns), max(ts_open_ns) FROM bar_{timeframe} WHERE flush > ? "
+            "GROUP BY symbol_id",
+            since,
+        )
+        for timeframe in BASE_TIMEFRAMES
+    ]
+    for symbol_id, name in enumerate(ledger.symbols):
+        _resume(
+            ledger,
+            name,
+            saved.get(symbol_id, _NOTHING_SAVED),
+            ticks.get(symbol_id, _NO_TICKS),
+            [spans.get(symbol_id, _NO_BARS) for spans in bars],
+            gaps.get(name, []),
+        )
+    ledger.flush, ledger.watermark_ns = _last_flush(connection, since, meta["watermark_ns"])
+    return ledger
+
+
+def _resume(
+    ledger: Ledger,
+    name: str,
+    saved: tuple[int, ...],
+    ticks: tuple[int, ...],
+    bars: Sequence[tuple[int, ...]],
+    gaps: _HeldGaps,
+) -> None:
+    """Take up one symbol from what was saved of it and from what its rows since then say."""
+    next_id, first_ns, last_ns, count, *spans = saved
+    later_id, later_first_ns, later_last_ns, later_count = ticks
+    newest_ns = max(last_ns, later_last_ns)
+    ledger.resume(
+        name,
+        first_ns=first_ns if count else later_first_ns,
+        last_ns=newest_ns,
+        tick_count=count + later_count,
+        spans={
+            timeframe: (min(spans[2 * k], bars[k][0]), max(spans[2 * k + 1], bars[k][1]))
+            for k, timeframe in enumerate(BASE_TIMEFRAMES)
+        },
+    )
+    following = max(next_id, later_id)
+    if following >= 0:
+        ledger.continuity.resume(name, next_id=following, last_ns=newest_ns, gaps=gaps)
+
+
+def _unrepaired(connection: Connection, ledger: Ledger) -> dict[str, _HeldGaps]:
+    """Return the gaps that lack ticks, by symbol, noting in the ledger those that were given up."""
+    found: dict[str, _HeldGaps] = {}
+    for gap, ranges in Tables(ledger.symbols).gaps(connection, "status <> 'repaired'"):
+        ledger.set_gap(gap)
+        found.setdefault(gap.symbol, []).append((gap, ranges))
+    return found
+
+
+def _last_flush(connection: Connection, since: int, watermark_ns: int) -> tuple[int, int]:
+    """Return the number of the last flush that stored rows, and the newest watermark."""
+    flush, newest_ns = connection.execute(
+        "SELECT max(flush), max(watermark_ns) FROM tick WHERE flush > ?", [since]
+    ).fetchone()
+    flushes = [since, flush or 0]
+    for timeframe in BASE_TIMEFRAMES:
+        (flush,) = connection.execute(f"SELECT max(flush) FROM bar_{timeframe} WHERE flush > ?", [since]).fetchone()
+        flushes.append(flush or 0)
+    return max(flushes), max(watermark_ns, newest_ns or 0)
+
+
+def _by_symbol(connection: Connection, sql: str, *parameters: Any) -> dict[int, tuple[int, ...]]:
+    """Return rows of integers by their first column."""
+    rows: list[tuple[int, ...]] = connection.execute(sql, list(parameters)).fetchall()
+    return {row[0]: row[1:] for row in rows}
