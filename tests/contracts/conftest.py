@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,22 @@ from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 
 
 class DuckDBHome:
-    """A file in which stores are opened one after the other."""
+    """Files in which stores are opened one after the other, each as a crash of the one before left them."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "store.duckdb"
+        self._folder = folder
+        self._lives = 0
         self._open: list[DuckDBStore] = []
 
     async def open(self) -> DuckDBStore:
-        store = await DuckDBStore.open(self._path)
+        store = await DuckDBStore.open(self._folder / str(self._lives) / "store.duckdb")
         self._open.append(store)
         return store
 
     async def reopen(self, store: Any) -> DuckDBStore:
+        before = self._folder / str(self._lives)
+        self._lives += 1
+        shutil.copytree(before, self._folder / str(self._lives))
         await store.close()
         return await self.open()
 
