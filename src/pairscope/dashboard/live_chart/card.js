@@ -73,6 +73,7 @@ export class Card {
       ]);
       if (this.lastTradeAt === null && now.age_ms !== null) this.lastTradeAt = performance.now() - now.age_ms;
       this.day = day.bars.map((bar) => bar.close);
+      this.decimals = Math.max(this.decimals, ...this.day.map(decimalsOf));
       this.node.classList.remove("ps-is-unknown");
       this.receive(now);
     } catch (error) {

@@ -1,0 +1,169 @@
+"""The rules inside the scripts: joining bars, telling decimals, writing numbers, one socket that comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pairscope.dashboard.live_chart.assets import PREFIX, VERSION
+
+from .conftest import Watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+Script = Callable[[str, str], Any]
+
+
+@pytest.fixture
+def script(watched: Watched) -> Script:
+    """Run JavaScript with one of our modules as `m`."""
+    watched.page.goto(f"{watched.home}/_stcore/health")
+
+    def run(module: str, body: str) -> Any:
+        address = f"/{PREFIX}/{VERSION}/{module}.js"
+        return watched.page.evaluate(f"async () => {{ const m = await import('{address}'); {body} }}")
+
+    return run
+
+
+BAR = "const bar = (timestamp, trades, more) => ({timestamp, trades, closed: false, open: 1, close: 1, ...more});"
+
+
+def test_history_and_live_bars_join_by_time(script: Script) -> None:
+    found = script(
+        "bars",
+        BAR
+        + """
+        const bars = new m.Bars();
+        const said = [];
+        bars.merge([bar(1000, 5, {closed: true}), bar(3000, 2)]);
+        said.push(bars.apply(bar(3000, 4)));                    // the open bar moved on
+        said.push(bars.apply(bar(3000, 3)));                    // an older state of it came late
+        said.push(bars.apply(bar(5000, 1)));                    // the next one began
+        said.push(bars.apply(bar(3000, 4, {closed: true})));    // the one before was closed
+        said.push(bars.apply(bar(3000, 9)));                    // never open again
+        said.push(bars.apply(bar(1000, 1, {closed: true, revised: true})));  // a correction, with fewer trades
+        said.push(bars.apply(bar(2000, 1, {closed: true})));    // one that was not known
+        const before = bars.merge([bar(-1000, 1), bar(0, 1), bar(1000, 7, {closed: true})]);
+        return [said, before, bars.list.map(({timestamp, trades}) => [timestamp, trades])];
+        """,
+    )
+    assert found[0] == ["update", "old", "append", "revise", "old", "revise", "insert"]
+    assert found[1] == 2
+    assert found[2] == [[-1000, 1], [0, 1], [1000, 7], [2000, 1], [3000, 4], [5000, 1]]
+
+
+def test_the_oldest_bars_are_let_go(script: Script) -> None:
+    body = (
+        BAR + "const b = new m.Bars(); b.merge([bar(1, 1), bar(2, 1), bar(3, 1)]); b.trim(2); return b.oldest.timestamp"
+    )
+    assert script("bars", body) == 2
+
+
+def test_decimals_are_those_of_the_number_as_it_was_sent(script: Script) -> None:
+    expected = {"67000.1": 1, "67000": 0, "0.00001234": 8, "1.234e-7": 10, "1e21": 0, "NaN": 0}
+    numbers = ", ".join(expected)
+    assert script("bars", f"return [{numbers}].map(m.decimalsOf)") == list(expected.values())
+
+
+def test_numbers_are_written_as_a_trader_reads_them(script: Script) -> None:
+    expected = {
+        "price(67012.4, 2)": "67,012.40",
+        "price(0.00001234, 8)": "0.00001234",
+        "price(null, 2)": "–",
+        "amount(1234567)": "1.235 M",
+        "amount(0.01234)": "0.01234",
+        "change(0.012)": "▲ +1.20 %",
+        "change(-0.5)": "▼ -50.00 %",
+        "change(0)": "■ 0.00 %",
+        "change(null)": "–",
+        "age(240)": "0.2 s",
+        "age(14000)": "14 s",
+        "age(200000)": "3 min",
+        "share(0.526)": "53 %",
+        "moment(1700000000000, 60)": "11-14 22:13",
+        "moment(1700000000000, 1)": "11-14 22:13:20",
+        "moment(1700000000000, 86400)": "2023-11-14",
+        "baseOf('BTCUSDT')": "BTC",
+        "baseOf('币安人生USDT')": "币安人生",
+        "baseOf('ODD')": "ODD",
+    }
+    calls = ", ".join(f"m.{call}" for call in expected)
+    assert dict(zip(expected, script("words", f"return [{calls}]"), strict=True)) == expected
+
+
+FAKE_SOCKET = """
+    const made = [];
+    window.WebSocket = class {
+        static OPEN = 1;
+        constructor(url, protocols) { Object.assign(this, {url, protocols, readyState: 0, sent: []}); made.push(this); }
+        send(text) { this.sent.push(JSON.parse(text)); }
+        close() { this.readyState = 3; }
+        open() { this.readyState = 1; this.onopen(); }
+        say(topic, seq, data) { this.onmessage({data: JSON.stringify({topic, seq, data})}); }
+    };
+    const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+"""
+
+
+def test_listeners_share_a_topic_and_holes_are_told_to_them(script: Script) -> None:
+    found = script(
+        "feed",
+        FAKE_SOCKET
+        + """
+        const feed = new m.Feed("ws://nowhere/ws/updates");
+        const heard = [];
+        const listen = (name) => {
+            const hear = (value) => heard.push([name, value]);
+            return feed.subscribe("price:A", {update: hear, broken: hear});
+        };
+        const one = listen("one"), two = listen("two");
+        await pause(0);
+        made[0].open();
+        made[0].say("price:A", 7, 1);
+        made[0].say("price:A", 8, 2);
+        two();
+        made[0].say("price:A", 11, 3);
+        const asked = made[0].sent.flatMap(({op, topics}) => op === "subscribe" ? topics : []);
+        one();
+        await pause(0);
+        const last = made[0].sent.at(-1);
+        feed.close();
+        return {heard, asked: [...new Set(asked)].sort(), last, holes: feed.holes};
+        """,
+    )
+    assert found["heard"] == [["one", 1], ["two", 1], ["one", 2], ["two", 2], ["one", "hole"], ["one", 3]]
+    assert found["asked"] == ["price:A", "stats"]
+    assert found["last"] == {"op": "unsubscribe", "topics": ["price:A"]}
+    assert found["holes"] == 1
+
+
+def test_a_lost_connection_comes_back_with_every_topic_and_says_that_values_may_be_missing(script: Script) -> None:
+    found = script(
+        "feed",
+        FAKE_SOCKET
+        + """
+        const feed = new m.Feed("ws://nowhere/ws/updates");
+        const heard = [];
+        feed.subscribe("price:A", {update: (v) => heard.push(v), broken: (why) => heard.push(why)});
+        await pause(0);
+        made[0].open();
+        made[0].say("price:A", 7, 1);
+        made[0].onclose();
+        const state = feed.state;
+        for (let i = 0; i < 30 && made.length < 2; i += 1) await pause(50);
+        made[1].open();
+        made[1].say("price:A", 2, 5);
+        const again = made[1].sent.flatMap(({topics}) => topics).sort();
+        made[1].onmessage({data: JSON.stringify({error: "no such topic"})});
+        feed.close();
+        return {heard, state, now: feed.state, again, reconnects: feed.reconnects, refused: feed.refused};
+        """,
+    )
+    assert found["heard"] == [1, "connection", 5]
+    assert (found["state"], found["now"]) == ("lost", "open")
+    assert found["again"] == ["price:A", "stats"]
+    assert found["reconnects"] == 1
+    assert found["refused"] == ["no such topic"]
