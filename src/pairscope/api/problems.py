@@ -22,6 +22,7 @@ __all__ = ["MEDIA_TYPE", "CatchAll", "install", "problem"]
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 _ECHO = 100
+_MOST = 20
 
 _log = structlog.get_logger(__name__)
 
@@ -104,7 +105,7 @@ async def _on_http(_: Request, error: Exception) -> Response:
 async def _on_validation(_: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    items = [_item(fault) for fault in error.errors()]
+    items = [_item(fault) for fault in error.errors()[:_MOST]]
     detail = "; ".join(f"{item['loc'][-1] if item['loc'] else 'request'}: {item['msg']}" for item in items[:5])
     return problem(422, detail, kind="bad-parameter", title="Bad parameter", errors=items)
 
