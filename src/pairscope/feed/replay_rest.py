@@ -321,7 +321,9 @@ def ticker_values(day: Candles, last: AggTrades, listing: Listing, now_ms: int) 
         table = day.table()[0].tolist()
         opened_ms, o, h, low, c, volume, quote = table[:7]
         n, first_id, last_id = table[9:]
-        c = int(last.price[0]) if len(last) else c
+        if len(last):
+            n += int(last.last_id[0]) - last_id
+            c, last_id = int(last.price[0]), int(last.last_id[0])
         h, low = max(h, c), min(low, c)
     change = c - o
     return {
