@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pairscope.errors import InputError
-from pairscope.market.bars import TIMEFRAMES, BarBatch, Origin, bars_of, timeframe_ns
+from pairscope.market.bars import TIMEFRAMES, BarBatch, Origin, bars_of, concat_bars, timeframe_ns
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 
@@ -139,6 +139,19 @@ async def test_a_revised_bar_replaces_the_earlier_one_and_not_the_other_way_roun
         minute = await stored(store)
         assert (minute.trades.tolist(), minute.revision.tolist()) == ([3], [1])
     assert (await stored(store, timeframe="1s")).revision.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_of_two_versions_in_one_batch_the_one_of_more_ticks_is_stored(store, ticks_of, noon_ns, order):
+    rows = [(BTC, k, noon_ns + k * S, "10.5", "1", True) for k in range(5)]
+    symbols = Symbols()
+    both = [bars_of(ticks_of(rows[:n], symbols=symbols), "1m") for n in (3, 5)]
+    twice = concat_bars([both[k] for k in order])
+    await store.append(ticks_of(rows, symbols=symbols, watermark_ns=noon_ns + 2 * MINUTE), [twice])
+    assert (await stored(store)).trades.tolist() == [5]
+    assert (await store.stats()).bars == 1
+    await store.append(TickBatch.empty(symbols, 0), [twice])
+    assert (await stored(store)).trades.tolist() == [5]
 
 
 async def test_history_fills_what_own_ticks_have_not(store, ticks_of, noon_ns):
