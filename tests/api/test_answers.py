@@ -10,8 +10,10 @@ import httpx2
 import pyarrow as pa
 import pytest
 
+from pairscope.api.answers import Kept
+
 from .conftest import exact
-from .market import HOURS, START_MS, Market
+from .market import HOURS, MS, START_MS, Market
 
 END_MS = START_MS + HOURS * 3_600_000
 ARROW = {"Accept": "application/vnd.apache.arrow.stream"}
@@ -46,6 +48,25 @@ async def test_a_range_that_may_still_grow_is_not_kept(
     answer = await api.get(path, params=query)
     assert "etag" not in answer.headers
     assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_ticks_on_their_way_to_the_store_make_no_range_of_ticks_that_may_be_kept(
+    api: httpx2.AsyncClient, market: Market
+) -> None:
+    """The bars of the range are all there, from memory; its ticks are not."""
+    query = {"start": END_MS - 60_000, "end": END_MS - 1_000, "timeframe": "1s"}
+    assert await market.store.watermark_ns() < query["end"] * MS < market.engine.watermark_ns()
+    assert (await api.get("/api/ohlc/BTCUSDT", params=query)).headers["cache-control"] == Kept.MOMENTS.value
+    query.pop("timeframe")
+    assert (await api.get("/api/ticks/BTCUSDT", params=query)).headers["cache-control"] == Kept.NOT.value
+
+
+def test_a_range_is_kept_the_longer_the_less_it_can_change() -> None:
+    day = 86_400_000_000_000
+    assert Kept.of(10 * day, 10 * day - 1) is Kept.NOT
+    assert Kept.of(10 * day, 10 * day) is Kept.MOMENTS
+    assert Kept.of(10 * day, 12 * day - 1) is Kept.MOMENTS
+    assert Kept.of(10 * day, 12 * day) is Kept.HOUR
 
 
 async def test_what_may_yet_be_filled_is_not_kept_and_what_may_be_corrected_only_for_moments(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from starlette.middleware.gzip import GZipMiddleware
@@ -15,19 +19,36 @@ from pairscope import schemas
 from pairscope.api.bars import BarPage
 from pairscope.market.bars import Origin
 from pairscope.market.ticks import TickBatch
-from pairscope.ports import Services
 
-__all__ = ["ARROW", "GZIP_FROM", "Packing", "bars_answer", "ticks_answer"]
+__all__ = ["ARROW", "GZIP_FROM", "GZIP_LEVEL", "Kept", "Packing", "bars_answer", "ticks_answer"]
 
 ARROW = "application/vnd.apache.arrow.stream"
 GZIP_FROM = 1024
 """Bodies of at least so many bytes are packed for who accepts gzip; the strong ETag of a packed one says so."""
 
+GZIP_LEVEL = 2
 _PACKED = "-gzip"
-_RECENT_S, _SETTLED_S = 5, 3600
+_MANY = 1000
 _MS = 1_000_000
 _SETTLED_NS = 48 * 3600 * 1_000_000_000
-"""The exchange repairs no hole that is older, so what lies further back changes by uploads only."""
+"""The exchange repairs no hole that is older."""
+
+
+class Kept(Enum):
+    """How long an answer may be kept by who asked, as a ``Cache-Control`` header."""
+
+    NOT = "no-store"
+    MOMENTS = "private, max-age=5"
+    """The range is over; history and repairs may still change it."""
+    HOUR = "private, max-age=3600"
+    """Older than what the exchange repairs: it changes by uploads only."""
+
+    @classmethod
+    def of(cls, end_ns: int, complete_ns: int) -> Kept:
+        """Return how long a range may be kept that was read when everything up to ``complete_ns`` was there."""
+        if end_ns > complete_ns:
+            return cls.NOT
+        return cls.HOUR if end_ns <= complete_ns - _SETTLED_NS else cls.MOMENTS
 
 
 class Packing(GZipMiddleware):
@@ -42,7 +63,7 @@ class Packing(GZipMiddleware):
             await self.app(scope, receive, send)
 
 
-def bars_answer(request: Request, services: Services, symbol: str, page: BarPage, *, end_ns: int) -> Response:
+async def bars_answer(request: Request, symbol: str, page: BarPage, *, kept: Kept) -> Response:
     """Return a page of bars."""
 
     def as_arrow() -> bytes:
@@ -60,14 +81,12 @@ def bars_answer(request: Request, services: Services, symbol: str, page: BarPage
     def as_json() -> bytes:
         return schemas.encode_bars(symbol, page.bars, closed=page.closed, next_cursor=page.next_cursor)
 
-    closed = bool(page.closed.all())
-    return _answer(
-        request, services, as_json, as_arrow, page.next_cursor, end_ns if closed and len(page.bars) else None
-    )
+    kept = kept if page.closed.all() else Kept.NOT
+    return await _answer(request, as_json, as_arrow, len(page.bars), page.next_cursor, kept)
 
 
-def ticks_answer(
-    request: Request, services: Services, symbol: str, ticks: TickBatch, *, next_cursor: str | None, end_ns: int
+async def ticks_answer(
+    request: Request, symbol: str, ticks: TickBatch, *, next_cursor: str | None, kept: Kept
 ) -> Response:
     """Return a page of ticks."""
 
@@ -84,38 +103,52 @@ def ticks_answer(
     def as_json() -> bytes:
         return schemas.encode_ticks(symbol, ticks, next_cursor=next_cursor)
 
-    return _answer(request, services, as_json, as_arrow, next_cursor, end_ns if len(ticks) else None)
+    return await _answer(request, as_json, as_arrow, len(ticks), next_cursor, kept)
 
 
-def _answer(
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A body as it will be sent, with the digest of what it says."""
+
+    body: bytes
+    packed: bool
+    digest: str
+
+
+async def _answer(
     request: Request,
-    services: Services,
     as_json: Callable[[], bytes],
     as_arrow: Callable[[], bytes],
+    rows: int,
     next_cursor: str | None,
-    end_ns: int | None,
+    kept: Kept,
 ) -> Response:
-    """Encode what is asked for; a range that the watermark has passed may be kept, and asked for again by its ETag.
+    """Encode what is asked for; what may be kept has an ETag. One without rows may yet be filled, and may not be kept.
 
-    For a few seconds only: history and repairs may still change it. One without rows may yet be filled, and is not.
+    Many rows are encoded and packed in a thread: nobody else waits for them.
     """
     arrow = ARROW in request.headers.get("accept", "")
-    body = as_arrow() if arrow else as_json()
-    headers = {"Vary": "Accept"}
+    accepts_gzip = "gzip" in request.headers.get("accept-encoding", "")
+
+    def encode() -> _Encoded:
+        body = as_arrow() if arrow else as_json()
+        digest = "" if kept is Kept.NOT else hashlib.blake2b(body, digest_size=12).hexdigest()
+        packed = accepts_gzip and len(body) >= GZIP_FROM
+        return _Encoded(gzip.compress(body, GZIP_LEVEL, mtime=0) if packed else body, packed, digest)
+
+    encoded = await asyncio.to_thread(encode) if rows > _MANY else encode()
+    headers = {"Vary": "Accept, Accept-Encoding", "Cache-Control": kept.value}
     if next_cursor is not None:
         headers["X-Next-Cursor"] = next_cursor
-    watermark_ns = services.live.watermark_ns()
-    if end_ns is None or end_ns > watermark_ns:
-        headers["Cache-Control"] = "no-store"
-        return Response(body, 200, headers, ARROW if arrow else "application/json")
-    settled = end_ns <= watermark_ns - _SETTLED_NS
-    headers["Cache-Control"] = f"private, max-age={_SETTLED_S if settled else _RECENT_S}"
-    digest = hashlib.blake2b(body, digest_size=12).hexdigest()
-    packed = len(body) >= GZIP_FROM and "gzip" in request.headers.get("accept-encoding", "")
-    headers["ETag"] = f'"{digest}{_PACKED if packed else ""}"'
-    if _matches(digest, request.headers.get("if-none-match", "")):
-        return Response(None, 304, headers)
-    return Response(body, 200, headers, ARROW if arrow else "application/json")
+    if kept is not Kept.NOT and rows:
+        headers["ETag"] = f'"{encoded.digest}{_PACKED if encoded.packed else ""}"'
+        if _matches(encoded.digest, request.headers.get("if-none-match", "")):
+            return Response(None, 304, headers)
+    elif not rows:
+        headers["Cache-Control"] = Kept.NOT.value
+    if encoded.packed:
+        headers["Content-Encoding"] = "gzip"
+    return Response(encoded.body, 200, headers, ARROW if arrow else "application/json")
 
 
 def _matches(digest: str, asked: str) -> bool:

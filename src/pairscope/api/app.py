@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from pairscope import __version__
 from pairscope.api import problems
 from pairscope.api.analytics import add_analytics
-from pairscope.api.answers import GZIP_FROM, Packing
+from pairscope.api.answers import GZIP_FROM, GZIP_LEVEL, Packing
 from pairscope.api.catalog import Catalog
 from pairscope.api.docs import add_docs
 from pairscope.api.metrics import Metrics, RequestTimes
@@ -72,7 +72,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     describe(app, keys_required=keys.required)
     if options.docs:
         add_docs(app)
-    app.add_middleware(Packing, minimum_size=GZIP_FROM, compresslevel=3)
+    app.add_middleware(Packing, minimum_size=GZIP_FROM, compresslevel=GZIP_LEVEL)
     app.add_middleware(BodyLimit, most=options.max_body_bytes)
     app.add_middleware(Gate, options=options, keys=keys, tickets=tickets)
     app.add_middleware(CatchAll)

@@ -11,7 +11,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from pairscope import schemas
-from pairscope.api.answers import ARROW, bars_answer, ticks_answer
+from pairscope.api.answers import ARROW, Kept, bars_answer, ticks_answer
 from pairscope.api.bars import fill_page, newest_bars, read_page
 from pairscope.api.catalog import Catalog, clean_symbol
 from pairscope.api.parameters import MAX_NS, PageQuery, Timeframe, check_range
@@ -90,6 +90,7 @@ def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
         """Bars that open in [start, end), oldest first; without a range the newest, the open one included."""
         start_ns, end_ns = check_range(query)
         name = await catalog.resolve(symbol)
+        kept = Kept.of(end_ns, services.live.watermark_ns())
         limit, cursor = query.limit, query.cursor
         if query.fill:
             page = await fill_page(
@@ -106,7 +107,7 @@ def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
             page = await newest_bars(services, name, query.timeframe, limit)
         else:
             page = await read_page(services, name, query.timeframe, start_ns, end_ns, limit=limit, cursor=cursor)
-        return bars_answer(request, services, name, page, end_ns=end_ns)
+        return await bars_answer(request, name, page, kept=kept)
 
     @app.get(
         "/api/ticks/{symbol}",
@@ -121,19 +122,20 @@ def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
         limit = query.limit
         if query.newest:
             found = await services.store.ticks(name, 0, MAX_NS, limit=limit, newest=True)
-            return ticks_answer(request, services, name, found, next_cursor=None, end_ns=end_ns)
+            return await ticks_answer(request, name, found, next_cursor=None, kept=Kept.NOT)
         after_id = None
         if query.cursor is not None:
             at_ns, after_id = _read_cursor(query.cursor)
             start_ns = max(start_ns, at_ns)
         if start_ns >= end_ns:
             raise InputError("a cursor behind the end of the range", loc="cursor")
+        kept = Kept.of(end_ns, await services.store.watermark_ns())
         found = await services.store.ticks(name, start_ns, end_ns, limit=limit + 1, after_id=after_id)
         next_cursor = None
         if len(found) > limit:
             found = found.take(slice(0, limit))
             next_cursor = f"{int(found.ts_event_ns[-1]) // _MS}-{int(found.trade_id[-1])}"
-        return ticks_answer(request, services, name, found, next_cursor=next_cursor, end_ns=end_ns)
+        return await ticks_answer(request, name, found, next_cursor=next_cursor, kept=kept)
 
 
 async def _stored_price(services: Services, symbol: str) -> bytes:
