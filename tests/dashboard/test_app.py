@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,6 +77,18 @@ def test_periods_that_are_none_are_told_and_the_first_ones_stay(page: Page) -> N
     app.text_input(key="ema_periods").set_value("0").run()
     assert any("Not usable" in caption.value for caption in app.caption)
     assert told(app, "board")["indicators"] == ["ema:20"]
+
+
+def test_a_new_symbol_of_the_market_changes_nobodys_choice(page: Page, market: ScriptedMarket) -> None:
+    app = page().run()
+    app.multiselect(key="symbols").set_value(["ETHUSDT", "XRPUSDT"]).run()
+    market.symbols["AAAUSDT"] = replace(market.symbols["BTCUSDT"], name="AAAUSDT")
+    try:
+        app.run()
+    finally:
+        del market.symbols["AAAUSDT"]
+    assert "AAAUSDT" in app.multiselect(key="symbols").options
+    assert told(app, "board")["symbols"] == ["ETHUSDT", "XRPUSDT"]
 
 
 def test_no_symbol_chosen_says_what_to_do(page: Page) -> None:

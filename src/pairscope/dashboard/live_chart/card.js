@@ -143,7 +143,5 @@ export class Card {
     }
     if (this.lastTradeAt !== null) say(this.last, `${age(now - this.lastTradeAt)} ago`);
     this.node.classList.toggle("ps-is-stale", stale);
-    const label = `${this.symbol}: ${this.price.textContent}, ${this.change.textContent} in 24 hours`;
-    if (this.node.getAttribute("aria-label") !== label) this.node.setAttribute("aria-label", label);
   }
 }

@@ -7,7 +7,7 @@ import { element, say } from "./lifecycle.js";
 import { samePalette } from "./palette.js";
 import { Plot, RIGHT_MARGIN } from "./plot.js";
 import { Studies } from "./studies.js";
-import { age, arrow, moment, price } from "./words.js";
+import { age, moment, price } from "./words.js";
 
 const NEAR_THE_START = 60; // bars left of the view at which older ones are fetched
 const NARROW = 500;
@@ -36,7 +36,7 @@ export class Chart {
     this.newest.hidden = true;
     this.wide = button("ps-wide-button", "⤢", "Full width");
     this.wide.setAttribute("aria-pressed", "false");
-    this.stage = element("div", { class: "ps-stage", tabindex: "0", role: "img" }, this.area, this.notice, this.newest);
+    this.stage = element("div", { class: "ps-stage", tabindex: "0", role: "application", "aria-roledescription": "chart" }, this.area, this.notice, this.newest);
     this.node = element("section", { class: "ps-chart", "data-symbol": this.symbol }, this.stage, this.wide);
   }
 
@@ -175,18 +175,26 @@ export class Chart {
     say(this.notice, text ?? "");
   }
 
-  /** Once a second: say what a person who cannot see it should hear, and whether the picture is old. */
+  /** Once a second: say whether the picture is old, and, bar by bar, what a person who cannot see it should hear. */
   tick({ stale, silentMs }) {
     this.node.classList.toggle("ps-is-stale", stale);
     this.node.dataset.stale = stale ? `Stale: no update for ${age(silentMs)}` : "";
     this.studies.tick(stale);
-    const bar = this.bars.newest;
-    const words = bar
-      ? `last price ${price(bar.close, this.plot.decimals)}, ${arrow(bar.close - bar.open)} in the bar of ${moment(bar.timestamp, this.history.length)} UTC`
-      : "no bars yet";
-    const label = `Candlestick chart of ${this.symbol}, ${this.history.timeframe} bars, ${words}. Arrow keys move, plus and minus zoom, End shows the newest.`;
-    if (this.stage.getAttribute("aria-label") !== label) this.stage.setAttribute("aria-label", label);
+    const { newest } = this.bars;
+    if (newest?.timestamp !== this.described || !this.stage.hasAttribute("aria-label")) this.describe(newest);
     if (this.plot.indicators.size) this.write(); // the panes may have been dragged
+  }
+
+  describe(bar) {
+    this.described = bar?.timestamp;
+    const { timeframe, length } = this.history;
+    const words = bar
+      ? `${price(bar.close, this.plot.decimals)} in the bar of ${moment(bar.timestamp, length)} UTC`
+      : "no bars yet";
+    this.stage.setAttribute(
+      "aria-label",
+      `Candlesticks of ${this.symbol}, ${timeframe}: ${words}. Arrow keys move, plus and minus zoom, End shows the newest.`,
+    );
   }
 
   setWide(wide) {
