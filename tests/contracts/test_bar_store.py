@@ -218,6 +218,14 @@ async def test_an_upload_stands_against_the_exchange_and_yields_to_own_ticks(sto
     assert (await stored(store)).origin.tolist()[1:4] == [Origin.OWN] * 3
 
 
+async def test_bars_from_the_future_close_no_other_symbols_bars(store, ticks_of, noon_ns):
+    rows = [(BTC, k, noon_ns + k * MINUTE, "10.5", "1", True) for k in range(3)]
+    await fill(store, ticks_of, rows, noon_ns + 3 * MINUTE)
+    await store.put_bars(exchange_minutes("ODDUSDT", [noon_ns + 86_400 * S * 365], origin=Origin.UPLOAD))
+    assert len(await stored(store, timeframe="5m")) == 0
+    assert len(await stored(store, timeframe="3m")) == 1
+
+
 async def test_only_base_bars_can_be_stored(store, noon_ns):
     bars = replace(exchange_minutes(BTC, [noon_ns]), timeframe="5m")
     with pytest.raises(InputError, match="5m"):

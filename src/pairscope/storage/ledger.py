@@ -52,15 +52,10 @@ class LedgerView:
         """How many ticks are stored."""
         return int(self.state[_COUNT].sum())
 
-    @property
-    def horizon_ns(self) -> int:
-        """The time that has surely passed: the watermark, or the end of the newest stored bar."""
-        ends = [self.watermark_ns]
-        for k, timeframe in enumerate(BASE_TIMEFRAMES):
-            newest = int(self.spans[k, 1].max(initial=-1))
-            if newest >= 0:
-                ends.append(newest + timeframe_ns(timeframe))
-        return max(ends)
+    def horizon_ns(self, symbol_id: int) -> int:
+        """The time that has surely passed for a symbol: the watermark, or the end of its newest stored bar."""
+        ends = (newest + timeframe_ns(t) for t in BASE_TIMEFRAMES if (newest := self.bar_span(symbol_id, t)[1]) >= 0)
+        return max([self.watermark_ns, *ends])
 
     def summaries(self) -> list[SymbolSummary]:
         """Return every symbol that has ticks or bars, by name."""

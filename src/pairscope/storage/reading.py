@@ -134,12 +134,12 @@ def bars(
     base = base_of(timeframe)
     length = timeframe_ns(timeframe)
     start_ns = -(-start_ns // length) * length
-    end_ns = min(-(-end_ns // length), view.horizon_ns // length) * length
     symbol_id = view.find(symbol)
-    if symbol_id is None or limit <= 0 or end_ns <= start_ns:
+    if symbol_id is None or limit <= 0:
         return BarBatch.empty(view.symbols, timeframe)
+    end_ns = min(-(-end_ns // length), view.horizon_ns(symbol_id) // length) * length
     oldest, newest_ns = view.bar_span(symbol_id, base)
-    if newest_ns < 0:
+    if newest_ns < 0 or end_ns <= start_ns:
         return BarBatch.empty(view.symbols, timeframe)
     hint = (newest_ns // length + 1) * length if newest else oldest // length * length
     tables = Tables(view.symbols)
