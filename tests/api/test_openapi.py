@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx2
@@ -126,6 +127,10 @@ async def test_the_page_for_people_shows_every_operation_and_asks_no_other_serve
         assert name.split()[1] in page.text
     assert "://" not in page.text.replace("http://www.w3.org", "")
     assert "<script" not in page.text
+    assert "`" not in page.text
+    async with client_of(market) as api:
+        for link in re.findall(r'<a href="([^"]+)">try</a>', page.text):
+            assert (await api.get(link)).status_code == 200, link
     assert "script-src" not in page.headers["content-security-policy"]
 
 

@@ -55,19 +55,23 @@ def page_of(document: dict[str, Any]) -> str:
 
 def _paragraphs(text: str) -> Iterator[str]:
     for part in text.strip().split("\n\n"):
-        words = escape(part).split("`")
-        yield "<p>" + "".join(f"<code>{word}</code>" if i % 2 else word for i, word in enumerate(words)) + "</p>"
+        yield f"<p>{_words(part)}</p>"
+
+
+def _words(text: str) -> str:
+    """Return words as HTML, what stands between back-ticks as code."""
+    parts = escape(text).split("`")
+    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 
 
 def _section(path: str, verb: str, operation: dict[str, Any]) -> str:
     shown = f'<span class="verb">{verb.upper()}</span> <code>{escape(path)}</code>'
-    example = path.replace("{symbol}", "BTCUSDT")
+    example = path.replace("{symbol}", "BTCUSDT") + ("?indicators=sma:20,ema:20" if "indicators" in path else "")
     link = f' <a href="{escape(example)}">try</a>' if verb == "get" else ""
     rows = "".join(_row(parameter) for parameter in operation.get("parameters", ()))
     table = f"<table>{rows}</table>" if rows else ""
-    answers = ", ".join(f"{status} {escape(r['description'])}" for status, r in sorted(operation["responses"].items()))
-    summary = escape(operation.get("summary", ""))
-    said = escape(operation.get("description", ""))
+    answers = ", ".join(f"{status} {_words(r['description'])}" for status, r in sorted(operation["responses"].items()))
+    summary, said = _words(operation.get("summary", "")), _words(operation.get("description", ""))
     return (
         f"<section><h2>{shown}{link}</h2><div>{summary}</div><div>{said}</div>{table}"
         f'<div class="soft">{answers}</div>{_example(operation)}</section>'
@@ -81,7 +85,7 @@ def _row(parameter: dict[str, Any]) -> str:
     choices = f": {', '.join(map(str, shape['enum']))}" if "enum" in shape else ""
     default = f", default {shape['default']}" if "default" in shape else ""
     example = f", like <code>{escape(str(parameter['example']))}</code>" if "example" in parameter else ""
-    told = escape(parameter.get("description", ""))
+    told = _words(parameter.get("description", ""))
     about = f"{told}<div class='soft'>{escape(kind + choices + default)}{example}</div>"
     return f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{about}</td></tr>"
 

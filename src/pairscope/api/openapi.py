@@ -21,7 +21,7 @@ Times are milliseconds since the epoch, UTC; as parameters also ISO 8601. Ranges
 null. Errors are RFC 9457 problems. What reads bars or ticks also answers Arrow IPC to
 `Accept: application/vnd.apache.arrow.stream`.
 
-**WebSocket `/ws/updates`**: send `{"op": "subscribe", "topics": ["price:BTCUSDT", "bar:BTCUSDT:1m",
+The stream is the WebSocket `/ws/updates`: send `{"op": "subscribe", "topics": ["price:BTCUSDT", "bar:BTCUSDT:1m",
 "indicators:BTCUSDT:1m:sma:20,ema:20", "alerts", "stats"]}` (or `unsubscribe`); each message that comes is
 `{"topic", "seq", "data"}`, the topic's whole current value. A hole in `seq` means that a slow client was given the
 newest only. A bad message gets `{"error": ...}`. Browsers send a ticket from `POST /api/ws-ticket` in the subprotocols
@@ -177,6 +177,8 @@ def _complete(path: str, operation: dict[str, Any], *, free: bool) -> None:
         if parameter["name"] in _PARAMETERS:
             parameter["example"] = _PARAMETERS[parameter["name"]]
     for status in ("200", "201"):
+        if status in responses:
+            responses[status]["description"] = "OK" if status == "200" else "Created"
         for media_type, content in responses.get(status, {}).get("content", {}).items():
             if path in _EXAMPLES and ("json" in media_type or "text" in media_type):
                 content["example"] = _EXAMPLES[path]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -40,11 +42,21 @@ class _Protocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(_GRACE_S, self.transport.abort)
 
 
+class _Server(uvicorn.Server):
+    """Leaves the process's signals to whoever runs it: uvicorn raises them again after its end, which would kill us."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 def make_server(app: FastAPI, *, host: str, port: int, log_level: str = "warning") -> uvicorn.Server:
     """Return a server that is ready to serve; port 0 takes a free one.
 
     Messages to the stream are limited to 4 KiB, not compressed (the same bytes go to everyone) and pinged; a request
-    line and its headers are limited by the parser. On exit, requests in flight get two seconds.
+    line and its headers are limited by the parser. On exit, requests in flight get two seconds; ``should_exit`` and
+    ``handle_exit`` are the caller's to set: signals are not captured.
     """
     config = uvicorn.Config(
         app,
@@ -60,4 +72,4 @@ def make_server(app: FastAPI, *, host: str, port: int, log_level: str = "warning
         server_header=False,
         timeout_graceful_shutdown=2,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
