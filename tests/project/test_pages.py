@@ -37,6 +37,20 @@ def test_every_setting_has_its_row(pages: dict[str, str]) -> None:
     assert table == setting_rows(), "the table should be:\n" + "\n".join(setting_rows())
 
 
+def test_a_setting_that_nothing_reads_is_called_reserved(modules: list[Any], pages: dict[str, str]) -> None:
+    """The doctor, who warns of what has no effect, does not count as a reader."""
+    line = re.search(r"^Reserved, and read by nothing yet: (.*)$", pages[OPERATIONS], re.MULTILINE)
+    reserved = set(re.findall(r"`PAIRSCOPE_(\w+)`", line[1])) if line else set()
+    read = {
+        node.attr
+        for module in modules
+        if module.path not in {"config.py", "doctor.py"}
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute)
+    } | {"database_url"}  # read by Settings.store_url
+    assert {name.upper() for name in Settings.model_fields if name not in read} == reserved
+
+
 def test_every_variable_that_a_page_names_is_a_setting(pages: dict[str, str]) -> None:
     known = {f"PAIRSCOPE_{name.upper()}" for name in Settings.model_fields}
     named = {(page, name) for page, text in pages.items() for name in re.findall(r"PAIRSCOPE_[A-Z_]*[A-Z]", text)}
