@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ RING_MINUTES: Final = 1500
 RING_SECONDS: Final = 600
 ASK_AGAIN_S: Final = 5.0
 RETRY_S: Final = 1.0
+STOP_S: Final = 2.0
 
 
 def load_settings(**given: Any) -> Settings:
@@ -139,10 +141,13 @@ class Backend:
             for task in side:
                 task.cancel()
 
-    async def close(self) -> None:
-        """End in order: feed, what is on its way, writer, store."""
+    async def end_feed(self) -> None:
+        """Hang up; what has come still takes its way, and then ``ingest`` ends."""
         if self.pipeline is not None:
             await self.pipeline.close()
+
+    async def close(self) -> None:
+        """End in order what comes behind the feed: writer, exchange, store."""
         await self.writer.close()
         await self.rest.close()
         await self.store.close()
@@ -272,6 +277,9 @@ async def _backend(settings: Settings) -> int:
     app = create_app(backend.services(), options=api_options(settings))
     port = settings.port if isinstance(settings.port, int) else 0
     server = make_server(app, host=settings.host, port=port)
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, server.handle_exit, name, None)
     serving = asyncio.create_task(server.serve(), name="api")
     ingest = asyncio.create_task(backend.ingest(), name="ingest")
     code = 0
@@ -282,6 +290,8 @@ async def _backend(settings: Settings) -> int:
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
+        await backend.end_feed()
+        await asyncio.wait({ingest}, timeout=STOP_S)
         ingest.cancel()
         await asyncio.gather(ingest, return_exceptions=True)
         await backend.close()
