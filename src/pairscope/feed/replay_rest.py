@@ -279,11 +279,14 @@ class _Query:
 
 
 def _name_of(path: str) -> str | None:
-    """Return what comes after ``/fapi/v1/`` (v2 and v3 likewise)."""
-    for version in ("v1", "v2", "v3"):
-        if path.startswith(f"/fapi/{version}/"):
-            return path.removeprefix(f"/fapi/{version}/")
-    return None
+    """Return what comes after ``/fapi/v1/`` (v2 and v3 likewise).
+
+    Some clients ask the spot market for its time before anything else, so ``/api/v3/ping`` and ``time`` are there too.
+    """
+    for prefix in ("/fapi/v1/", "/fapi/v2/", "/fapi/v3/"):
+        if path.startswith(prefix):
+            return path.removeprefix(prefix)
+    return path.removeprefix("/api/v3/") if path in {"/api/v3/ping", "/api/v3/time"} else None
 
 
 def _weight(name: str, values: dict[str, str]) -> int:
