@@ -220,7 +220,7 @@ async def test_an_upload_stands_against_the_exchange_and_yields_to_own_ticks(sto
 
 async def test_bars_from_the_future_close_no_other_symbols_bars(store, ticks_of, noon_ns):
     rows = [(BTC, k, noon_ns + k * MINUTE, "10.5", "1", True) for k in range(3)]
-    await fill(store, ticks_of, rows, noon_ns + 3 * MINUTE)
+    await fill(store, ticks_of, rows, noon_ns + 3 * MINUTE, pieces=1)
     await store.put_bars(exchange_minutes("ODDUSDT", [noon_ns + 86_400 * S * 365], origin=Origin.UPLOAD))
     assert len(await stored(store, timeframe="5m")) == 0
     assert len(await stored(store, timeframe="3m")) == 1
