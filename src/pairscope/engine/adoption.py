@@ -44,10 +44,11 @@ def place_rebuilt(state: LiveState, bars: BarBatch) -> tuple[BarBatch, ...]:
 
 
 def place_stored(state: LiveState, bars: BarBatch) -> None:
-    """Take closed base bars as a store kept them."""
+    """Take base bars as a store kept them; own ones that are still open come from their ticks."""
     ring = state.ring_of(bars.timeframe)
     mine = state.own_bars(bars)
-    _place(state, ring, mine.take(mine.ts_open_ns + ring.step_ns <= state.watermark_ns), _always_wins)
+    closed = mine.ts_open_ns + ring.step_ns <= state.watermark_ns
+    _place(state, ring, mine.take(closed | (mine.origin != Origin.OWN)), _always_wins)
 
 
 def _place(state: LiveState, ring: BarRing, bars: BarBatch, wins: Wins) -> BarBatch:

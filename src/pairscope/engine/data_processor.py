@@ -26,6 +26,7 @@ from pairscope.market.ticks import I8, TickBatch
 __all__ = ["DataProcessor", "Updates"]
 
 _SECOND_NS = 1_000_000_000
+_NEVER = 1 << 60
 
 
 class DataProcessor:
@@ -89,13 +90,14 @@ class DataProcessor:
         *,
         watermark_ns: int,
         first_own_ns: Mapping[str, int],
+        last_ticks: Iterable[TickBatch] = (),
     ) -> None:
         """Take up a store's state: afterwards this engine equals one that never stopped.
 
-        ``base_1m`` and ``base_1s`` hold the closed bars of the last 1,500 minutes and 600 seconds before the
-        watermark (more does no harm), ``ticks`` every tick from the beginning of the watermark's minute on, and,
-        where the last price of a symbol that has none there matters, its newest tick. Raises ``ValueError`` on an
-        engine that has begun.
+        ``base_1m`` and ``base_1s`` hold the bars of the last 1,500 minutes and 600 seconds before the watermark (more
+        does no harm), ``ticks`` every tick from the beginning of the watermark's minute on, each once, and
+        ``last_ticks`` the newest tick of symbols that have none there: without it their last price is that of their
+        last bar. Raises ``ValueError`` on an engine that has begun.
         """
         state = self._state
         if state.watermark_ns:
@@ -108,11 +110,11 @@ class DataProcessor:
         place_stored(state, base_1m)
         place_stored(state, base_1s)
         open_from = state.seconds.end(watermark_ns), state.minutes.end(watermark_ns)
-        for batch in ticks:
-            mine = state.own_ticks(batch)
-            if len(mine):
+        for batches, start in ((last_ticks, (_NEVER, _NEVER)), (ticks, open_from)):
+            for batch in batches:
+                mine = state.own_ticks(batch)
                 check_ticks(mine)
-                self._absorb(mine, Changes(), open_from)
+                self._absorb(mine, Changes(), start)
 
     def symbols(self) -> Sequence[str]:
         """Return the symbols that have a bar."""
