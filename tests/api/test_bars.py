@@ -91,7 +91,7 @@ async def test_a_bar_that_is_over_but_not_closed_is_not_missing_beside_a_newer_o
             ]
 
 
-@pytest.mark.parametrize("limit", [1, 13, 10_000])
+@pytest.mark.parametrize("limit", [7, 10_000])
 async def test_filled_pages_have_a_bar_for_every_slot(api: httpx2.AsyncClient, market: Market, limit: int) -> None:
     truth = bars_by_hand(market.sent[THIN], 60_000)
     first, last = min(truth), END_MS - 120_000
