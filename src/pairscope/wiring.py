@@ -255,7 +255,11 @@ async def warm_start(engine: DataProcessor, store: TickStore) -> None:
     minute_ns = watermark_ns - watermark_ns % MINUTE_NS
     base_1m = await store.base_bars("1m", newest_ns - RING_MINUTES * MINUTE_NS, newest_ns + MINUTE_NS)
     base_1s = await store.base_bars("1s", minute_ns - RING_SECONDS * 1_000_000_000, newest_ns + MINUTE_NS)
-    ticks = [batch async for batch in store.ticks_since(minute_ns)]
+    silent = [s for s in summaries if s.tick_count and s.last_ns < minute_ns]
+    last_words = await asyncio.gather(
+        *(store.ticks(s.symbol, s.last_ns, s.last_ns + 1, limit=1, newest=True) for s in silent)
+    )
+    ticks = [*last_words, *[batch async for batch in store.ticks_since(minute_ns)]]
     first_own_ns = {s.symbol: s.first_ns for s in summaries if s.tick_count}
     engine.restore(base_1m, base_1s, ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns)
 
