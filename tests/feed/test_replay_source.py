@@ -1,4 +1,4 @@
-"""Sources: what was printed up to a moment, and nothing later, by time, by id and as candles."""
+"""Sources: what was printed up to a moment, and nothing later, by time, by id and as klines."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import pytest
 
 from pairscope.errors import ForeignFile, InputError
 from pairscope.feed.agg_trades import AggTrades, Listing
+from pairscope.feed.market_source import interval_ms, kline_open_ms
 from pairscope.feed.replay_source import (
     MarketSource,
     SyntheticSource,
     TapeSource,
-    interval_ms,
-    kline_open_ms,
     open_source,
     tape_of_ticks,
 )
@@ -84,8 +83,8 @@ def test_what_is_printed_later_is_seen_by_nobody(kind: str, request: pytest.Fixt
     assert len(source.by_id(0, last_id + 1, 100, until_ms)) == 0
     found = source.by_time(0, NOON_MS + 1000, NOON_MS + 9000, 100, until_ms)
     assert found.agg_id.tolist() == own.take(own.trade_ms >= NOON_MS + 1000).agg_id.tolist()
-    minute = source.candles(0, 60_000, NOON_MS, NOON_MS + 600_000, until_ms)
-    assert len(minute) == 1, "the unfinished candle and none after it"
+    minute = source.klines(0, 60_000, NOON_MS, NOON_MS + 600_000, until_ms)
+    assert len(minute) == 1, "the unfinished kline and none after it"
     assert minute.volume[0] == own.size.sum()
     assert minute.close[0] == own.price[-1]
 
@@ -145,7 +144,7 @@ def test_the_day_of_a_tape_is_the_sum_of_what_was_printed(tape: TapeSource):
 def test_the_day_of_a_synthetic_symbol_is_exactly_that_of_its_minutes(synthetic: SyntheticSource):
     until_ms = NOON_MS + 12_345
     day = synthetic.day(3, until_ms).table()[0].tolist()
-    minutes = synthetic.candles(3, 60_000, until_ms // 60_000 * 60_000 - 86_400_000, until_ms, until_ms)
+    minutes = synthetic.klines(3, 60_000, until_ms // 60_000 * 60_000 - 86_400_000, until_ms, until_ms)
     table = minutes.table()
     traded = table[table[:, 9] > 0]
     expected = [
@@ -157,12 +156,12 @@ def test_the_day_of_a_synthetic_symbol_is_exactly_that_of_its_minutes(synthetic:
 
 def test_weeks_open_on_monday(synthetic: SyntheticSource):
     week = 7 * 86_400_000
-    candles = synthetic.candles(0, week, NOON_MS - 20 * 86_400_000, NOON_MS, NOON_MS)
-    assert candles.open_ms[-1] == 1_789_948_800_000, "Monday 2026-09-21"
+    klines = synthetic.klines(0, week, NOON_MS - 20 * 86_400_000, NOON_MS, NOON_MS)
+    assert klines.open_ms[-1] == 1_789_948_800_000, "Monday 2026-09-21"
     assert kline_open_ms(NOON_MS, week) == 1_789_948_800_000
     assert interval_ms("1w") == week
-    minutes = synthetic.candles(0, 60_000, int(candles.open_ms[-1]), NOON_MS, NOON_MS)
-    assert candles.volume[-1] == minutes.volume.sum()
+    minutes = synthetic.klines(0, 60_000, int(klines.open_ms[-1]), NOON_MS, NOON_MS)
+    assert klines.volume[-1] == minutes.volume.sum()
 
 
 def test_stored_ticks_are_played_with_their_ids_and_decimals(market_rows: Callable, ticks_of: Callable):

@@ -116,7 +116,7 @@ def test_trades_are_found_by_id_and_by_time(market: SyntheticMarket):
 @pytest.mark.parametrize(
     ("symbol", "timeframe"), [("ETHUSDT", "1m"), ("PEPEUSDT", "5m"), ("币安人生USDT", "1h"), ("BTCUSDT", "1s")]
 )
-def test_candles_are_exactly_those_of_the_trades_by_pandas(market: SyntheticMarket, symbol: str, timeframe: str):
+def test_klines_are_exactly_those_of_the_trades_by_pandas(market: SyntheticMarket, symbol: str, timeframe: str):
     span = 30 * S if timeframe == "1s" else 2 * 3600 * S
     start = NOON - NOON % (3600 * S)
     trades = market.trades(start, start + span, [symbol])
@@ -141,25 +141,23 @@ def test_candles_are_exactly_those_of_the_trades_by_pandas(market: SyntheticMark
             "first_id": by.f.first(), "last_id": by.l.last(),
         }
     )  # fmt: skip
-    candles = market.klines(symbol, timeframe, start, start + span)
-    assert len(candles) == span // (step_ms * 1_000_000)
-    ours = pd.DataFrame(candles.table()[:, 1:], index=candles.open_ms, columns=expected.columns)
+    klines = market.klines(symbol, timeframe, start, start + span)
+    assert len(klines) == span // (step_ms * 1_000_000)
+    ours = pd.DataFrame(klines.table()[:, 1:], index=klines.open_ms, columns=expected.columns)
     pd.testing.assert_frame_equal(ours[ours.trades > 0], expected, check_names=False)
 
 
 def test_a_minute_without_a_trade_is_flat_at_the_last_price():
     market = SyntheticMarket(seed=7, symbols=600)
     thin = market.symbols[-1]
-    candles = market.klines(thin, "1m", NOON, NOON + 7200 * S)
-    assert len(candles) == 120
-    empty = np.flatnonzero(candles.trades == 0)
+    klines = market.klines(thin, "1m", NOON, NOON + 7200 * S)
+    assert len(klines) == 120
+    empty = np.flatnonzero(klines.trades == 0)
     assert empty.size > 20, "a thin symbol goes minutes without a trade"
     for i in empty[empty > 0]:
-        assert {int(x[i]) for x in (candles.open, candles.high, candles.low, candles.close)} == {
-            int(candles.close[i - 1])
-        }
-    assert np.all(candles.volume[empty] == 0)
-    assert np.all(candles.first_id[empty] == -1)
+        assert {int(x[i]) for x in (klines.open, klines.high, klines.low, klines.close)} == {int(klines.close[i - 1])}
+    assert np.all(klines.volume[empty] == 0)
+    assert np.all(klines.first_id[empty] == -1)
 
 
 def test_the_market_has_the_size_and_the_oddities_of_the_real_one():
@@ -200,15 +198,15 @@ def test_buyers_pay_the_ask_and_sellers_get_the_bid(market: SyntheticMarket):
     assert (bought - sold).mean() > 0
 
 
-def test_planted_pairs_are_found_by_least_squares_on_candles():
+def test_planted_pairs_are_found_by_least_squares_on_klines():
     market = SyntheticMarket(seed=11, symbols=60, ticks_per_second=300.0)
     assert [(pair.y, pair.x) for pair in market.pairs[:2]] == [("ETHUSDT", "BTCUSDT"), ("AVAXUSDT", "SOLUSDT")]
     start, days = NOON - 20 * 86_400 * S, 20
     for pair in market.pairs[:2]:
         log_y, log_x = (
-            np.log(candles.close / 10.0 ** market.listings[market.row(symbol)].price_decimals)
+            np.log(klines.close / 10.0 ** market.listings[market.row(symbol)].price_decimals)
             for symbol in (pair.y, pair.x)
-            for candles in [market.klines(symbol, "1m", start, start + days * 86_400 * S)]
+            for klines in [market.klines(symbol, "1m", start, start + days * 86_400 * S)]
         )
         beta, alpha = np.polyfit(log_x, log_y, 1)
         assert beta == pytest.approx(pair.beta, rel=0.08)
@@ -227,7 +225,7 @@ def test_returns_share_a_common_factor(market: SyntheticMarket):
     assert correlations.max() < 0.95
 
 
-def test_the_day_of_the_whole_market_agrees_with_the_candles(market: SyntheticMarket):
+def test_the_day_of_the_whole_market_agrees_with_the_klines(market: SyntheticMarket):
     days = market.ticker_24h(NOON)
     for symbol in ("BTCUSDT", "PEPEUSDT", "DOTUSDT"):
         row = market.row(symbol)

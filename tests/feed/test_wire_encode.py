@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairscope.feed.agg_trades import AggTrades, Listing, candles_of, decimal_text
+from pairscope.feed.agg_trades import AggTrades, Listing, decimal_text, klines_of
 from pairscope.feed.wire_encode import AggTradeEncoder, agg_trade_rows, kline_payload, kline_rows, text_frame, wrap
 
 LISTINGS = (
@@ -127,8 +127,8 @@ def test_rows_of_rest_carry_the_same_texts():
 
 def test_a_kline_row_has_twelve_values_and_the_event_the_same_ones():
     trades = columns([(0, 60_500, 55, 6_180_030, 6, -1, True), (0, 61_000, 56, 6_180_100, 4, -1, False)])
-    candles = candles_of(trades, step_ms=60_000, start_ms=60_000, end_ms=120_000)
-    row = kline_rows(candles, LISTINGS[0], 60_000)[0]
+    klines = klines_of(trades, step_ms=60_000, start_ms=60_000, end_ms=120_000)
+    row = kline_rows(klines, LISTINGS[0], 60_000)[0]
     quote, paid = "618.00580", "247.20400"
     assert row == [
         60_000,
@@ -144,7 +144,7 @@ def test_a_kline_row_has_twelve_values_and_the_event_the_same_ones():
         paid,
         "0",
     ]
-    event = kline_payload(candles, 0, LISTINGS[0], interval="1m", step_ms=60_000, event_ms=61_000, closed=False)
+    event = kline_payload(klines, 0, LISTINGS[0], interval="1m", step_ms=60_000, event_ms=61_000, closed=False)
     k = event["k"]
     assert [k[x] for x in ("t", "o", "h", "l", "c", "v", "T", "q", "n", "V", "Q", "B")] == row
     assert (k["f"], k["L"], k["x"], k["i"], event["E"]) == (55, 58, False, "1m", 61_000)

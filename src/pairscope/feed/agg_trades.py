@@ -1,4 +1,4 @@
-"""Aggregate trades and candles as the exchange counts them: integer columns, and what is listed.
+"""Aggregate trades and klines as the exchange counts them: integer columns, and what is listed.
 
 Prices and sizes are integers in units of a symbol's own decimals, so that the text of a frame, a REST row and every
 sum of volumes follow from them exactly.
@@ -18,14 +18,14 @@ from pairscope.market.ticks import B1, I4, I8, TickBatch
 
 __all__ = [
     "AggTrades",
-    "Candles",
+    "Klines",
     "Listing",
-    "candles_of",
     "concat_trades",
     "decimal_text",
     "flatten",
-    "fold_candles",
-    "regroup_candles",
+    "fold_klines",
+    "klines_of",
+    "regroup_klines",
 ]
 
 _MS = 1_000_000
@@ -128,8 +128,8 @@ def concat_trades(parts: Sequence[AggTrades]) -> AggTrades:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candles:
-    """Candles of one symbol, oldest first, in units of its listing.
+class Klines:
+    """Klines of one symbol, oldest first, in units of its listing.
 
     ``quote`` and ``buy_quote`` are in units of ``10**-(price_decimals + size_decimals)``; ``trades`` counts trades,
     not aggregates; ``first_id`` and ``last_id`` are trade ids, -1 where nothing traded.
@@ -152,21 +152,21 @@ class Candles:
         return int(self.open_ms.size)
 
     @classmethod
-    def of_table(cls, table: NDArray[np.int64]) -> Candles:
-        """Wrap a table with one row a candle and the columns of this class."""
+    def of_table(cls, table: NDArray[np.int64]) -> Klines:
+        """Wrap a table with one row a kline and the columns of this class."""
         return cls(*(np.ascontiguousarray(column) for column in table.T))
 
     def table(self) -> NDArray[np.int64]:
-        """Return one row a candle."""
+        """Return one row a kline."""
         return np.column_stack([getattr(self, field.name) for field in fields(self)])
 
-    def take(self, index: NDArray[np.intp] | B1 | slice) -> Candles:
-        """Return the candles at an index array, mask or slice."""
-        return Candles(*(getattr(self, field.name)[index] for field in fields(self)))
+    def take(self, index: NDArray[np.intp] | B1 | slice) -> Klines:
+        """Return the klines at an index array, mask or slice."""
+        return Klines(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
 @kernel
-def fold_candles(
+def fold_klines(
     open_ms: int,
     step_ms: int,
     trade_ms: I8,
@@ -198,7 +198,7 @@ def fold_candles(
 
 @kernel
 def flatten(table: NDArray[np.int64], open_ms: int, step_ms: int, close: int) -> int:  # pragma: no cover - compiled
-    """Stamp rows of candles and make those without a trade flat; return the first row that has a price."""
+    """Stamp rows of klines and make those without a trade flat; return the first row that has a price."""
     first = len(table)
     for i in range(table.shape[0]):
         row = table[i]
@@ -212,23 +212,23 @@ def flatten(table: NDArray[np.int64], open_ms: int, step_ms: int, close: int) ->
     return first
 
 
-def candles_of(trades: AggTrades, *, step_ms: int, start_ms: int, end_ms: int, before: int = 0) -> Candles:
-    """Return the candles of one symbol's trades over [start_ms, end_ms), both multiples of ``step_ms``.
+def klines_of(trades: AggTrades, *, step_ms: int, start_ms: int, end_ms: int, before: int = 0) -> Klines:
+    """Return the klines of one symbol's trades over [start_ms, end_ms), both multiples of ``step_ms``.
 
-    A candle without a trade is flat at the last price; ``before`` is the last price before ``start_ms`` (0: none, and
-    the candles before the first trade are left out).
+    A kline without a trade is flat at the last price; ``before`` is the last price before ``start_ms`` (0: none, and
+    the klines before the first trade are left out).
     """
     table = np.zeros((max(0, (end_ms - start_ms) // step_ms), 12), np.int64)
     inside = (trades.trade_ms >= start_ms) & (trades.trade_ms < end_ms)
     t = trades if bool(inside.all()) else trades.take(inside)
-    fold_candles(start_ms, step_ms, t.trade_ms, t.price, t.size, t.buyer_is_maker, t.first_id, t.last_id, table)
+    fold_klines(start_ms, step_ms, t.trade_ms, t.price, t.size, t.buyer_is_maker, t.first_id, t.last_id, table)
     first = flatten(table, start_ms, step_ms, before)
-    return Candles.of_table(table[first:])
+    return Klines.of_table(table[first:])
 
 
 @kernel
 def _regroup(table: NDArray[np.int64], step_ms: int, out: NDArray[np.int64]) -> int:  # pragma: no cover - compiled
-    """Merge candles into longer ones; return how many there are."""
+    """Merge klines into longer ones; return how many there are."""
     n = -1
     for i in range(table.shape[0]):
         src = table[i]
@@ -255,8 +255,18 @@ def _regroup(table: NDArray[np.int64], step_ms: int, out: NDArray[np.int64]) -> 
     return n + 1
 
 
-def regroup_candles(candles: Candles, step_ms: int) -> Candles:
-    """Merge candles into candles of a longer timeframe; flat ones add nothing but time."""
-    table = candles.table()
+def regroup_klines(klines: Klines, step_ms: int) -> Klines:
+    """Merge klines into klines of a longer timeframe; flat ones add nothing but time."""
+    table = klines.table()
     out = np.empty_like(table)
-    return Candles.of_table(out[: _regroup(table, step_ms, out)])
+    return Klines.of_table(out[: _regroup(table, step_ms, out)])
+
+
+def merged_kline(klines: Klines) -> Klines:
+    """Return klines as a single one that opens when the first does; none for none."""
+    if len(klines) == 0:
+        return klines
+    table = klines.table()
+    opened_ms = table[:1, 0].copy()
+    table[:, 0] = 0
+    return replace(regroup_klines(Klines.of_table(table), 1), open_ms=opened_ms)

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from pairscope.feed.agg_trades import decimal_text
+from pairscope.feed.market_source import MarketSource, interval_ms, kline_open_ms
 from pairscope.feed.replay_rest import ticker_values, tickers
-from pairscope.feed.replay_source import MarketSource, interval_ms, kline_open_ms
 from pairscope.feed.wire_encode import kline_payload, stream_symbol
 
 __all__ = ["Events"]
@@ -25,7 +25,7 @@ _EVERY_MS = {
 class Events:
     """Says what the slow streams print between two market times.
 
-    Keeps, per kline stream, which candle was sent last with how many trades.
+    Keeps, per kline stream, which kline was sent last with how many trades.
     """
 
     def __init__(self, source: MarketSource) -> None:
@@ -58,20 +58,20 @@ class Events:
             del self._klines[stream]
 
     def _kline(self, stream: str, row: int, interval: str, now_ms: int) -> list[dict[str, Any]]:
-        """Return the candles that changed or closed since the last push."""
+        """Return the klines that changed or closed since the last push."""
         step_ms = interval_ms(interval)
         if step_ms is None:
             return []
         opened_ms, trades = self._klines.get(stream, (kline_open_ms(now_ms - 1, step_ms), -1))
-        candles = self._source.candles(row, step_ms, opened_ms, now_ms, now_ms)
+        klines = self._source.klines(row, step_ms, opened_ms, now_ms, now_ms)
         events = []
-        for i in range(len(candles)):
-            open_ms, n = int(candles.open_ms[i]), int(candles.trades[i])
+        for i in range(len(klines)):
+            open_ms, n = int(klines.open_ms[i]), int(klines.trades[i])
             closed = open_ms + step_ms <= now_ms
             if n > 0 and (closed or (open_ms, n) != (opened_ms, trades)):
                 events.append(
                     kline_payload(
-                        candles,
+                        klines,
                         i,
                         self._source.listings[row],
                         interval=interval,

@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from pairscope.feed.agg_trades import AggTrades, Candles, Listing, decimal_text
+from pairscope.feed.agg_trades import AggTrades, Klines, Listing, decimal_text
 from pairscope.feed.exchange_listing import exchange_info
-from pairscope.feed.replay_source import MarketSource, interval_ms
+from pairscope.feed.market_source import MarketSource, interval_ms
 from pairscope.feed.replay_weight import WeightPool
 from pairscope.feed.wire_encode import agg_trade_rows, kline_rows
 
@@ -158,11 +158,11 @@ class RestApi:
         last_ms = until_ms if end_ms is None else min(until_ms, end_ms + 1)
         if start_ms is None:
             start_ms = last_ms - (limit + 1) * step_ms
-            found = self._source.candles(row, step_ms, start_ms, last_ms, until_ms)
+            found = self._source.klines(row, step_ms, start_ms, last_ms, until_ms)
             found = found.take(slice(max(0, len(found) - limit), None))
         else:
             last_ms = min(last_ms, start_ms + (limit + 1) * step_ms)
-            found = self._source.candles(row, step_ms, start_ms, last_ms, until_ms).take(slice(limit))
+            found = self._source.klines(row, step_ms, start_ms, last_ms, until_ms).take(slice(limit))
         return kline_rows(found, listing, step_ms)
 
     def _ticker(self, query: _Query) -> Any:
@@ -315,7 +315,7 @@ def tickers(source: MarketSource, now_ms: int) -> list[dict[str, Any]]:
     ]
 
 
-def ticker_values(day: Candles, last: AggTrades, listing: Listing, now_ms: int) -> dict[str, Any]:
+def ticker_values(day: Klines, last: AggTrades, listing: Listing, now_ms: int) -> dict[str, Any]:
     """Return the 24 h statistics of a symbol from its day and its last trade; zeros where nothing was printed yet."""
     p, q = listing.price_decimals, listing.size_decimals
     o, h, low, c, volume, quote, n, first_id, last_id = (0, 0, 0, 0, 0, 0, 0, -1, -1)

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from pairscope.errors import ConfigError, InputError
 from pairscope.feed.agg_trades import AggTrades
+from pairscope.feed.market_source import MarketSource
 from pairscope.feed.replay_clock import ReplayClock
 from pairscope.feed.replay_connection import Connection, accept
 from pairscope.feed.replay_events import Events
 from pairscope.feed.replay_faults import ConnectionFaults, Fault
 from pairscope.feed.replay_http import HttpFront
 from pairscope.feed.replay_rest import Answer, RestApi
-from pairscope.feed.replay_source import MarketSource
 from pairscope.feed.replay_streams import Limits, Session, parse_target
 from pairscope.feed.replay_weight import WeightPool
 from pairscope.feed.wire_encode import AggTradeEncoder, stream_symbol, text_frame, wrap

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from pairscope.errors import InputError, UnknownSymbol
 from pairscope.feed.agg_trades import (
     AggTrades,
-    Candles,
+    Klines,
     Listing,
-    candles_of,
     concat_trades,
     flatten,
-    fold_candles,
-    regroup_candles,
+    fold_klines,
+    klines_of,
+    regroup_klines,
 )
 from pairscope.feed.synthetic_kernels import (
     DAY_S,
@@ -199,8 +199,8 @@ class SyntheticMarket:
             low, high = (low, middle) if self._count(row, middle) > number else (middle, high)
         return low
 
-    def klines(self, symbol: str, timeframe: str, start_ns: int, end_ns: int) -> Candles:
-        """Return the candles that open in [start_ns, end_ns), exactly those of the trades; flat where none happened.
+    def klines(self, symbol: str, timeframe: str, start_ns: int, end_ns: int) -> Klines:
+        """Return the klines that open in [start_ns, end_ns), exactly those of the trades; flat where none happened.
 
         Cached by hour; about 10 ns a trade where it is not.
         """
@@ -209,19 +209,19 @@ class SyntheticMarket:
         start_ms = max(_ceil(start_ns, step_ms * _MS) * step_ms, _ceil(listed_ms, step_ms) * step_ms)
         end_ms = _ceil(end_ns, step_ms * _MS) * step_ms
         if end_ms <= start_ms:
-            return Candles.of_table(np.empty((0, 12), np.int64))
+            return Klines.of_table(np.empty((0, 12), np.int64))
         before = self._last_price(row, symbol, start_ms)
         if step_ms < _MINUTE_MS:
             trades = self._of_symbol(row, (start_ms - _ORIGIN_MS) // 1000, (end_ms - _ORIGIN_MS) // 1000)
-            return candles_of(trades, step_ms=step_ms, start_ms=start_ms, end_ms=end_ms, before=before)
+            return klines_of(trades, step_ms=step_ms, start_ms=start_ms, end_ms=end_ms, before=before)
         first, last = start_ms // _HOUR_MS, (end_ms - 1) // _HOUR_MS
         table = np.concatenate([self._hour(row, hour) for hour in range(first, last + 1)])
         table = table[(start_ms - first * _HOUR_MS) // _MINUTE_MS : (end_ms - first * _HOUR_MS) // _MINUTE_MS].copy()
         flatten(table, start_ms, _MINUTE_MS, before)
-        minutes = Candles.of_table(table)
-        return minutes if step_ms == _MINUTE_MS else regroup_candles(minutes, step_ms)
+        minutes = Klines.of_table(table)
+        return minutes if step_ms == _MINUTE_MS else regroup_klines(minutes, step_ms)
 
-    def ticker_24h(self, time_ns: int) -> Candles:
+    def ticker_24h(self, time_ns: int) -> Klines:
         """Return, one row a symbol, the 24 hours up to a moment: what a whole market's ticker needs, in 0.1 s.
 
         Counts and trade ids are exact. Prices are the middle's at full hours, volumes follow from the hours' counts
@@ -249,7 +249,7 @@ class SyntheticMarket:
         table[:, 10], table[:, 11] = counts[:, 0], counts[:, -1] - 1
         for row in rows.tolist():
             count_trades(table[row : row + 1], self._keys[row], int(self._ints[row, 2]))
-        return Candles.of_table(table)
+        return Klines.of_table(table)
 
     def _last_price(self, row: int, symbol: str, before_ms: int) -> int:
         """Return the price of the last trade before a moment, 0 where there is none."""
@@ -264,7 +264,7 @@ class SyntheticMarket:
             known = np.zeros((60, 12), np.int64)
             start_s = hour * 3600 - ORIGIN_S
             _, number, trade_ms, price, size, maker = self._filled(np.array([row]), start_s, start_s + 3600)
-            fold_candles(start_s * 1000, _MINUTE_MS, trade_ms, price, size, maker, number, number, known)
+            fold_klines(start_s * 1000, _MINUTE_MS, trade_ms, price, size, maker, number, number, known)
             count_trades(known, self._keys[row], int(self._ints[row, 2]))
             while len(self._hours) >= _HOURS_KEPT:
                 self._hours.pop(next(iter(self._hours)), None)

@@ -81,17 +81,9 @@ def _before_day(keys: U8, per_day: int, day: int) -> int:  # pragma: no cover - 
 
 @kernel
 def _split(
-    start: int,
-    n: int,
-    at: int,
-    rhythm: I8,
-    own_key: np.uint64,
-    own: I8,
-    common_key: np.uint64,
-    common: I8,
-    dice: np.uint64,
-    out: I8,
-) -> None:  # pragma: no cover - compiled
+    start: int, n: int, at: int, rhythm: I8, own_key: np.uint64, own: I8, common_key: np.uint64, common: I8,
+    dice: np.uint64, out: I8,
+) -> None:  # fmt: skip  # pragma: no cover - compiled
     """Fill the counts before each of the parts of a time with ``n`` trades, and, last, before what follows it.
 
     A part's share is the product of its rhythm, noise of its own and noise that all symbols have in common. Boundaries
@@ -111,8 +103,8 @@ def _split(
 
 @kernel
 def _refine(
-    keys: U8, common: U8, weights: I8, per_day: int, minute: int, before: int, work: I8
-) -> None:  # pragma: no cover - compiled
+    keys: U8, common: U8, weights: I8, per_day: int, minute: int, before: int, work: I8,
+) -> None:  # fmt: skip  # pragma: no cover - compiled
     """Bring the counts before each hour, minute and second (rows of ``work``) from minute ``before`` to ``minute``."""
     hours, minutes, seconds, rhythm = work[0], work[1], work[2], work[3, :60]
     hour, day = minute // 60, minute // 1440
@@ -156,8 +148,8 @@ def count_before(keys: U8, common: U8, weights: I8, per_day: int, second: int) -
 
 @kernel
 def counts_before(
-    rows: I8, second: int, keys: U8, common: U8, weights: I8, ints: I8
-) -> I8:  # pragma: no cover - compiled
+    rows: I8, second: int, keys: U8, common: U8, weights: I8, ints: I8,
+) -> I8:  # fmt: skip  # pragma: no cover - compiled
     """Return how many trades each of the given symbols had before a second."""
     out = np.empty(rows.size, np.int64)
     for i in range(rows.size):
@@ -198,8 +190,8 @@ def _path(key: np.uint64, shape: F8, scale: F8, block: int, out: F8) -> None:  #
 
 @kernel
 def _factor(
-    factor: int, at: int, block: int, keys: U8, shapes: F8, scales: F8, ready: B1, known: F8
-) -> None:  # pragma: no cover - compiled
+    factor: int, at: int, block: int, keys: U8, shapes: F8, scales: F8, ready: B1, known: F8,
+) -> None:  # fmt: skip  # pragma: no cover - compiled
     """Fill a common path's values in a block (number ``at`` of this call) unless they are there."""
     if not ready[factor, at]:
         _path(keys[factor], shapes[factor], scales[factor], block, known[factor, at])
@@ -208,18 +200,9 @@ def _factor(
 
 @kernel
 def _prices(
-    s: int,
-    block: int,
-    keys: U8,
-    ints: I8,
-    floats: F8,
-    shapes: F8,
-    scales: F8,
-    market: F8,
-    group: F8,
-    work: F8,
+    s: int, block: int, keys: U8, ints: I8, floats: F8, shapes: F8, scales: F8, market: F8, group: F8, work: F8,
     out: F8,
-) -> None:  # pragma: no cover - compiled
+) -> None:  # fmt: skip  # pragma: no cover - compiled
     """Fill a symbol's middle price, in ticks, at the 65 seconds of a block, given the common paths."""
     x = ints[s, _LEG_X]
     walker = s if x < 0 else x
@@ -251,25 +234,10 @@ def last_trade_id(keys: U8, raw_offset: int, number: int) -> int:  # pragma: no 
 
 @kernel
 def _second(
-    s: int,
-    first: int,
-    n: int,
-    before: float,
-    after: float,
-    keys: U8,
-    ints: I8,
-    floats: F8,
-    sizes: I8,
-    second_bits: np.uint64,
-    second_ms: int,
-    at: int,
-    row_of: I4,
-    number: I8,
-    trade_ms: I8,
-    price: I8,
-    size: I8,
+    s: int, first: int, n: int, before: float, after: float, keys: U8, ints: I8, floats: F8, sizes: I8,
+    second_bits: np.uint64, second_ms: int, at: int, row_of: I4, number: I8, trade_ms: I8, price: I8, size: I8,
     maker: B1,
-) -> None:  # pragma: no cover - compiled
+) -> None:  # fmt: skip  # pragma: no cover - compiled
     """Write the trades of one second: clustered in time, bouncing between bid and ask, with long-tailed sizes.
 
     A cluster: the share ``a`` of the trades falls into the share ``b`` of the second. A sale is at the highest tick
@@ -302,25 +270,10 @@ def _second(
 
 @kernel
 def fill_trades(
-    rows: I8,
-    start_s: int,
-    end_s: int,
-    keys: U8,
-    common: U8,
-    factor_keys: U8,
-    ints: I8,
-    floats: F8,
-    weights: I8,
-    sizes: I8,
-    shapes: F8,
-    scales: F8,
-    row_of: I4,
-    number: I8,
-    trade_ms: I8,
-    price: I8,
-    size: I8,
+    rows: I8, start_s: int, end_s: int, keys: U8, common: U8, factor_keys: U8, ints: I8, floats: F8,
+    weights: I8, sizes: I8, shapes: F8, scales: F8, row_of: I4, number: I8, trade_ms: I8, price: I8, size: I8,
     maker: B1,
-) -> None:  # pragma: no cover - compiled
+) -> None:  # fmt: skip  # pragma: no cover - compiled
     """Write the trades of the seconds [start_s, end_s) since the origin, one symbol after the other."""
     counts = np.empty((4, 61), np.int64)
     work, prices = np.empty(65), np.empty(65)
@@ -361,8 +314,8 @@ def fill_trades(
 
 @kernel
 def sample_prices(
-    seconds: I8, keys: U8, factor_keys: U8, ints: I8, floats: F8, shapes: F8, scales: F8
-) -> F8:  # pragma: no cover - compiled
+    seconds: I8, keys: U8, factor_keys: U8, ints: I8, floats: F8, shapes: F8, scales: F8,
+) -> F8:  # fmt: skip  # pragma: no cover - compiled
     """Return every symbol's middle price, in ticks, at the given seconds since the origin (one row a symbol)."""
     out = np.empty((ints.shape[0], seconds.size))
     work, prices = np.empty(65), np.empty(65)
@@ -380,21 +333,9 @@ def sample_prices(
 
 @kernel
 def arrange(
-    start_ms: int,
-    end_ms: int,
-    origin_ms: int,
-    keys: U8,
-    ints: I8,
-    row_of: I4,
-    number: I8,
-    trade_ms: I8,
-    price: I8,
-    size: I8,
-    maker: B1,
-    out_row: I4,
-    out: I8,
-    out_maker: B1,
-) -> int:  # pragma: no cover - compiled
+    start_ms: int, end_ms: int, origin_ms: int, keys: U8, ints: I8, row_of: I4, number: I8, trade_ms: I8,
+    price: I8, size: I8, maker: B1, out_row: I4, out: I8, out_maker: B1,
+) -> int:  # fmt: skip  # pragma: no cover - compiled
     """Write the trades of [start_ms, end_ms) by time, in their order within a millisecond; return how many.
 
     Rows of ``out``: time since the epoch, aggregate id, first and last trade id, price, size.
@@ -425,9 +366,9 @@ def arrange(
 
 
 @kernel
-def count_trades(candles: I8, keys: U8, raw_offset: int) -> None:  # pragma: no cover - compiled
-    """Replace the numbers of each candle's first and last aggregate by trade ids, and their count by that of trades."""
-    for row in candles:
+def count_trades(klines: I8, keys: U8, raw_offset: int) -> None:  # pragma: no cover - compiled
+    """Replace the numbers of each kline's first and last aggregate by trade ids, and their count by that of trades."""
+    for row in klines:
         if row[9] > 0:
             row[10] = last_trade_id(keys, raw_offset, row[10] - 1) + 1
             row[11] = last_trade_id(keys, raw_offset, row[11])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pairscope.feed.agg_trades import AggTrades, Candles, Listing, decimal_text
+from pairscope.feed.agg_trades import AggTrades, Klines, Listing, decimal_text
 from pairscope.market.kernel import kernel
 from pairscope.market.ticks import I4, I8
 
@@ -220,7 +220,7 @@ def agg_trade_rows(trades: AggTrades, listing: Listing) -> list[dict[str, Any]]:
     return rows
 
 
-def kline_rows(candles: Candles, listing: Listing, step_ms: int) -> list[list[Any]]:
+def kline_rows(klines: Klines, listing: Listing, step_ms: int) -> list[list[Any]]:
     """Return the rows of ``GET /fapi/v1/klines``, twelve values each."""
     p, q = listing.price_decimals, listing.size_decimals
     return [
@@ -238,16 +238,16 @@ def kline_rows(candles: Candles, listing: Listing, step_ms: int) -> list[list[An
             decimal_text(row[8], p + q),
             "0",
         ]
-        for row in candles.table().tolist()
+        for row in klines.table().tolist()
     ]
 
 
 def kline_payload(
-    candles: Candles, i: int, listing: Listing, *, interval: str, step_ms: int, event_ms: int, closed: bool
+    klines: Klines, i: int, listing: Listing, *, interval: str, step_ms: int, event_ms: int, closed: bool
 ) -> dict[str, Any]:
-    """Return the ``kline`` event of one candle."""
+    """Return the ``kline`` event of one kline."""
     p, q = listing.price_decimals, listing.size_decimals
-    open_ms, first, high, low, last, volume, quote, bought, paid, n, f, last_id = candles.table()[i].tolist()
+    open_ms, first, high, low, last, volume, quote, bought, paid, n, f, last_id = klines.table()[i].tolist()
     return {
         "e": "kline",
         "E": event_ms,

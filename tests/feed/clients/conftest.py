@@ -1,3 +1,3 @@
-"""The scripts here belong to another environment; test_unmodified_clients.py runs them there."""
+"""The scripts here belong to another environment; test_replay_server_clients.py runs them there."""
 
 collect_ignore_glob = ["*.py"]
