@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import time
 import webbrowser
 from collections.abc import Callable, Mapping
@@ -143,6 +144,7 @@ class _Run:
         self._say = say
         self._with_dashboard = dashboard
         self.supervisor = Supervisor(say)
+        self._dashboard_key = settings.dashboard_key or (secrets.token_urlsafe(32) if settings.api_keys else "")
         self._next_look = time.monotonic() + RETRY_LIVE_S
 
     @property
@@ -213,6 +215,7 @@ class _Run:
         plan, settings = self._plan, self._settings
         environment = {
             **_environment(settings),
+            "PAIRSCOPE_DASHBOARD_KEY": self._dashboard_key,
             "PAIRSCOPE_SOURCE": plan.source,
             "PAIRSCOPE_DATABASE_URL": plan.store_url,
             "PAIRSCOPE_PORT": str(plan.api_port),
@@ -230,6 +233,7 @@ class _Run:
         environment = {
             **_environment(self._settings),
             **command.environment,
+            "PAIRSCOPE_DASHBOARD_KEY": self._dashboard_key,
             "PAIRSCOPE_PORT": str(self._plan.api_port),
             "PAIRSCOPE_DASHBOARD_PORT": str(self._plan.dashboard_port),
         }

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 from pydantic import ValidationError
@@ -43,6 +44,7 @@ RING_MINUTES: Final = 1500
 RING_SECONDS: Final = 600
 ASK_AGAIN_S: Final = 5.0
 RETRY_S: Final = 1.0
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 STOP_S: Final = 2.0
 
 
@@ -226,10 +228,16 @@ class Backend:
             },
             "writer": writer,
             "late_ticks": pipeline.late if pipeline else 0,
+            "last_tick_age_ms": self._last_tick_age_ms(),
             "following": len(self.feed.follow) if self.feed is not None else 0,
             "exchange": {"url": self.settings.exchange_ws_url},
             "data_dir": str(self.settings.data_dir.resolve()),
         }
+
+    def _last_tick_age_ms(self) -> int | None:
+        """Return how long ago our socket saw the newest tick; None before the first."""
+        seen_ns = self.pipeline.last_tick_ns if self.pipeline is not None else 0
+        return max(0, self.clock() - seen_ns) // 1_000_000 if seen_ns else None
 
 
 async def whom_to_follow(settings: Settings, rest: ExchangeRest, waiting_for: Callable[[str], None]) -> list[str]:
@@ -326,8 +334,17 @@ def api_options(settings: Settings) -> ApiOptions:
         dashboard_key=dashboard_key,
         jwt_secret=settings.jwt_secret or secrets.token_urlsafe(32),
         cors_origins=settings.cors_origins or own,
+        hosts=_hosts(settings),
         rate_limit=settings.rate_limit or ("600/minute" if keyed else ""),
     )
+
+
+def _hosts(settings: Settings) -> tuple[str, ...]:
+    """Return the names that a request may call us by: on loopback ours alone, else any."""
+    if settings.host not in LOOPBACK:
+        return ()
+    public = urlsplit(settings.public_api_url).hostname
+    return (*LOOPBACK, public) if public else LOOPBACK
 
 
 def _key(url: str) -> str:
