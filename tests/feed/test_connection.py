@@ -147,6 +147,23 @@ def test_a_quiet_line_is_replaced_when_the_exchange_has_more(network: Any, simul
     simulate(main())
 
 
+def test_a_market_that_stops_costs_one_new_line_and_then_few_questions(network: Any, simulate: Simulate) -> None:
+    async def main() -> None:
+        lab = Lab(network)
+        await lab.talk(60, every=0.05)
+        await asyncio.sleep(HOUR_S)
+        assert len(network.sockets) == 2
+        assert 50 < lab.probes < 80
+        assert lab.sighted()
+        await lab.talk(60, every=0.05)
+        assert len(network.sockets) == 2
+        await asyncio.sleep(12)
+        assert len(network.sockets) == 3
+        await lab.stop()
+
+    simulate(main())
+
+
 def test_an_agreement_is_no_sign_of_life(network: Any, simulate: Simulate) -> None:
     """The wrong route agrees to everything and stays silent."""
 

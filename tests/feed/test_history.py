@@ -57,7 +57,9 @@ class Shop:
             transport=exchange.transport(),
             rng=random.Random(4),
         )
-        self.loader = HistoryLoader(self.rest, self.symbols, store=self.store, minutes=minutes, **options)  # type: ignore[arg-type]
+        self.loader = HistoryLoader(
+            self.rest, self.symbols, store=self.store, minutes=minutes, clock=self.rest._clock, **options
+        )  # type: ignore[arg-type]
         for name in names:
             self.print_until(name, BEGIN_MS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 import structlog
@@ -83,6 +84,22 @@ def test_stopping_cancels_all_and_starting_twice_is_an_error(simulate: Simulate)
         c.start([("a", asyncio.Event().wait), ("b", asyncio.Event().wait)])  # type: ignore[list-item]
         with pytest.raises(RuntimeError):
             c.start([])
+        await c.stop()
+        assert len(asyncio.all_tasks()) == 1
+
+    simulate(main())
+
+
+def test_a_job_that_swallows_a_cancellation_is_asked_again(simulate: Simulate) -> None:
+    async def main() -> None:
+        async def deaf() -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1000)
+            await asyncio.sleep(1000)
+
+        c = crew()
+        c.start([("deaf", deaf)])
+        await asyncio.sleep(1)
         await c.stop()
         assert len(asyncio.all_tasks()) == 1
 

@@ -222,6 +222,8 @@ class Backfill:
             self._give_up(Gap(gap.symbol, gap.from_id, gap.to_id, "unrepairable", gap.missing))
             return True
         rows = await self._ask(gap.symbol, start_ns=oldest_ns, limit=1)
+        if not rows:  # nothing was traded in the hour that a start alone covers
+            rows = await self._ask(gap.symbol, from_id=gap.from_id, limit=1)
         if not rows or rows[0].a <= gap.from_id:
             return False
         self._give_up(Gap(gap.symbol, gap.from_id, min(rows[0].a - 1, gap.to_id), "unrepairable", gap.missing))

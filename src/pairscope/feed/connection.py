@@ -132,7 +132,8 @@ class Connection:
 
     A handshake or an agreement proves nothing: a line is alive when frames come. When they stop for ``stall_ns`` and
     by the usual rate ``CERTAIN`` of them are missing, the line is replaced; a quiet line is judged by ``behind``
-    (does the exchange have trades that did not come?). Replacement is make-before-break, so that nothing is lost where
+    (does the exchange have trades that did not come?), and so is a new one that has not spoken yet: a market may have
+    stopped. Replacement is make-before-break, so that nothing is lost where
     the old line still speaks; what comes twice is dropped by id.
     """
 
@@ -300,12 +301,13 @@ class Connection:
             if silence_ns < self._patience_ns:
                 continue
             silent = FeedSilent(f"no frame for {(now_ns - line.last_ns) / 1e9:.1f} s")
-            if self._missed(silence_ns) >= CERTAIN:
+            if line.frames and self._missed(silence_ns) >= CERTAIN:
                 return str(silent)
             self.reason = str(silent)
             if await self._behind(self):
                 return str(silent)
             self._verified_ns, self.reason = self._monotonic(), ""
+            self._rate = 0.0 if not line.frames else self._rate
             self._patience_ns = min(2 * self._patience_ns, max(self._stall_ns, LONGEST_PATIENCE_NS))
 
     def _measure(self, line: Line, now_ns: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
@@ -47,7 +48,7 @@ class HistoryLoader:
         parallel: int = 6,
         settle_s: float = 30.0,
         poll_s: float = 5.0,
-        clock: Callable[[], int] | None = None,
+        clock: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.loaded = 0
@@ -60,6 +61,7 @@ class HistoryLoader:
         self._parallel = parallel
         self._settle_ns = int(settle_s * 1e9)
         self._poll_s = poll_s
+        self._clock = clock
         self._sleep = sleep
         self._ended_ns: dict[str, int] = {}
 
@@ -73,11 +75,13 @@ class HistoryLoader:
         """
         async for bars in self._history(follow):
             yield bars
-        waiting = list(follow)
+        waiting, noticed_ns = list(follow), dict[str, int]()
         while waiting:
             await self._sleep(self._poll_s)
             begun = {symbol: first for symbol in waiting if (first := first_tick_ns(symbol))}
-            if not begun:
+            local_ns = self._clock()
+            due_ns = min((noticed_ns.setdefault(symbol, local_ns) for symbol in begun), default=local_ns)
+            if local_ns < due_ns + self._settle_ns:
                 continue
             try:
                 now_ns = await self._rest.time()

@@ -48,6 +48,7 @@ class Intake:
         self.on_gaps = on_gaps
         self._arrived: list[tuple[TickBatch, asyncio.Future[None]]] = []
         self._void: list[tuple[int, int]] = []
+        self._open = {(gap.symbol, gap.from_id) for gap, _ in continuity.open_gaps()}
         self._left_ns = 0
         self._blind_since: tuple[int, int] | None = None
         self._seen_once = False
@@ -115,7 +116,12 @@ class Intake:
         self.counts["ticks"] += admission.new.size - admission.repeats
         self.counts["repeats"] += admission.repeats
         for gap in admission.changed:
-            self.counts["gaps_opened"] += gap.missing > 0 and gap.missing == gap.to_id - gap.from_id + 1
+            key = gap.symbol, gap.from_id
+            self.counts["gaps_opened"] += key not in self._open
             self.counts["gaps_repaired"] += gap.status == "repaired"
+            if gap.status == "open":
+                self._open.add(key)
+            else:
+                self._open.discard(key)
         if admission.changed:
             self.on_gaps(admission.changed)

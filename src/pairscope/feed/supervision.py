@@ -19,6 +19,7 @@ _log = structlog.get_logger(__name__)
 
 MAX_CRASHES: Final = 5
 """How often one task may meet a bug before the whole crew gives up."""
+CANCEL_AGAIN_S: Final = 1.0
 
 
 class TaskCrew:
@@ -38,10 +39,12 @@ class TaskCrew:
         self._tasks = [asyncio.create_task(self._supervise(name, job), name=name) for name, job in jobs]
 
     async def stop(self) -> None:
-        """Cancel every job and wait for its end."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Cancel every job and wait for its end; one that lost the request on its way is asked again."""
+        left = set(self._tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
     async def _supervise(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
         delays = backoff(first_s=0.2, cap_s=5.0, rng=self._rng)

@@ -55,7 +55,8 @@ class TailAudit:
         """Audit when asked, and every so often."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), self.every_s)
+                async with asyncio.timeout(self.every_s):
+                    await self._asked.wait()
             self._asked.clear()
             await self.audit()
 

@@ -294,7 +294,7 @@ class WebSocketFeed:
             "repeats": counts["repeats"],
             "reconnects": sum(max(0, c.lines - 1) for c in self._connections),
             "connect_attempts": sum(c.attempts for c in self._connections),
-            "gaps_opened": counts["gaps_opened"] + self._audit.declared,
+            "gaps_opened": counts["gaps_opened"],
             "gaps_repaired": counts["gaps_repaired"],
             "gaps_unrepairable": self._backfill.unrepairable,
             "gaps_pending": self._backfill.pending,

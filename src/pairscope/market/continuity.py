@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from pairscope.market.kernel import kernel
+from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1, I4, I8, TickBatch
 
 __all__ = ["Admission", "Continuity", "Gap", "GapStatus"]
@@ -115,6 +116,7 @@ class Continuity:
         self._last_ns = np.empty(0, np.int64)
         self._holes: dict[str, dict[int, tuple[Gap, list[tuple[int, int]]]]] = {}
         self._void: dict[str, set[int]] = {}
+        self._translation: tuple[Symbols | None, I4] = (None, np.empty(0, np.int32))
         for symbol in symbols:
             self._row_of(symbol)
 
@@ -127,6 +129,14 @@ class Continuity:
                 self._next = np.concatenate([self._next, np.full(more, -1, np.int64)])
                 self._last_ns = np.concatenate([self._last_ns, np.zeros(more, np.int64)])
         return row
+
+    def _rows_of(self, symbols: Symbols) -> I4:
+        """Return the row of each symbol of a table, worked out again only when the table has grown."""
+        known, rows = self._translation
+        if known is not symbols or rows.size != len(symbols):
+            rows = np.fromiter((self._row_of(name) for name in symbols), np.int32, len(symbols))
+            self._translation = symbols, rows
+        return rows
 
     def resume(
         self,
@@ -210,8 +220,8 @@ class Continuity:
 
     def ahead(self, batch: TickBatch) -> I8:
         """Return how far each tick's id lies beyond the next one expected of its symbol; 0 where none is expected."""
-        table = np.fromiter((self._row_of(name) for name in batch.symbols), np.int32, len(batch.symbols))
-        expected = self._next[table[batch.symbol_id]]
+        rows = self._rows_of(batch.symbols)
+        expected = self._next[rows[batch.symbol_id]]
         distance: I8 = np.where(expected < 0, 0, batch.trade_id - expected)
         return distance
 
@@ -235,8 +245,7 @@ class Continuity:
 
     def _admit_ticks(self, batch: TickBatch, verdict: I8, changed: dict[tuple[str, int], Gap]) -> None:
         """Step every symbol over its ticks, writing the verdict on each row and the gaps that changed."""
-        table = np.fromiter((self._row_of(name) for name in batch.symbols), np.int32, len(batch.symbols))
-        rows = table[batch.symbol_id]
+        rows = self._rows_of(batch.symbols)[batch.symbol_id]
         jumps = np.empty((len(batch), 4), np.int64)
         found = _sort_out(rows, batch.trade_id, batch.ts_event_ns, self._next, self._last_ns, verdict, jumps)
         for i, start, end, after_ns in jumps[:found].tolist():
