@@ -171,8 +171,11 @@ def test_an_agreement_is_no_sign_of_life(network: Any, simulate: Simulate) -> No
         network.on_open = lambda socket: socket.hear('{"result":null,"id":1}')
         lab = Lab(network)
         lab.behind = True
-        await asyncio.sleep(15)
+        await asyncio.sleep(5)
+        assert not lab.sighted()
+        await asyncio.sleep(10)
         assert len(network.sockets) >= 2
+        assert lab.lives == 0
         await asyncio.sleep(HOUR_S)
         assert len(network.attempts) <= 360
         await lab.stop()

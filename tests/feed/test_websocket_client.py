@@ -193,7 +193,9 @@ def test_time_away_comes_back_like_any_hole_and_for_a_symbol_that_does_not_trade
             sim.exchange.record("THINUSDT")
         ledger.resume("BTCUSDT", next_id=101, last_ns=sim.event_ns())
         ledger.resume("THINUSDT", next_id=2400, last_ns=sim.event_ns())
-        await sim.market(30, {"BTCUSDT": 10.0})
+        await sim.market(2, {"BTCUSDT": 10.0})
+        assert sim.behind_s() < 0.5
+        await sim.market(28, {"BTCUSDT": 10.0})
         assert sorted(sim.follower.ids("BTCUSDT")) == list(range(101, len(sim.exchange.trades["BTCUSDT"]) + 1))
         assert sorted(sim.follower.ids("THINUSDT")) == list(range(2400, 2501))
         assert ledger.open_gaps() == []

@@ -63,6 +63,7 @@ class Line:
     """The life of one socket: frames go to ``take``; ``trouble`` gets the reason when it must be replaced."""
 
     __slots__ = (
+        "_fresh",
         "_monotonic",
         "_take",
         "closed",
@@ -83,21 +84,24 @@ class Line:
         self.first_ns = 0
         self.frames = 0
         self.paused = False
+        self._fresh = False
         self.closed = ""
         self.trouble: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def on_frame(self, payload: Frame) -> None:
-        """Take in a frame."""
-        self.frames += 1
+        """Take in a frame; an answer to our own message proves nothing about the streams."""
         signal = self._take(payload)
-        if signal is not None:
+        if signal is None:
+            self.frames += 1
+            self._fresh = True
+        else:
             self._heed(signal)
 
     def on_pause(self) -> None:
         """Note when frames last came."""
-        self.last_ns = self._monotonic()
-        if not self.first_ns:
-            self.first_ns = self.last_ns
+        if self._fresh:
+            self._fresh, self.last_ns = False, self._monotonic()
+            self.first_ns = self.first_ns or self.last_ns
 
     def on_close(self, reason: str) -> None:
         """Note that the other side is gone."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from pairscope.feed.watermark import LeapGuard, Watermark
-from pairscope.feed.wire import Decoder, TradeStream
+from pairscope.feed.wire import Decoder
 from pairscope.market.continuity import Admission, Continuity, Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch, concat_ticks
@@ -37,10 +37,9 @@ class Intake:
         *,
         lateness_ns: int,
         hold_ns: int,
-        stream: TradeStream = "aggTrade",
         on_gaps: Callable[[Sequence[Gap]], None] = lambda _: None,
     ) -> None:
-        self.decoder = Decoder(symbols, follow, stream=stream)
+        self.decoder = Decoder(symbols, follow)
         self.continuity = continuity
         self.watermark = Watermark(lateness_ns=lateness_ns, hold_ns=hold_ns)
         self.guard = LeapGuard()
@@ -93,6 +92,7 @@ class Intake:
     def look(self, now_ns: int, clock_ns: int, *, sighted: bool, audited: Callable[[int], bool]) -> None:
         """Hold the watermark while the feed is blind, and after it until what was missed is there.
 
+        Before the first tick there is nothing to hold: what happened while nobody looked is repaired behind time.
         ``audited`` tells if the tails were compared since the lines were renewed, where they were since a time. Before
         the first sight there is nothing that a bar could miss.
         """
@@ -100,7 +100,7 @@ class Intake:
         if not self._seen_once:
             return
         if not sighted:
-            if self._blind_since is None:
+            if self._blind_since is None and self.watermark.time_at(now_ns):
                 self._blind_since = now_ns, clock_ns
                 self.watermark.hold(now_ns)
             return

@@ -20,7 +20,7 @@ from pairscope.feed.silence import SymbolSilence
 from pairscope.feed.subscription import MAX_STREAMS, plan_connections
 from pairscope.feed.supervision import TaskCrew
 from pairscope.feed.tail_audit import TailAudit
-from pairscope.feed.wire import Frame, Signal, TradeStream
+from pairscope.feed.wire import Frame, Signal
 from pairscope.market.continuity import Continuity, Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
@@ -33,7 +33,7 @@ MAX_FRAME_BYTES: Final = 1 << 20
 MAX_PENDING: Final = 200_000
 """Ticks that may wait for a flush; then the sockets are not read any further until they are taken."""
 DOWN_AFTER_NS: Final = 60_000_000_000
-HANDSHAKE_S: Final = 10.0
+OPEN_S: Final = 10.0
 
 
 class Recorder(Protocol):
@@ -102,26 +102,33 @@ class _PicowsSocket:
         self._transport.send(_TEXT, message)
 
     def pause(self) -> None:
-        self._transport.underlying_transport.pause_reading()
+        if not self._ended:
+            self._transport.underlying_transport.pause_reading()
 
     def resume(self) -> None:
-        self._transport.underlying_transport.resume_reading()
+        if not self._ended:
+            self._transport.underlying_transport.resume_reading()
 
     def close(self) -> None:
         self._transport.send_close(picows.WSCloseCode.OK)
         self._transport.disconnect()
 
+    @property
+    def _ended(self) -> bool:
+        return bool(self._transport.is_disconnected or self._transport.underlying_transport.is_closing())
+
 
 async def open_socket(url: str, receiver: Receiver) -> Socket:
     """Open a WebSocket whose frames go to ``receiver``; pings are answered by themselves."""
     try:
-        transport, _ = await picows.ws_connect(
-            lambda: _Listener(receiver),
-            url,
-            websocket_handshake_timeout=HANDSHAKE_S,
-            max_frame_size=MAX_FRAME_BYTES,
-            max_redirects=0,
-        )
+        async with asyncio.timeout(OPEN_S):
+            transport, _ = await picows.ws_connect(
+                lambda: _Listener(receiver),
+                url,
+                websocket_handshake_timeout=OPEN_S,
+                max_frame_size=MAX_FRAME_BYTES,
+                max_redirects=0,
+            )
     except picows.WSInvalidURL as error:
         raise ExchangeRefused(str(error), http_status=400) from error
     except picows.WSHandshakeError as error:
@@ -163,7 +170,6 @@ class WebSocketFeed:
         recorder: Recorder | None = None,
         on_verdict: Callable[[Gap], None] = lambda _: None,
         streams_per_connection: int = MAX_STREAMS,
-        stream: TradeStream = "aggTrade",
         rotate_seconds: float = 23 * 3600.0,
         hold_seconds: float = 60.0,
         audit_seconds: float = 60.0,
@@ -175,7 +181,7 @@ class WebSocketFeed:
         rng: random.Random | None = None,
     ) -> None:
         self.symbols = symbols
-        self.follow = tuple(symbols[symbols.id_of(name)] for name in follow)
+        self.follow = tuple(dict.fromkeys(symbols[symbols.id_of(name)] for name in follow))
         self._clock = clock
         self._monotonic = monotonic
         self._sleep = sleep
@@ -191,7 +197,6 @@ class WebSocketFeed:
             continuity,
             lateness_ns=lateness_ms * 1_000_000,
             hold_ns=int(hold_seconds * 1e9),
-            stream=stream,
         )
         self._decoder = intake.decoder
         rng = rng or random.Random()
@@ -203,7 +208,7 @@ class WebSocketFeed:
         self._audit = TailAudit(
             repairs, self.follow, self._decoder.last_raw_id, every_s=audit_seconds, settle_s=settle_seconds
         )
-        plans = plan_connections(ws_url, self.follow, stream=stream, streams_per_connection=streams_per_connection)
+        plans = plan_connections(ws_url, self.follow, streams_per_connection=streams_per_connection)
         self._connections = [
             Connection(
                 plan,
