@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import fields
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pairscope.errors import ForeignFile, InputError
-from pairscope.feed.agg_trades import AggTrades, Listing
+from pairscope.feed.agg_trades import AggTrades, Listing, decimal_text
 from pairscope.feed.market_source import interval_ms, kline_open_ms
 from pairscope.feed.replay_source import (
     MarketSource,
@@ -212,7 +214,21 @@ def test_words_that_name_no_source_are_refused_clearly(words: list[str], error: 
 def test_the_synthetic_market_has_its_own_time(synthetic: SyntheticSource):
     with pytest.raises(InputError, match="shift"):
         synthetic.shift_to(0)
-    assert synthetic.public_between(NOON_MS, NOON_MS + 1000) == ()
     assert same(
         synthetic.between(NOON_MS, NOON_MS + 50), synthetic.market.trades(NOON_MS * 10**6, (NOON_MS + 50) * 10**6)
     )
+
+
+def test_the_synthetic_markets_single_trades_add_up_to_its_aggregates(synthetic: SyntheticSource):
+    printed = synthetic.between(NOON_MS, NOON_MS + 3000)
+    trades = [json.loads(frame.payload) for frame in synthetic.public_between(NOON_MS, NOON_MS + 3000)]
+    assert len(trades) == int((printed.last_id - printed.first_id + 1).sum())
+    by_id = {(trade["s"], trade["t"]): trade for trade in trades}
+    for i in range(len(printed)):
+        listing = synthetic.listings[int(printed.symbol_id[i])]
+        own = [by_id[listing.symbol, t] for t in range(int(printed.first_id[i]), int(printed.last_id[i]) + 1)]
+        market = [trade for trade in own if trade["X"] == "MARKET"]
+        size = decimal_text(int(printed.size[i]), listing.size_decimals)
+        assert sum(Decimal(trade["q"]) for trade in market) == Decimal(size)
+        assert {trade["p"] for trade in market} == {decimal_text(int(printed.price[i]), listing.price_decimals)}
+        assert all((trade["X"], trade["p"], trade["q"]) == ("NA", "0", "0") for trade in own if trade not in market)

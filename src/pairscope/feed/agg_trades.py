@@ -92,6 +92,10 @@ class AggTrades:
         """Return the trades at an index array, mask or slice."""
         return AggTrades(*(getattr(self, field.name)[index] for field in fields(self)))
 
+    def trade_count(self, i: int) -> int:
+        """Return how many trades are in one of them."""
+        return int(self.last_id[i] - self.first_id[i]) + 1
+
     def shifted(self, shift_ms: int) -> AggTrades:
         """Return the same trades at other times."""
         return replace(self, event_ms=self.event_ms + shift_ms, trade_ms=self.trade_ms + shift_ms)

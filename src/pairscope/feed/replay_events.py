@@ -25,17 +25,22 @@ _EVERY_MS = {
 class Events:
     """Says what the slow streams print between two market times.
 
-    Keeps, per kline stream, which kline was sent last with how many trades.
+    Keeps, per kline stream, which kline was sent last with how many trades, and which streams have news to send.
     """
 
     def __init__(self, source: MarketSource) -> None:
         self._source = source
         self._rows = {stream_symbol(listing.symbol): i for i, listing in enumerate(source.listings)}
         self._klines: dict[str, tuple[int, int]] = {}
+        self._changed: set[int] = set()
 
-    def due(self, streams: Iterable[str], since_ms: int, now_ms: int) -> list[tuple[str, bytes]]:
-        """Return (stream, payload) of everything due in (since_ms, now_ms]."""
+    def due(
+        self, streams: Iterable[str], changed: Iterable[int], since_ms: int, now_ms: int
+    ) -> list[tuple[str, bytes]]:
+        """Return (stream, payload) of everything due in (since_ms, now_ms], given the rows that traded since."""
         found: list[tuple[str, bytes]] = []
+        self._changed.update(changed)
+        klines_due = _crossed(_KLINE_MS, since_ms, now_ms)
         for stream in streams:
             symbol, _, kind = stream.partition("@")
             row = self._rows.get(symbol)
@@ -45,12 +50,19 @@ class Events:
             elif row is None:
                 continue
             elif kind.startswith("kline_"):
-                if _crossed(_KLINE_MS, since_ms, now_ms):
+                if klines_due and self._has_news(stream, row, kind[6:], now_ms):
                     found += [(stream, orjson.dumps(event)) for event in self._kline(stream, row, kind[6:], now_ms)]
             elif _crossed(_EVERY_MS.get(kind), since_ms, now_ms):
                 event = self._event(kind.partition("@")[0], row, now_ms)
                 found += [] if event is None else [(stream, orjson.dumps(event))]
+        if klines_due:
+            self._changed.clear()
         return found
+
+    def _has_news(self, stream: str, row: int, interval: str, now_ms: int) -> bool:
+        """Return whether a kline may have changed, closed, or was never sent."""
+        step_ms, sent = interval_ms(interval), self._klines.get(stream)
+        return step_ms is not None and (sent is None or row in self._changed or now_ms >= sent[0] + step_ms)
 
     def forget(self, streams: Iterable[str]) -> None:
         """Drop the state of kline streams that nobody listens to any more."""

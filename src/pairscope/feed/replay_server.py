@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from pairscope.errors import ConfigError, InputError
 from pairscope.feed.agg_trades import AggTrades
@@ -25,15 +24,15 @@ from pairscope.feed.replay_connection import Connection, accept
 from pairscope.feed.replay_events import Events
 from pairscope.feed.replay_faults import ConnectionFaults, Fault
 from pairscope.feed.replay_http import HttpFront
+from pairscope.feed.replay_printer import Listener, Printer
 from pairscope.feed.replay_rest import Answer, RestApi
 from pairscope.feed.replay_streams import Limits, Session, parse_target
 from pairscope.feed.replay_weight import WeightPool
-from pairscope.feed.wire_encode import AggTradeEncoder, stream_symbol, text_frame, wrap
 
 __all__ = ["ReplayServer", "serve"]
 
 _log = structlog.get_logger()
-_TICK_S = 0.02
+_WAIT_S = 0.02
 _KEEP_S = 0.1
 _CHUNK = 4000
 _HIGH_WATER = 1 << 20
@@ -59,6 +58,7 @@ class ReplayServer:
         settle_s: float,
         shift_to_now: bool,
         max_unsent: int,
+        tick_s: float,
     ) -> None:
         self.source = source
         self.port = 0
@@ -73,18 +73,19 @@ class ReplayServer:
         self._settle_s = settle_s
         self._shift_to_now = shift_to_now
         self._max_unsent = max_unsent
+        self._tick_s = tick_s
         self._weights = WeightPool(lambda: time.time_ns() // 1_000_000, limit=weight_limit)
         self._rest = RestApi(source, lambda: self.now_ms, weights=self._weights)
         self._events = Events(source)
-        self._encoder = AggTradeEncoder(source.listings, stamped=source.stamped)
-        self._rows = {stream_symbol(listing.symbol) + "@aggTrade": i for i, listing in enumerate(source.listings)}
-        self._connections: dict[Connection, _Listener] = {}
+        self._printer = Printer(source, self.counters)
+        self._connections: dict[Connection, Listener] = {}
         self._fronts: set[HttpFront] = set()
         self._changed_s = time.monotonic()
         self._numbers = 0
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="replay")
         self._eventing: asyncio.Task[None] | None = None
         self._evented_ms = 0
+        self._changed_rows: set[int] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self.now_ms = self._start_ms = clock.target_ms()
@@ -105,11 +106,13 @@ class ReplayServer:
     async def listen(self, host: str, port: int) -> None:
         """Open the port and let the market go, or wait for its first subscriber."""
         loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._executor, self._warm_up)
         try:
             self._server = await loop.create_server(
                 lambda: HttpFront(self._respond, self._upgrade, self._fronts), host, port
             )
         except OSError as error:
+            self._executor.shutdown(wait=False)
             raise ConfigError(
                 f"cannot listen on {host}:{port}: {error.strerror}", loc="port", hint="choose another with --port"
             ) from error
@@ -117,6 +120,22 @@ class ReplayServer:
         if not self._wait:
             self._begin()
         self._tasks = [loop.create_task(self._play()), loop.create_task(self._keep())]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+
+    def _warm_up(self) -> None:
+        """Do once what every print does, so that compiling the first time holds up no client."""
+        self._printer.encode(self.source.between(self._start_ms, self._start_ms + 1000))
+        self.source.day(0, self._start_ms)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Make a market that broke down visible: every client is cut off, and the reason is logged."""
+        if task.cancelled() or task.exception() is None:
+            return
+        self.counters["crashes"] += 1
+        _log.error("the replay server broke down", exc_info=task.exception())
+        for connection in self.connections:
+            connection.cut()
 
     async def close(self) -> None:
         """Stop the market, say goodbye to the clients and free the port."""
@@ -151,19 +170,19 @@ class ReplayServer:
                 if self._settled():
                     self._begin()
                 else:
-                    await asyncio.sleep(_TICK_S)
+                    await asyncio.sleep(_WAIT_S)
                     continue
             if self._clock.speed is None:
                 await self._play_chunk()
             else:
-                await asyncio.sleep(_TICK_S)
+                await asyncio.sleep(self._tick_s)
                 await self._play_until(self._clock.target_ms())
 
     async def _play_chunk(self) -> None:
         """Print as much as the slowest reader takes, while anybody listens."""
         end_ms = self.source.end_ms
         if (end_ms is not None and self.now_ms >= end_ms) or not self._audience():
-            await asyncio.sleep(_TICK_S)
+            await asyncio.sleep(_WAIT_S)
             return
         upto = self.source.chunk_end(self.now_ms, _CHUNK)
         self._advance(upto if end_ms is None else min(upto, end_ms))
@@ -188,15 +207,19 @@ class ReplayServer:
         """Print everything of [now, upto) to whom it concerns, then move the market's time there."""
         since_ms = self.now_ms
         listeners = [x for x in self._connections.items() if x[0].open and not self._silent(x[0])]
-        if any(listener.wants.any() for _, listener in listeners):
+        slow = any(listener.slow for _, listener in listeners)
+        if slow or any(listener.wanting for _, listener in listeners):
             trades = self.source.between(since_ms, upto_ms)
+            if slow:
+                self._changed_rows.update(np.unique(trades.symbol_id).tolist())
             if len(trades):
-                self._print(trades, listeners)
+                self._printer.agg_trades(trades, listeners)
         if any(listener.public for _, listener in listeners):
-            self._print_public(since_ms, upto_ms, listeners)
+            self._printer.public(self.source.public_between(since_ms, upto_ms), listeners)
         self.now_ms = upto_ms
-        if any(listener.slow for _, listener in listeners) and self._eventing is None:
+        if slow and self._eventing is None:
             self._eventing = asyncio.get_running_loop().create_task(self._print_events(upto_ms))
+            self._eventing.add_done_callback(self._ended)
         end_ms = self.source.end_ms
         if end_ms is not None and upto_ms >= end_ms:
             self.finished.set()
@@ -207,62 +230,16 @@ class ReplayServer:
         self.counters["stalled_prints"] += silent
         return silent
 
-    def _print(self, trades: AggTrades, listeners: Sequence[tuple[Connection, _Listener]]) -> None:
-        """Send aggTrade frames; connections that want the same get the same bytes."""
-        made: dict[tuple[bool, bytes], tuple[memoryview, int]] = {}
-        for connection, listener in listeners:
-            if not listener.wants.any():
-                continue
-            combined = connection.session.combined
-            if connection.faults:
-                rows = connection.faults.disturb(np.flatnonzero(listener.wants[trades.symbol_id]))
-                frames, offsets = self._encoder.frames(trades, rows, combined=combined)
-                connection.faults.spoil(frames, offsets)
-                sent = frames.data, rows.size
-            else:
-                known = made.get((combined, listener.signature))
-                if known is None:
-                    rows = np.flatnonzero(listener.wants[trades.symbol_id])
-                    frames, _ = self._encoder.frames(trades, rows, combined=combined)
-                    known = made[combined, listener.signature] = frames.data, rows.size
-                sent = known
-            if sent[1]:
-                connection.send(sent[0])
-                self.counters["frames"] += int(sent[1])
-                self.counters["bytes"] += sent[0].nbytes
-
-    def _print_public(self, since_ms: int, upto_ms: int, listeners: Sequence[tuple[Connection, _Listener]]) -> None:
-        """Send the recorded frames of the /public route."""
-        frames = [(f"{stream_symbol(x.symbol)}@{x.kind}", x) for x in self.source.public_between(since_ms, upto_ms)]
-        for connection, listener in listeners:
-            out = []
-            for stream, frame in frames:
-                if stream in listener.public:
-                    payload = wrap(stream, frame.payload) if connection.session.combined else frame.payload
-                    out.append(text_frame(payload))
-            if out:
-                connection.send(b"".join(out))
-                self.counters["public_frames"] += len(out)
-
     async def _print_events(self, now_ms: int) -> None:
         """Compute the slow streams in a thread and send them."""
         try:
             streams = sorted({stream for listener in self._connections.values() for stream in listener.slow})
             loop = asyncio.get_running_loop()
-            events = await loop.run_in_executor(self._executor, self._events.due, streams, self._evented_ms, now_ms)
-            self._evented_ms = now_ms
-            for connection, listener in self._connections.items():
-                if not connection.open or self._silent(connection):
-                    continue
-                combined = connection.session.combined
-                out = [
-                    text_frame(wrap(stream, payload) if combined else payload)
-                    for stream, payload in events
-                    if stream in listener.slow
-                ]
-                if out:
-                    connection.send(b"".join(out))
-                    self.counters["event_frames"] += len(out)
+            since_ms, self._evented_ms = self._evented_ms, now_ms
+            changed, self._changed_rows = self._changed_rows, set()
+            events = await loop.run_in_executor(self._executor, self._events.due, streams, changed, since_ms, now_ms)
+            listeners = [x for x in self._connections.items() if x[0].open and not self._silent(x[0])]
+            self._printer.events(events, listeners)
         finally:
             self._eventing = None
 
@@ -284,7 +261,7 @@ class ReplayServer:
 
     def changed(self, connection: Connection) -> None:
         """Note what a client is subscribed to."""
-        self._connections[connection] = _Listener(connection.session, self._rows)
+        self._connections[connection] = Listener(connection.session, self._printer.rows)
         self._changed_s = time.monotonic()
 
     def left(self, connection: Connection) -> None:
@@ -324,21 +301,6 @@ class ReplayServer:
         return answer
 
 
-class _Listener:
-    """What a session wants, in the form in which the server looks it up."""
-
-    def __init__(self, session: Session, rows: dict[str, int]) -> None:
-        wanted = session.wanted()
-        self.wants: NDArray[np.bool_] = np.zeros(max(1, len(rows)), np.bool_)
-        self.market = session.route == "market" and bool(wanted)
-        if session.route == "market":
-            self.wants[[rows[stream] for stream in wanted if stream in rows]] = True
-        self.signature = self.wants.tobytes()
-        self.public = frozenset(wanted if session.route == "public" else ())
-        self.slow = frozenset(x for x in wanted if session.route == "market" and not x.endswith("@aggTrade"))
-        self.listening = bool(wanted)
-
-
 async def serve(
     source: MarketSource,
     *,
@@ -354,6 +316,7 @@ async def serve(
     limits: Limits | None = None,
     weight_limit: int = 2400,
     max_unsent: int = 64 << 20,
+    tick_s: float = 0.01,
 ) -> ReplayServer:
     """Serve a source until :meth:`ReplayServer.close`.
 
@@ -361,7 +324,8 @@ async def serve(
     its first subscriber on /market has been subscribed for ``settle_s`` seconds; the synthetic market begins at once,
     by default now. ``start_ms`` is the market time to begin at; what lies before it is history. ``shift_to_now`` moves
     all times so that it begins at the present. ``faults`` befall every connection, each drawn from ``seed``. Port 0
-    takes a free one. Raises ``ConfigError`` where the port cannot be had.
+    takes a free one. With a speed the market prints every ``tick_s`` seconds. Raises ``ConfigError`` where the port
+    cannot be had.
     """
     if start_ms is None:
         start_ms = source.start_ms if source.waits else time.time_ns() // 1_000_000
@@ -379,6 +343,7 @@ async def serve(
         settle_s=settle_s,
         shift_to_now=shift_to_now,
         max_unsent=max_unsent,
+        tick_s=tick_s,
     )
     await server.listen(host, port)
     return server

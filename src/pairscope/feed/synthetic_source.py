@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from pairscope.errors import InputError
-from pairscope.feed.agg_trades import AggTrades, Klines, klines_of, merged_kline, regroup_klines
+from pairscope.feed.agg_trades import AggTrades, Klines, decimal_text, klines_of, merged_kline, regroup_klines
 from pairscope.feed.market_source import DAY_MS, MINUTE_MS, WEEK_SHIFT_MS, kline_open_ms
 from pairscope.feed.synthetic import ORIGIN_S, SyntheticMarket
 from pairscope.feed.tape import PublicFrame
@@ -33,7 +33,7 @@ class SyntheticSource:
         self.start_ms = (ORIGIN_S + 86_400) * 1000
         self._ahead = AggTrades.empty()
         self._ahead_ms = (0, 0)
-        self._hours: dict[tuple[int, int], Klines] = {}
+        self._hours: dict[int, dict[int, Klines]] = {}
 
     def shift_to(self, start_ms: int) -> None:
         raise InputError("the synthetic market has its own time and cannot be shifted", loc="shift")
@@ -52,7 +52,22 @@ class SyntheticSource:
         return (start_ms // 1000 + 1) * 1000
 
     def public_between(self, start_ms: int, end_ms: int) -> Sequence[PublicFrame]:
-        return ()
+        """Return the single trades of what is printed in [start_ms, end_ms); there are no quotes."""
+        frames = []
+        trades = self.between(start_ms, end_ms)
+        for i, row in enumerate(trades.symbol_id.tolist()):
+            listing, at_ms = self.listings[row], int(trades.trade_ms[i])
+            price = decimal_text(int(trades.price[i]), listing.price_decimals)
+            maker = "true" if trades.buyer_is_maker[i] else "false"
+            first_id, sizes = int(trades.first_id[i]), _split(int(trades.size[i]), trades.trade_count(i))
+            for k, size in enumerate(sizes):
+                shown = (price, decimal_text(size, listing.size_decimals), "MARKET") if size else ("0", "0", "NA")
+                payload = (
+                    f'{{"e":"trade","E":{at_ms},"T":{at_ms},"s":"{listing.symbol}","t":{first_id + k},'
+                    f'"p":"{shown[0]}","q":"{shown[1]}","X":"{shown[2]}","m":{maker},"st":1}}'
+                )
+                frames.append(PublicFrame(at_ms, listing.symbol, "trade", payload.encode()))
+        return frames
 
     def by_id(self, row: int, from_id: int, limit: int, until_ms: int) -> AggTrades:
         return self.market.by_id(self.market.symbols[row], from_id, limit, until_ms * _MS)
@@ -92,21 +107,22 @@ class SyntheticSource:
         start_ms = (until_ms - DAY_MS) // MINUTE_MS * MINUTE_MS
         first, last = -(-start_ms // _HOUR_MS), until_ms // _HOUR_MS
         parts = [self._minutes(row, start_ms, first * _HOUR_MS, until_ms)]
-        parts += [self._hour(row, hour) for hour in range(first, last)]
+        parts += self._whole_hours(row, first, last)
         parts.append(self._minutes(row, last * _HOUR_MS, until_ms, until_ms))
         return merged_kline(Klines.of_table(np.concatenate([part.table() for part in parts])))
 
     def days(self, until_ms: int) -> Klines:
         return self.market.ticker_24h(until_ms * _MS)
 
-    def _hour(self, row: int, hour: int) -> Klines:
-        """Return an hour that is over as one kline, kept for a day."""
-        known = self._hours.get((row, hour))
-        if known is None:
-            symbol, start = self.market.symbols[row], hour * _HOUR_MS * _MS
-            known = self._hours[row, hour] = self.market.klines(symbol, "1h", start, start + _HOUR_MS * _MS)
-            self._hours.pop((row, hour - 25), None)
-        return known
+    def _whole_hours(self, row: int, first: int, last: int) -> list[Klines]:
+        """Return hours that are over as one kline each; those of the last call are kept."""
+        known, symbol = self._hours.get(row, {}), self.market.symbols[row]
+        kept = {}
+        for hour in range(first, last):
+            start, end = hour * _HOUR_MS * _MS, (hour + 1) * _HOUR_MS * _MS
+            kept[hour] = known[hour] if hour in known else self.market.klines(symbol, "1h", start, end)
+        self._hours[row] = kept
+        return list(kept.values())
 
 
 def _longer(minutes: Klines, step_ms: int) -> Klines:
@@ -114,3 +130,9 @@ def _longer(minutes: Klines, step_ms: int) -> Klines:
     shift = WEEK_SHIFT_MS if step_ms == 7 * DAY_MS else 0
     merged = regroup_klines(replace(minutes, open_ms=minutes.open_ms - shift), step_ms)
     return replace(merged, open_ms=merged.open_ms + shift)
+
+
+def _split(size: int, trades: int) -> list[int]:
+    """Share a size among trades; the last has what is left, and a trade without a share is a placeholder."""
+    share = size // trades
+    return [share] * (trades - 1) + [size - share * (trades - 1)]
