@@ -174,7 +174,8 @@ class _Run:
         return isinstance(answer, dict) and answer.get("status") in {"ok", "degraded", "down"}
 
     def _write_note(self) -> None:
-        note = {"pid": os.getpid(), "api": self.api_url, "dashboard": self.dashboard_url, "source": self._plan.source}
+        dashboard = self.dashboard_url if self._with_dashboard else "off"
+        note = {"pid": os.getpid(), "api": self.api_url, "dashboard": dashboard, "source": self._plan.source}
         (self._settings.data_dir / "instance.json").write_text(json.dumps(note), encoding="utf-8")
 
     def announce(self, seconds: float) -> None:

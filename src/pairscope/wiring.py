@@ -269,7 +269,13 @@ async def warm_start(engine: DataProcessor, store: TickStore) -> None:
     )
     ticks = [*last_words, *[batch async for batch in store.ticks_since(minute_ns)]]
     first_own_ns = {s.symbol: s.first_ns for s in summaries if s.tick_count}
-    engine.restore(base_1m, base_1s, ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns)
+    silent = [s for s in summaries if s.tick_count and s.last_ns < minute_ns]
+    last_ticks = await asyncio.gather(
+        *(store.ticks(s.symbol, s.last_ns, s.last_ns + 1, limit=1, newest=True) for s in silent)
+    )
+    engine.restore(
+        base_1m, base_1s, ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns, last_ticks=last_ticks
+    )
 
 
 def run_backend(settings: Settings) -> int:

@@ -60,6 +60,8 @@ def _place(state: LiveState, ring: BarRing, bars: BarBatch, wins: Wins) -> BarBa
     order = np.flatnonzero(good)
     order = order[np.argsort(index[order], kind="stable")]
     taken = bars.take(order)
+    foreign = (cells["origin"] != Origin.OWN) & (there["ordinal"] == cells["ordinal"])
+    cells["trades"] = np.where(foreign, there["trades"], cells["trades"])  # those that are stored, whoever's the bar
     ring.put(taken.symbol_id, index[order], cells[order])
     if ring is state.minutes:
         state.day_at[taken.symbol_id] = -1
@@ -69,9 +71,13 @@ def _place(state: LiveState, ring: BarRing, bars: BarBatch, wins: Wins) -> BarBa
 
 
 def _history_wins(state: LiveState, bars: BarBatch, cells: Cells, there: Cells) -> B1:
-    """An exchange bar wins over one that is not own, and over an own one not later than the symbol's first tick's."""
+    """An exchange bar wins over one that is not own, and over an own one not later than the symbol's first tick's.
+
+    Volumes that are equal prove that the own bar is whole.
+    """
     first_ns = state.last["first_ns"][bars.symbol_id]
     partial = (first_ns >= 0) & (bars.ts_open_ns // MINUTE_NS <= first_ns // MINUTE_NS)
+    partial &= bars.volume != there["lots"] / 10.0 ** there["lots_decimals"]
     answer: B1 = (there["origin"] != Origin.OWN) | partial
     return answer
 

@@ -110,6 +110,8 @@ class Writing:
             won = rows[wins]
             corrected = old["revision"][wins] + np.where(columns["origin"][won] == Origin.OWN, 1, 0)
             columns["revision"][won] = np.maximum(columns["revision"][won], corrected)
+            foreign = columns["origin"][won] != Origin.OWN  # its trades are those that are stored, as ever
+            columns["trades"][won] = np.where(foreign, old["trades"][wins], columns["trades"][won])
             gone = {field: old[field][wins] for field in ("symbol_id", "ts_open_ns")}
             self._tables.delete_bars(self._connection, timeframe, gone)
             self.added_bars -= int(won.size)
