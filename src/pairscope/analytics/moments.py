@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pairscope.errors import InputError
 from pairscope.market.kernel import kernel
 from pairscope.market.ticks import F8
 
@@ -178,7 +179,7 @@ def extend_pair(state: PairMoments, x: F8, y: F8) -> PairMoments:
     True
     """
     if len(x) != len(y):
-        raise ValueError(f"y: has {len(y)} values, x has {len(x)}")
+        raise InputError(f"y: has {len(y)} values, x has {len(x)}", loc="y")
     return PairMoments(*_extend_pair(*state, np.array(x, np.float64), np.array(y, np.float64)))
 
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from pairscope.errors import InputError
 from pairscope.market.bar_cells import CELL, Cells, build, cell_values, fold, scale
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1, F8, I4, I8, TickBatch
@@ -22,6 +23,7 @@ __all__ = [
     "bars_from_cells",
     "bars_of",
     "cells_from_bars",
+    "check_ticks",
     "concat_bars",
     "merge_bars",
     "resample",
@@ -178,7 +180,7 @@ def resample(bars: BarBatch, timeframe: str) -> BarBatch:
     """
     step, base = _step_of(timeframe), timeframe_ns(bars.timeframe)
     if step % base:
-        raise ValueError(f"timeframe: {timeframe} cannot be made of {bars.timeframe} bars")
+        raise InputError(f"timeframe: {timeframe} cannot be made of {bars.timeframe} bars", loc="timeframe")
     order = np.lexsort((bars.first_id, bars.ts_open_ns, bars.symbol_id))
     symbol_id = bars.symbol_id[order]
     ordinal = bars.ts_open_ns[order] // step + 1
@@ -210,14 +212,14 @@ def concat_bars(batches: Sequence[BarBatch]) -> BarBatch:
     0
     """
     if not batches:
-        raise ValueError("batches: needs at least one")
+        raise InputError("batches: needs at least one", loc="batches")
     first = batches[0]
     if len(batches) == 1:
         return first
     if any(batch.timeframe != first.timeframe for batch in batches):
-        raise ValueError("batches: timeframes differ")
+        raise InputError("batches: timeframes differ", loc="batches")
     if any(batch.symbols is not first.symbols for batch in batches):
-        raise ValueError("batches: symbol tables differ")
+        raise InputError("batches: symbol tables differ", loc="batches")
     columns = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in _COLUMNS}
     return BarBatch(first.symbols, first.timeframe, **columns)
 
@@ -279,15 +281,15 @@ def check_ticks(ticks: TickBatch) -> None:
         column = getattr(ticks, name)
         # A NaN fails both comparisons.
         if not (column.min() > 0 and column.max() < np.inf):
-            raise ValueError(f"{name}: must be finite and positive")
+            raise InputError(f"{name}: must be finite and positive", loc=name)
     if ticks.ts_event_ns.min() < 0:
-        raise ValueError("ts_event_ns: must not lie before 1970")
+        raise InputError("ts_event_ns: must not lie before 1970", loc="ts_event_ns")
 
 
 def _step_of(timeframe: str) -> int:
     """Return the length of a timeframe; ``ValueError`` where there is no such timeframe."""
     if timeframe not in TIMEFRAMES:
-        raise ValueError(f"timeframe: unknown {timeframe!r}, one of {', '.join(TIMEFRAMES)}")
+        raise InputError(f"timeframe: unknown {timeframe!r}, one of {', '.join(TIMEFRAMES)}", loc="timeframe")
     return TIMEFRAMES[timeframe]
 
 

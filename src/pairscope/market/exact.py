@@ -2,8 +2,8 @@
 
 A float64 ``x`` stands for the shortest decimal that rounds to it: the fewest ``d`` with ``rint(x 10^d) / 10^d == x``.
 Bounds: that decimal is found where it has fewer than 2^52 units (15 to 16 significant digits) and at most 18 places,
-and a sum is exact below 4e18 units. Beyond either, digits past the 17th, or the 22nd place, are rounded and the caller is
-told. No scaled number exceeds int64, whatever comes in.
+and a sum is exact below 4e18 units. Beyond either, digits past the 17th, or the 22nd place, are rounded and the caller
+is told. No scaled number exceeds int64, whatever comes in.
 """
 
 from __future__ import annotations
