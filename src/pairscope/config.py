@@ -21,7 +21,7 @@ class Settings(BaseSettings):
         env_prefix="PAIRSCOPE_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
     )
 
-    data_dir: Path = Field(Path("data"), description="Where the store, the spool and the logs live.")
+    data_dir: Path = Field(Path("data"), description="Where the store and its spool live.")
     database_url: str = Field(
         "", description="`duckdb:///path` (default: under the data directory) or `postgresql://…`."
     )
@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     lateness_ms: int = Field(
         300, ge=0, le=60_000, description="How far behind the newest event time the watermark stays."
     )
-    history_minutes: int = Field(1500, ge=0, le=20_000, description="Closed one-minute bars to fetch for a new symbol.")
+    history_minutes: int = Field(2940, ge=0, le=20_000, description="Closed one-minute bars to fetch for a new symbol.")
     queue_batches: int = Field(512, ge=4, description="Batches that may wait for the store before the feed is slowed.")
     spool_mb: int = Field(1024, ge=1, description="Ticks on disk while the store refuses, at most.")
 

@@ -125,7 +125,7 @@ def test_a_bar_of_the_exchange_carries_what_the_candle_says_and_its_origin() -> 
         "volume": [10.125],
         "quote_volume": [17.5],
         "buy_volume": [6.5],
-        "trades": [4],
+        "trades": [0],
         "first_id": [-1],
         "last_id": [-1],
         "revision": [0],

@@ -26,6 +26,8 @@ PAGE: Final = 499
 """Candles a request: the largest page that costs 2, the best bargain of the exchange's table."""
 NEAR_NS: Final = 60 * MINUTE_NS
 """Holes nearer than this to each other are fetched in one go."""
+FIRST_MINUTES: Final = 1500
+"""What everybody gets before anybody gets more: a day, with what rolling statistics need."""
 ROUNDS: Final = 3
 """How often a symbol is tried again behind all others when the exchange fails."""
 
@@ -33,6 +35,7 @@ ROUNDS: Final = 3
 class HistoryLoader:
     """Fetches what the store lacks of the last ``minutes`` closed minutes, and corrects the first partial minute.
 
+    A day and an hour of every symbol comes first, then whatever is older.
     The minute in which a symbol's own ticks begin is only half ours; ``settle_s`` after it is over the exchange's
     bar of it is fetched, together with the minutes since the history ended. Minutes without a trade have no bar and
     the unfinished minute is left out. ``failed`` names symbols that the exchange gave no history for.
@@ -73,8 +76,9 @@ class HistoryLoader:
         ``first_tick_ns`` returns the event time of a symbol's first own tick, 0 or None before it. Ends when every
         symbol has been corrected.
         """
-        async for bars in self._history(follow):
-            yield bars
+        for minutes in sorted({min(self._minutes, FIRST_MINUTES), self._minutes}):
+            async for bars in self._history(follow, minutes):
+                yield bars
         waiting, noticed_ns = list(follow), dict[str, int]()
         while waiting:
             await self._sleep(self._poll_s)
@@ -97,7 +101,7 @@ class HistoryLoader:
             except FeedError as error:
                 _log.info("first_minutes_not_corrected_yet", error=str(error))
 
-    async def _history(self, follow: Sequence[str]) -> AsyncIterator[BarBatch]:
+    async def _history(self, follow: Sequence[str], minutes: int) -> AsyncIterator[BarBatch]:
         """Yield what each symbol lacks, several being asked for at once."""
         todo = deque((symbol, 1) for symbol in follow)
         running: deque[tuple[str, int, asyncio.Task[BarBatch]]] = deque()
@@ -105,7 +109,9 @@ class HistoryLoader:
             while todo or running:
                 while todo and len(running) < self._parallel:
                     symbol, turn = todo.popleft()
-                    running.append((symbol, turn, asyncio.create_task(self._lacking(symbol), name=f"history {symbol}")))
+                    running.append(
+                        (symbol, turn, asyncio.create_task(self._lacking(symbol, minutes), name=f"history {symbol}"))
+                    )
                 symbol, turn, task = running.popleft()
                 try:
                     bars = await task
@@ -124,12 +130,12 @@ class HistoryLoader:
                 task.cancel()
             await asyncio.gather(*(task for _, _, task in running), return_exceptions=True)
 
-    async def _lacking(self, symbol: str) -> BarBatch:
+    async def _lacking(self, symbol: str, minutes: int) -> BarBatch:
         """Fetch the closed minutes of the window that the store has no bar of."""
         now_ns = await self._rest.time()
         end_ns = now_ns - now_ns % MINUTE_NS
-        start_ns = max(0, end_ns - self._minutes * MINUTE_NS)
-        held = await self._store.bars(symbol, "1m", start_ns, end_ns, limit=self._minutes + 1)
+        start_ns = max(0, end_ns - minutes * MINUTE_NS)
+        held = await self._store.bars(symbol, "1m", start_ns, end_ns, limit=minutes + 1)
         window = np.arange(start_ns, end_ns, MINUTE_NS, dtype=np.int64)
         rows: list[Kline] = []
         for low, high in _runs(np.setdiff1d(window, held.ts_open_ns)):
@@ -155,7 +161,7 @@ class HistoryLoader:
 def bars_of_klines(rows: Sequence[Kline], symbols: Symbols, symbol: str, *, before_ns: int) -> BarBatch:
     """Turn the exchange's candles into bars of origin ``EXCHANGE``, oldest first and each once.
 
-    Left out are those that end after ``before_ns`` (unfinished), those without a trade, and what is no number.
+    ``trades`` counts trades of ours, so it is 0. Left out are those that end after ``before_ns`` (unfinished), those without a trade, and what is no number.
     """
     good = {
         row.open_ms: row
@@ -181,7 +187,7 @@ def bars_of_klines(rows: Sequence[Kline], symbols: Symbols, symbol: str, *, befo
         np.array([row.volume for row in kept], np.float64),
         np.array([row.quote_volume for row in kept], np.float64),
         np.array([row.buy_volume for row in kept], np.float64),
-        np.array([row.trades for row in kept], np.int64),
+        np.zeros(n, np.int64),
         none,
         none.copy(),
         np.zeros(n, np.int32),
