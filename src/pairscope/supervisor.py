@@ -21,6 +21,8 @@ __all__ = ["Child", "Supervisor", "already_running", "backoff_s", "free_port", "
 
 STOP_S: Final = 8.0
 HEALTHY_S: Final = 60.0
+_MISUSED: Final = 2
+"""The exit code of a command that was called wrongly."""
 
 
 def http_json(url: str, timeout_s: float) -> Any | None:
@@ -187,7 +189,7 @@ class Supervisor:
             self._children.remove(child)
 
     def wait_until(self, ready: Callable[[], bool], what: str, *, patience_s: float = HEALTHY_S) -> bool:
-        """Wait until something is ready; False where an essential child ended first or we were asked to stop."""
+        """Wait until something is ready; False where a child that ends the run ended or we were asked to stop."""
         deadline = time.monotonic() + patience_s
         while not self._stop and time.monotonic() < deadline:
             if self._dead() is not None:
@@ -223,13 +225,15 @@ class Supervisor:
         self._children.clear()
 
     def _dead(self) -> Child | None:
-        return next((c for c in self._children if c.essential and c.exit_code is not None), None)
+        """The child whose end ends the run: one that matters, or one that was misused and would be again."""
+        ended = (c for c in self._children if c.exit_code is not None)
+        return next((c for c in ended if c.essential or c.exit_code == _MISUSED), None)
 
     def _report(self, child: Child) -> int:
         code = child.exit_code or 0
-        if code != 2:  # a misuse was told by the child in one line
+        if code != _MISUSED:  # a misuse was told by the child in one line
             self._say(f"the {child.name} ended with code {code}; its last lines above say why")
-        return 2 if code == 2 else 1
+        return _MISUSED if code == _MISUSED else 1
 
     def _restart_others(self) -> None:
         now = time.monotonic()
