@@ -138,7 +138,7 @@ def _parse(name: str) -> Indicator:
     values = []
     for i, parameter in enumerate(kind.parameters):
         try:
-            value = float(numbers[i]) if i < len(numbers) else parameter.default
+            value = float(numbers[i]) if i < len(numbers) else float(parameter.default)
         except ValueError:
             value = float("nan")
         low, high = (1 + (kind.name in {"bb", "rv"}), LONGEST) if parameter.whole else (0.1, 10.0)

@@ -220,7 +220,7 @@ def covariance_of(state: PairMoments) -> float:
 def correlation_of(state: PairMoments) -> float:
     """Return Pearson's correlation, within [-1, 1]; NaN where a series is constant or below two pairs. O(1).
 
-    >>> correlation_of(pair_moments(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])))
+    >>> round(correlation_of(pair_moments(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))), 12)
     1.0
     """
     scale = float(np.sqrt(state.m2_x) * np.sqrt(state.m2_y))
