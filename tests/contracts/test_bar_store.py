@@ -206,6 +206,20 @@ async def test_a_minute_with_a_hole_in_it_takes_the_exchanges_bar_until_the_hole
     assert (await stored(store)).origin.tolist() == [theirs, own, own, own, own]
 
 
+async def test_a_bar_that_is_the_exchanges_still_counts_our_trades_in_it(store, ticks_of, noon_ns):
+    rows = [(BTC, k, noon_ns + 30 * S + k * 20 * S, "10.5", "1", True) for k in range(3)]
+    batch = ticks_of(rows, watermark_ns=noon_ns + 10 * MINUTE)
+    theirs = replace(exchange_minutes(BTC, [noon_ns]), trades=np.zeros(1, np.int64))
+    await store.put_bars(theirs)
+    for _ in range(2):
+        await store.append(batch, closed(batch, FOREVER))
+        assert await store.put_bars(theirs) == 0
+        first = (await stored(store)).take(slice(1))
+        assert (first.origin.tolist(), first.trades.tolist()) == ([Origin.EXCHANGE], [2])
+        assert (first.volume.tolist(), first.revision.tolist()) == ([3.5], [0])
+    assert (await store.stats()).bars == 2 + 3
+
+
 async def test_an_upload_stands_against_the_exchange_and_yields_to_own_ticks(store, ticks_of, noon_ns):
     opens = [noon_ns + k * MINUTE for k in range(3)]
     await store.put_bars(exchange_minutes(BTC, opens))

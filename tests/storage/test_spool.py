@@ -114,6 +114,19 @@ def test_a_torn_tail_is_cut_off_and_told(tmp_path, cut):
     assert numbers(again) == [0, 1, 7]
 
 
+def test_a_cut_leaves_nothing_of_the_torn_record(tmp_path, parcel):
+    spool = Spool(tmp_path, max_bytes=BIG)
+    spool.append(numbered(0))
+    spool.append(parcel)
+    [path] = tmp_path.iterdir()
+    os.truncate(path, path.stat().st_size - 1)
+    with structlog.testing.capture_logs():
+        Spool(tmp_path, max_bytes=BIG).append(numbered(1))
+        again = Spool(tmp_path, max_bytes=BIG)
+    assert again.cut_bytes == 0
+    assert numbers(again) == [0, 1]
+
+
 def test_a_garbled_record_ends_its_segment_and_not_the_next(tmp_path):
     spool = Spool(tmp_path, max_bytes=BIG, segment_bytes=200)
     for k in range(6):

@@ -20,7 +20,8 @@ __all__ = ["Writing"]
 SAVE_EVERY_FLUSHES: Final = 256
 """Appends between two savings of the whole ledger: what a start has to read at most."""
 
-_VALUES = ("open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "trades", "first_id", "last_id")
+_VALUES = ("open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "first_id", "last_id")
+"""What makes two versions of a bar differ; its trades are a count of ours, whosever the bar."""
 
 
 class Writing:
@@ -105,16 +106,12 @@ class Writing:
             differs=differs,
             rebuilt=rebuilt,
         )
+        wins |= _carry_over(columns, rows, old, wins)
         keep[at] = wins
         if wins.any():
-            won = rows[wins]
-            corrected = old["revision"][wins] + np.where(columns["origin"][won] == Origin.OWN, 1, 0)
-            columns["revision"][won] = np.maximum(columns["revision"][won], corrected)
-            foreign = columns["origin"][won] != Origin.OWN  # its trades are those that are stored, as ever
-            columns["trades"][won] = np.where(foreign, old["trades"][wins], columns["trades"][won])
             gone = {field: old[field][wins] for field in ("symbol_id", "ts_open_ns")}
             self._tables.delete_bars(self._connection, timeframe, gone)
-            self.added_bars -= int(won.size)
+            self.added_bars -= int(np.count_nonzero(wins))
         return keep
 
     def rebuild(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
@@ -178,6 +175,22 @@ class Writing:
             self._connection,
             [(self._ledger.id_of(gap.symbol), gap, left.get((gap.symbol, gap.from_id), ())) for gap in gaps],
         )
+
+
+def _carry_over(columns: dict[str, NDArray[Any]], rows: NDArray[np.intp], old: dict[str, NDArray[Any]], wins: B1) -> B1:
+    """Give the bars at ``rows`` what the stored ones beside them hand on; return those stored for their count alone.
+
+    A bar corrected by own ticks has a revision above the old one's. A foreign bar keeps the count of our trades, and
+    gets it where our bar came and lost: it then goes in again with that count.
+    """
+    own = columns["origin"][rows] == Origin.OWN
+    counted: B1 = own & ~wins & (old["origin"] != Origin.OWN) & (columns["trades"][rows] != old["trades"])
+    for field in set(BAR_FIELDS) - {"trades"}:
+        columns[field][rows[counted]] = old[field][counted]
+    columns["trades"][rows[~own]] = old["trades"][~own]
+    corrected = rows[wins]
+    columns["revision"][corrected] = np.maximum(columns["revision"][corrected], (old["revision"] + own)[wins])
+    return counted
 
 
 def _last_word(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
