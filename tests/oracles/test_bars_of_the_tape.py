@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 
-from pairscope.market.bars import TIMEFRAMES, BarBatch, bars_of, resample
+from pairscope.engine.data_processor import DataProcessor
+from pairscope.market.bars import TIMEFRAMES, BarBatch, bars_of, concat_bars, resample
 from pairscope.market.ticks import TickBatch
 
 FIELDS = ("open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "trades", "first_id", "last_id")
@@ -77,6 +79,19 @@ def test_longer_bars_of_the_tape_equal_whichever_way_they_are_made(tape: TickBat
                 np.testing.assert_array_equal(
                     getattr(made, field), getattr(direct, field), err_msg=f"{timeframe} {field}"
                 )
+
+
+@pytest.mark.parametrize("size", [7, 300, 40_000])
+def test_the_engine_closes_the_same_bars_whatever_its_batches(tape: TickBatch, in_batches: Any, size: int) -> None:
+    engine = DataProcessor(tape.symbols)
+    updates = [engine.on_batch(batch) for batch in in_batches(tape, [size] * (len(tape) // size + 1))]
+    assert sum(update.late for update in updates) == 0
+    for timeframe in TIMEFRAMES:
+        closed = [bars for update in updates for bars in update.closed if bars.timeframe == timeframe]
+        ours, truth = concat_bars(closed), bars_of(tape, timeframe)
+        ours = ours.take(np.lexsort((ours.ts_open_ns, ours.symbol_id)))
+        for field in ("symbol_id", "ts_open_ns", *FIELDS, "revision", "origin"):
+            np.testing.assert_array_equal(getattr(ours, field), getattr(truth, field), err_msg=f"{timeframe} {field}")
 
 
 def test_float_sums_depend_on_their_order_and_ours_do_not(tape: TickBatch, tape_frame: pd.DataFrame) -> None:
