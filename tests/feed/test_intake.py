@@ -165,6 +165,28 @@ def test_blind_the_watermark_stands_and_after_it_until_the_tails_are_audited_and
     assert desk.flush().watermark_ns > stood.watermark_ns  # type: ignore[union-attr]
 
 
+def test_before_the_first_tick_nothing_is_held() -> None:
+    desk = Desk()
+    for _ in range(3):
+        desk.flush(EMPTY_EVERY_NS, sighted=False)
+    for number in range(8):
+        desk.frame(number)
+    assert desk.flush(audited=False).watermark_ns > 0  # type: ignore[union-attr]
+
+
+def test_lines_renewed_since_all_was_well_for_the_last_time_must_have_been_audited() -> None:
+    desk = Desk()
+    desk.begin()
+    well_ns = desk.now_ns
+    asked: list[int] = []
+    for sighted in (False, False, True):
+        desk.now_ns += 10_000_000
+        desk.intake.look(
+            desk.now_ns, desk.clock_ns(), sighted=sighted, audited=lambda since_ns: bool(asked.append(since_ns))
+        )
+    assert asked == [well_ns]
+
+
 def test_a_hole_from_before_the_blindness_does_not_prolong_it() -> None:
     desk = Desk()
     desk.begin()

@@ -196,10 +196,10 @@ async def test_a_ban_is_obeyed_until_the_time_in_its_text_without_another_reques
     with pytest.raises(ExchangeRefused) as caught:
         await rest.time()
     assert caught.value.retry_after_s == pytest.approx(600, abs=20)
-    asked = len(exchange.requests)
+    asked, used = len(exchange.requests), rest.budget.used
     with pytest.raises(ExchangeRefused):
         await rest.agg_trades("BTCUSDT", from_id=1)
-    assert len(exchange.requests) == asked
+    assert (len(exchange.requests), rest.budget.used) == (asked, used)
     clock.now_ns = (until_ms + 1) * 10**6
     await rest.time()
     assert len(exchange.requests) == asked + 1

@@ -78,9 +78,7 @@ def test_a_replay_slower_than_time_does_not_run_away() -> None:
     assert watermark.at(198 * S) <= NOW + 101 * S
 
 
-@given(
-    st.lists(st.tuples(st.integers(-10, 100), st.integers(0, 5), st.sampled_from(["see", "hold", "release", "none"])))
-)
+@given(st.lists(st.tuples(st.integers(-3, 8), st.integers(0, 5), st.sampled_from(["see", "hold", "release", "none"]))))
 def test_it_never_goes_back(steps: list[tuple[int, int, str]]) -> None:
     watermark, now, marks = Watermark(lateness_ns=3, hold_ns=20), 0, [0]
     for event, elapsed, what in steps:

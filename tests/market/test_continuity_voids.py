@@ -120,6 +120,11 @@ def test_a_verdict_on_what_is_not_missing_changes_nothing() -> None:
     ledger = begun_at(10)
     assert ledger.settle(Gap("BTCUSDT", 3, 5, "unrepairable", 3)) == ()
     assert ledger.settle(Gap("BTCUSDT", 3, 9, "open", 7)) == ()
+    ledger.admit(batch(21))
+    ledger.admit(batch(13, 14))
+    for low, high in ((3, 10), (13, 14), (22, 30)):
+        assert ledger.settle(Gap("BTCUSDT", low, high, "unrepairable", 1)) == ()
+    assert [ranges for _, ranges in ledger.open_gaps()] == [[(11, 12), (15, 20)]]
 
 
 def test_a_declared_tail_is_an_open_hole_that_ticks_repair() -> None:

@@ -265,6 +265,8 @@ class Connection:
                 wait = True
                 continue
             self.lines += 1
+            line.opened_ns = self._monotonic()
+            line.last_ns = max(line.last_ns, line.opened_ns)
             return line
 
     async def _subscribe(self, line: Line) -> None:

@@ -49,6 +49,7 @@ class Intake:
         self._void: list[tuple[int, int]] = []
         self._open = {(gap.symbol, gap.from_id) for gap, _ in continuity.open_gaps()}
         self._left_ns = 0
+        self._sighted = 0, 0
         self._blind_since: tuple[int, int] | None = None
         self._seen_once = False
 
@@ -99,12 +100,13 @@ class Intake:
         self._seen_once = self._seen_once or sighted
         if not self._seen_once:
             return
-        if not sighted:
-            if self._blind_since is None and self.watermark.time_at(now_ns):
-                self._blind_since = now_ns, clock_ns
-                self.watermark.hold(now_ns)
-            return
         if self._blind_since is None:
+            if sighted or not self.watermark.time_at(now_ns):
+                self._sighted = now_ns, clock_ns
+                return
+            self._blind_since = self._sighted
+            self.watermark.hold(now_ns)
+        if not sighted:
             return
         since_ns, since_clock_ns = self._blind_since
         missing = any(gap.seen_ns >= since_clock_ns for gap, _ in self.continuity.open_gaps())

@@ -259,7 +259,7 @@ class Decoder:
         if kind == self._stream:
             try:
                 return msgspec.convert(message, self._type, strict=False)
-            except _UNDECODABLE:
+            except msgspec.ValidationError:
                 self.rejected["malformed"] += 1
         elif kind is None:
             signal = _reply(message)
