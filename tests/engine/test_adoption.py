@@ -66,6 +66,35 @@ def test_a_late_tick_into_a_minute_of_the_exchange_s_asks_for_a_rebuild(tick: An
     assert engine.recent_bars("BTCUSDT", "1m", 3).close.tolist() == [50.0, 60.0, 70.0]
 
 
+def test_history_counts_in_the_volume_of_24_hours_at_once(tick: Any, noon_ns: int) -> None:
+    engine = DataProcessor(tick.symbols)
+    play(engine, [tick(1, 130, size="2"), tick(2, 250, size="1", watermark_s=250)])
+    before = engine.price("BTCUSDT")
+    engine.adopt_history(exchange_bars(tick.symbols, "BTCUSDT", noon_ns - MINUTE, [50.0, 60.0]))
+    after = engine.price("BTCUSDT")
+    assert before is not None and after is not None
+    assert (before["volume_24h"], after["volume_24h"]) == (3.0, 23.0)
+
+
+def test_an_exchange_bar_of_a_minute_that_is_still_open_here_counts_from_its_close_and_is_not_told_as_ours(
+    tick: Any, noon_ns: int
+) -> None:
+    engine = DataProcessor(tick.symbols, windows=(1,))
+    play(engine, [tick(1, 1, watermark_s=61)])
+    engine.adopt_history(exchange_bars(tick.symbols, "BTCUSDT", noon_ns + MINUTE, [70.0]))
+    update = engine.on_batch(TickBatch.empty(tick.symbols, noon_ns + 2 * MINUTE))
+    assert timeframes(update.closed) == []
+    assert (update.stats.mean.tolist(), update.stats.ts_open_ns.tolist()) == ([[70.0]], [noon_ns + MINUTE])
+
+
+def test_older_history_never_displaces_newer(tick: Any, noon_ns: int) -> None:
+    engine = DataProcessor(tick.symbols)
+    for start in (noon_ns, noon_ns - 1536 * MINUTE):
+        engine.adopt_history(exchange_bars(tick.symbols, "BTCUSDT", start, [50.0] * 10))
+    engine.on_batch(TickBatch.empty(tick.symbols, noon_ns + 10 * MINUTE))
+    assert len(engine.recent_bars("BTCUSDT", "1m", 100)) == 10
+
+
 def test_a_minute_that_the_store_rebuilt_replaces_the_exchange_s(tick: Any, noon_ns: int) -> None:
     engine = DataProcessor(tick.symbols)
     play(engine, [tick(1, 30), tick(5, 300, watermark_s=300)])

@@ -53,6 +53,13 @@ def test_a_late_tick_into_a_second_that_had_none_makes_its_bar(tick: Any, noon_n
     assert len(engine.recent_bars("BTCUSDT", "1s", 100)) == 2
 
 
+def test_a_tick_is_too_late_for_its_bar_from_the_moment_that_the_watermark_reaches_the_bar_s_end(tick: Any) -> None:
+    for watermark_s, corrected in ((1.999, False), (2.0, True)):
+        engine = DataProcessor(tick.symbols)
+        engine.on_batch(tick(1, 1.1, watermark_s=watermark_s))
+        assert ("1s" in timeframes(engine.on_batch(tick(2, 1.2)).revised)) is corrected
+
+
 def test_every_late_tick_is_one_correction_however_many_come_at_once(tick: Any) -> None:
     engines = [DataProcessor(tick.symbols) for _ in range(2)]
     for engine in engines:

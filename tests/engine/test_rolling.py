@@ -61,6 +61,13 @@ def test_a_correction_of_an_older_minute_renews_the_statistics(tick: Any, noon_n
     assert len(engine.on_batch(tick(5, 131, watermark_s=131)).stats) == 0
 
 
+def test_bars_of_a_ring_ago_are_not_taken_for_recent_ones(tick: Any) -> None:
+    engine = DataProcessor(tick.symbols, windows=(20,))
+    minutes = [*range(30), *range(1540, 1546)]
+    updates = play(engine, [tick(k, 60 * m, watermark_s=60 * m) for k, m in enumerate(minutes)])
+    assert updates[-1].stats.n.tolist() == [[5]], "the minutes 0 to 29 lie more than 1,500 back"
+
+
 def test_a_constant_price_has_no_deviation_and_no_z_score(tick: Any) -> None:
     engine = DataProcessor(tick.symbols, windows=(2,))
     updates = play(engine, [tick(k, 60 * k, "61800.1", watermark_s=60 * k) for k in range(1, 5)])

@@ -56,11 +56,10 @@ def units_of(x: float, hint: int) -> tuple[int, int]:  # pragma: no cover - comp
             return int(units), decimals
     if x >= 1e17:
         x = min(x, 1e38)
-        decimals = 0
-        while x >= 1e18:
-            x /= 10.0
-            decimals -= 1
-        return int(np.rint(x)), decimals
+        tens = 0
+        while x >= 1e18 * _POW10[tens]:
+            tens += 1
+        return int(np.rint(x / _POW10[tens])), -tens
     decimals = 0
     while decimals < 22 and x * _POW10[decimals] < 1e16:
         decimals += 1
