@@ -446,6 +446,18 @@ async def test_what_is_neither_websocket_nor_a_known_path_is_answered_and_the_po
     assert await rest(server, "/fapi/v1/ping") == {}
 
 
+@pytest.mark.parametrize(("name", "status"), [(b"%E5%B8%81USDT", b"200"), ("币USDT".encode(), b"400")])
+async def test_a_name_outside_ascii_comes_percent_encoded(play: Serve, name: bytes, status: bytes):
+    server = await play()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /fapi/v1/ticker/24hr?symbol=" + name + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(DEADLINE_S):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.split()[1] == status
+    assert ("币USDT" in body.decode()) == (status == b"200")
+    writer.close()
+
+
 async def test_requests_on_one_connection_are_answered_in_their_order(play: Serve):
     server = await play()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

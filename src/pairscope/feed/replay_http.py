@@ -16,14 +16,14 @@ __all__ = ["HttpFront"]
 Respond = Callable[[str, str], Awaitable[Answer]]
 Upgrade = Callable[[asyncio.Transport, bytes], None]
 
-_HEAD_BYTES = 32 * 1024
+_HEAD_BYTES = 16 * 1024
 _WAITING = 64
 
 
 class HttpFront(asyncio.Protocol):
     """Answers requests one after the other through ``respond``; a WebSocket handshake goes, whole, to ``upgrade``.
 
-    A head of more than 32 KiB, more than 64 requests waiting, or what is no HTTP ends the connection.
+    A head of more than 16 KiB, more than 64 requests waiting, or what is no HTTP ends the connection.
     """
 
     def __init__(self, respond: Respond, upgrade: Upgrade, live: set[HttpFront]) -> None:
@@ -85,7 +85,11 @@ class HttpFront(asyncio.Protocol):
         if self._parser.should_upgrade():
             return
         self._head = b""
-        request = self._parser.get_method().decode(), self._url.decode("latin-1"), self._parser.should_keep_alive()
+        request = (
+            self._parser.get_method().decode(),
+            self._url.decode("utf-8", "replace"),
+            self._parser.should_keep_alive(),
+        )
         try:
             self._waiting.put_nowait(request)
         except asyncio.QueueFull:

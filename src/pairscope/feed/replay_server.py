@@ -282,7 +282,7 @@ class ReplayServer:
 
     def _upgrade(self, transport: asyncio.Transport, head: bytes) -> None:
         """Accept a WebSocket handshake."""
-        target = head.split(b" ", 2)[1].decode("latin-1") if head.count(b" ") > 1 else "/"
+        target = head.split(b" ", 2)[1].decode("utf-8", "replace") if head.count(b" ") > 1 else "/"
         parsed = parse_target(target)
         connection = None
         if parsed is not None:
