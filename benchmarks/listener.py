@@ -1,0 +1,113 @@
+"""Clients of the stream in a process of their own: each message with the moment at which it was read.
+
+``python -m benchmarks.listener '{"url": …, "topics": [[…], …], "seconds": 10, "out": …}'`` opens one connection a list
+of topics, says ``{"open": n}``, listens for so long, and writes the messages' moments and sizes to a file. ``"stuck"``
+names topics of one more connection that subscribes and never reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import socket
+import sys
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import picows
+
+from pairscope.wiring import loop_factory
+
+__all__ = ["arrivals"]
+
+
+class Client(picows.WSListener):  # type: ignore[misc]
+    """Keeps what comes, unread."""
+
+    def __init__(self, topics: list[str]) -> None:
+        super().__init__()
+        self.topics = topics
+        self.kept: list[tuple[int, bytes]] = []
+        self.transport: Any = None
+
+    def on_ws_connected(self, transport: Any) -> None:
+        self.transport = transport
+
+    def ask(self) -> None:
+        for at in range(0, len(self.topics), 50):
+            self.transport.send(
+                picows.WSMsgType.TEXT, json.dumps({"op": "subscribe", "topics": self.topics[at : at + 50]}).encode()
+            )
+
+    def on_ws_frame(self, transport: Any, frame: Any) -> None:
+        self.kept.append((time.time_ns(), frame.get_payload_as_bytes()))
+
+
+def stuck(url: str, topics: list[str]) -> socket.socket:
+    """Open a connection that asks for topics and never reads an answer."""
+    parts = urlsplit(url)
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    held.connect((parts.hostname, parts.port))
+    key = base64.b64encode(os.urandom(16)).decode()
+    held.sendall(
+        f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    held.recv(1024)
+    for at in range(0, len(topics), 20):
+        body = json.dumps({"op": "subscribe", "topics": topics[at : at + 20]}).encode()
+        held.sendall(b"\x81\xfe" + len(body).to_bytes(2, "big") + bytes(4) + body)
+    return held
+
+
+async def listen(told: dict[str, Any]) -> None:
+    clients = []
+    for topics in told["topics"]:
+        _, client = await picows.ws_connect(lambda topics=topics: Client(topics), told["url"])
+        client.ask()
+        clients.append(client)
+    held = stuck(told["url"], told["stuck"]) if told.get("stuck") else None
+    await asyncio.sleep(1.0)
+    for client in clients:
+        client.kept.clear()
+    say({"open": len(clients)})
+    await asyncio.sleep(told["seconds"])
+    until_ns = time.time_ns()
+    closed = sum(client.transport.is_disconnected for client in clients)
+    if held is not None:
+        held.close()
+    names: dict[str, int] = {}
+    rows = []
+    for number, client in enumerate(clients):
+        for at_ns, message in client.kept:
+            said = json.loads(message)
+            if said.get("topic", "").startswith("price:"):
+                size = said["data"]["size"]
+                name = names.setdefault(said["data"]["symbol"], len(names))
+                rows.append((number, name, at_ns, -1 if size is None else round(size * 1000)))
+    np.savez(told["out"], rows=np.array(rows, np.int64).reshape(-1, 4), names=np.array(list(names)))
+    fewest = min(sum(at_ns <= until_ns for at_ns, _ in client.kept) for client in clients)
+    messages = sum(at_ns <= until_ns for client in clients for at_ns, _ in client.kept)
+    say({"messages": messages, "fewest": fewest, "closed": closed})
+
+
+def say(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+def arrivals(path: str) -> dict[str, np.ndarray[Any, Any]]:
+    """By symbol: rows (client, moment in ns, number of the trade shown) of a file that a listener wrote."""
+    with np.load(path) as held:
+        rows, names = held["rows"], held["names"]
+    return {str(name): rows[rows[:, 1] == i][:, [0, 2, 3]] for i, name in enumerate(names)}
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(listen(json.loads(sys.argv[1])))
