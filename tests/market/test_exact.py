@@ -62,9 +62,11 @@ def test_a_sum_beyond_its_bound_says_that_digits_were_lost_and_stays_close() -> 
     assert value_of(units, places) == pytest.approx(3e16 + 0.012345, rel=1e-15)
 
 
-@given(st.integers(0, 4 * 10**18), st.integers(0, 22))
-def test_the_one_division_rounds_to_the_nearest_float(units: int, places: int) -> None:
-    assert value_of(units, places) == float(Fraction(units, 10**places))
+@pytest.mark.parametrize("bits", [20, 53, 62])
+def test_the_one_division_rounds_to_the_nearest_float(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    for units, places in zip(rng.integers(0, min(2**bits, 4 * 10**18), 500), rng.integers(0, 23, 500), strict=True):
+        assert value_of(int(units), int(places)) == float(Fraction(int(units), 10 ** int(places)))
 
 
 @given(decimals_as_sent, decimals_as_sent)
