@@ -176,10 +176,11 @@ def test_the_market_has_the_size_and_the_oddities_of_the_real_one():
     assert 0 < tiny.price.max() < 100_000, "a price like 0.00001234"
 
 
-def test_a_stated_rate_is_kept():
-    market = SyntheticMarket(seed=7, symbols=60, ticks_per_second=600.0)
-    day = sum(market.last_id(s, NOON) - market.last_id(s, NOON - 86_400 * S) for s in market.symbols) / 86_400
-    assert day == pytest.approx(600, rel=0.3)
+@pytest.mark.parametrize("hour", [0, 5, 13, 20])
+def test_a_stated_rate_is_kept_at_any_time_of_day(hour: int):
+    market = SyntheticMarket(seed=7, symbols=600, ticks_per_second=6000.0)
+    start = NOON + (hour * 3600 + 120) * S
+    assert len(market.trades(start, start + 20 * S)) / 20 == pytest.approx(6000, rel=0.25)
 
 
 def test_prices_lie_on_the_tick_grid_and_sizes_are_positive(market: SyntheticMarket):

@@ -112,13 +112,13 @@ def _refine(
         start = _before_day(keys, per_day, day)
         n = _before_day(keys, per_day, day + 1) - start
         dice = draw(keys[_DAY], -1 - day)
-        _split(start, n, day * 24, weights[4, :24], keys[_HOUR], weights[0], common[_HOUR], weights[1], dice, hours)
+        _split(start, n, day * 24, weights[4, :24], keys[_HOUR], weights[0], common[_HOUR], weights[6], dice, hours)
     if hour != before // 60:
         for i in range(60):
             rhythm[i] = weights[1, int(np.int64(draw(keys[_FIVE], hour * 12 + i // 5) & _XFF))]
         start, n = hours[hour % 24], hours[hour % 24 + 1] - hours[hour % 24]
         dice = draw(keys[_HOUR], -1 - hour)
-        _split(start, n, hour * 60, rhythm, keys[_MINUTE], weights[2], common[_MINUTE], weights[2], dice, minutes)
+        _split(start, n, hour * 60, rhythm, keys[_MINUTE], weights[2], common[_MINUTE], weights[7], dice, minutes)
     start, n = minutes[minute % 60], minutes[minute % 60 + 1] - minutes[minute % 60]
     dice = draw(keys[_MINUTE], -1 - minute)
     if n == 0:
@@ -132,7 +132,7 @@ def _refine(
             keys[_SECOND],
             weights[3],
             common[_SECOND],
-            weights[2],
+            weights[8],
             dice,
             seconds,
         )

@@ -144,7 +144,7 @@ def make_universe(symbols: int, seed: int, ticks_per_second: float | None) -> Un
 
 def _rates(ranks: I8, random: np.random.Generator) -> F8:
     """Aggregate trades a second by rank: a power law with noise, and a tail that goes minutes without a trade."""
-    rate = np.minimum(38.0, 125.0 * (ranks + 1.0) ** -0.75) * np.exp(random.normal(0.0, 0.15, ranks.size))
+    rate = np.minimum(38.0, 140.0 * (ranks + 1.0) ** -0.75) * np.exp(random.normal(0.0, 0.15, ranks.size))
     rate[:2] = 52.0, 44.0
     tail = np.clip((ranks - 420) / 180.0, 0.0, 1.0)
     return np.asarray(rate * np.exp(-5.0 * tail))
