@@ -118,6 +118,13 @@ def test_columns_that_may_not_be_written_are_taken(tick: Any) -> None:
     assert engine.on_batch(batch).prices.price.tolist() == [100.0]
 
 
+def test_bars_whose_volumes_cannot_be_exact_are_counted(tick: Any, noon_ns: int) -> None:
+    engine = DataProcessor(tick.symbols)
+    play(engine, [tick(1, 1, "61800.1", "0.001"), tick(2, 2, "61800.1", "123456789.123456789"), tick(3, 70)])
+    engine.on_batch(TickBatch.empty(tick.symbols, noon_ns + 300 * SECOND))
+    assert engine.inexact == 2, "the second and the minute of the second trade"
+
+
 @pytest.mark.parametrize("column", ["price", "size"])
 def test_a_bad_number_is_refused_and_leaves_no_trace(tick: Any, column: str) -> None:
     engine, batch = DataProcessor(tick.symbols), tick(1, 0, watermark_s=0)

@@ -33,7 +33,8 @@ class DataProcessor:
     """One live engine; implements ``ports.LiveView``. ``windows`` are the rolling statistics', in one-minute bars.
 
     Kept a symbol: 600 closed one-second and 1,500 closed one-minute bars, 300 kB. ``hurried`` counts how often ticks
-    lay more than five minutes ahead of the watermark, which then followed them.
+    lay more than five minutes ahead of the watermark, which then followed them; ``inexact`` counts closed base bars
+    whose volumes passed the bounds of :mod:`pairscope.market.exact` and were rounded.
 
     >>> engine = DataProcessor(Symbols(["BTCUSDT"]))
     >>> engine.on_batch(TickBatch.empty(engine.symbols_table, 1_000)).watermark_ns
@@ -45,6 +46,7 @@ class DataProcessor:
         self._view = LiveView(self._state)
         self._batches = 0
         self.hurried = 0
+        self.inexact = 0
 
     @property
     def symbols_table(self) -> Symbols:
@@ -230,6 +232,7 @@ class DataProcessor:
         for ring in state.rings:
             symbol_id, index = ring.closing(start_ns, watermark_ns)
             bars = ring.pick(symbol_id, index) if symbol_id.size else None
+            self.inexact += ring.inexact(symbol_id, index)
             if ring is state.minutes:
                 state.tape.forget(ring.end(start_ns), ring.end(watermark_ns))
                 if bars is not None:

@@ -64,6 +64,10 @@ class BarRing:
         """Return bars by symbol and index, which must be there."""
         return bars_from_cells(self.symbols, self.timeframe, symbol_id, self.at(symbol_id, index))
 
+    def inexact(self, symbol_id: I4, index: I8) -> int:
+        """Return how many of these bars have sums that lost digits."""
+        return int(np.count_nonzero(self.cells["inexact"][symbol_id, index % self.cells.shape[1]]))
+
     def closing(self, start_ns: int, end_ns: int) -> tuple[I4, I8]:
         """Return (symbol, index) of the bars that close as the watermark moves from ``start_ns`` to ``end_ns``."""
         start, end = self.end(start_ns), self.end(end_ns)
