@@ -180,7 +180,7 @@ async def test_one_kind_of_fault(start: Start, faults: tuple[str, ...], counted:
 
 async def test_everything_at_once_over_three_connections_that_are_cut_every_second(start: Start) -> None:
     faults = ("drop:0.005", "duplicate:0.01", "reorder:0.01", "malformed:0.005", "disconnect:1s")
-    bench = await start(faults=faults, streams_per_connection=2)
+    bench = await start(faults=faults, streams_per_connection=2, stall_seconds=1.0)
     await settle(bench, 4.0)
     counters = bench.feed.counters()
     assert counters["reconnects"] >= 6
@@ -230,7 +230,7 @@ async def test_rest_that_answers_429_delays_the_repair_and_does_not_prevent_the_
 
 
 async def test_a_burst_beyond_what_may_wait_is_taken_at_the_consumers_pace(start: Start) -> None:
-    bench = await start(["synthetic:seed=3,symbols=6,rate=50000"], speed=1.0, max_pending=500)
+    bench = await start(["synthetic:seed=3,symbols=6,rate=1000"], speed=50.0, max_pending=500)
     await settle(bench, 1.0)
     assert bench.feed.counters()["pauses"] >= 1
     assert bench.feed.counters()["gaps_opened"] == 0

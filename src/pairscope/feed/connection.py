@@ -19,8 +19,8 @@ __all__ = ["Connection", "Line", "Opener", "Receiver", "Socket"]
 
 _log = structlog.get_logger(__name__)
 
-STEADY_NS: Final = 5_000_000_000
-"""A connection that delivered for this long was a good one: the next attempt does not wait long."""
+STEADY_SHARE: Final = 0.5
+"""A line that delivered for this share of the stall time was a good one: the next attempt does not wait long."""
 CERTAIN: Final = 20.0
 """Frames that should have come, by the usual rate, when silence is no accident (a chance of e^-20)."""
 HICCUP_NS: Final = 500_000_000
@@ -120,10 +120,9 @@ class Line:
             _log.warning("exchange_refused_message", code=signal.code, message=signal.message, request=signal.request)
             self.replace_for(f"refused: {signal.code} {signal.message}")
 
-    @property
-    def steady(self) -> bool:
-        """Whether it delivered for a while."""
-        return self.frames > 0 and self.last_ns - self.first_ns >= STEADY_NS
+    def delivered_ns(self) -> int:
+        """Return for how long frames came."""
+        return self.last_ns - self.first_ns if self.frames else -1
 
     def close(self) -> None:
         """Hang up."""
@@ -197,9 +196,10 @@ class Connection:
             _log.info("feed_line_replaced", reason=self.reason, frames=fresh.frames)
             if fresh.closed:
                 self.line = None
-            if fresh.steady:
+            steady = fresh.delivered_ns() >= STEADY_SHARE * self._stall_ns
+            if steady:
                 self._delays = backoff(rng=self._rng)
-            wait = bool(fresh.closed) or not fresh.steady
+            wait = bool(fresh.closed) or not steady
 
     def hang_up(self) -> None:
         """Close every line."""

@@ -161,7 +161,8 @@ class HistoryLoader:
 def bars_of_klines(rows: Sequence[Kline], symbols: Symbols, symbol: str, *, before_ns: int) -> BarBatch:
     """Turn the exchange's candles into bars of origin ``EXCHANGE``, oldest first and each once.
 
-    ``trades`` counts trades of ours, so it is 0. Left out are those that end after ``before_ns`` (unfinished), those without a trade, and what is no number.
+    ``trades`` counts trades of ours, so it is 0. Left out are those that end after ``before_ns`` (unfinished), those
+    without a trade, and what is no number.
     """
     good = {
         row.open_ms: row

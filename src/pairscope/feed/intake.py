@@ -51,7 +51,6 @@ class Intake:
         self._left_ns = 0
         self._sighted = 0, 0
         self._blind_since: tuple[int, int] | None = None
-        self._seen_once = False
 
     async def deliver(self, batch: TickBatch) -> None:
         """Put ticks that REST brought into the stream, and wait until the ledger has them."""
@@ -94,12 +93,9 @@ class Intake:
         """Hold the watermark while the feed is blind, and after it until what was missed is there.
 
         Before the first tick there is nothing to hold: what happened while nobody looked is repaired behind time.
-        ``audited`` tells if the tails were compared since the lines were renewed, where they were since a time. Before
-        the first sight there is nothing that a bar could miss.
+        ``audited`` tells if the tails were compared since the lines were renewed, where they were since a time. That
+        is the time at which all was well for the last time.
         """
-        self._seen_once = self._seen_once or sighted
-        if not self._seen_once:
-            return
         if self._blind_since is None:
             if sighted or not self.watermark.time_at(now_ns):
                 self._sighted = now_ns, clock_ns
