@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import logging
 import secrets
@@ -97,7 +98,7 @@ class Backend:
         self.publisher = Publisher(self.engine, self.cache, self.bus)
         self.spool = Spool(settings.data_dir / f"spool-{_key(settings.store_url)}", max_bytes=settings.spool_mb << 20)
         self.writer = StoreWriter(
-            store, spool=self.spool, clock=clock, max_batches=settings.queue_batches, on_revised=self._on_revised
+            store, spool=self.spool, max_batches=settings.queue_batches, on_revised=self.publisher.adopt
         )
         self.buffered = BufferedStore(store, self.writer)
         self.rest = ExchangeRest(settings.exchange_rest_url, clock=clock)
@@ -110,8 +111,8 @@ class Backend:
 
     async def start(self) -> None:
         """Bring the engine to where the store ends, and let the writer run."""
+        await self.writer.start()  # puts what an earlier run spooled into the store before anybody reads it
         await warm_start(self.engine, self.store)
-        await self.writer.start()
 
     async def ingest(self) -> None:
         """Find out whom to follow, then follow them until the feed is closed."""
@@ -168,7 +169,7 @@ class Backend:
         """Write the verdicts that no tick brings."""
         while True:
             gap = await self._verdicts.get()
-            await self._until_stored(partial(self.store.settle_gap, gap))
+            await self.writer.settle(gap)
 
     async def _until_stored(self, write: Callable[[], Awaitable[object]]) -> None:
         """Write what is not a tick, again while the store refuses for the moment."""
@@ -184,10 +185,6 @@ class Backend:
 
     def _wait_for(self, what: str) -> None:
         self.waiting_for = what
-
-    def _on_revised(self, bars: Sequence[BarBatch]) -> None:
-        if self.pipeline is not None:
-            self.pipeline.adopt(bars)
 
     # -- what the API asks ---------------------------------------------------------------------------------------------
 
@@ -298,6 +295,8 @@ async def _backend(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, server.handle_exit, name, None)
+    gc.collect()
+    gc.freeze()  # what a start leaves in memory stays; looking through it again would hold everything up for 0.1 s
     serving = asyncio.create_task(server.serve(), name="api")
     ingest = asyncio.create_task(backend.ingest(), name="ingest")
     code = 0
@@ -313,6 +312,7 @@ async def _backend(settings: Settings) -> int:
         ingest.cancel()
         await asyncio.gather(ingest, return_exceptions=True)
         await backend.close()
+        gc.unfreeze()
     return code
 
 
