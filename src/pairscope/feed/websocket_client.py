@@ -305,6 +305,7 @@ class WebSocketFeed:
             "gaps_pending": self._backfill.pending,
             "pauses": self._pauses,
             "audits": self._audit.audits,
+            "audits_failed": self._audit.failures,
             "crashes": dict(self._crew.crashes),
         }
 
