@@ -3,6 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 pytho
 ARGS ?=
 JOBS ?= auto
 BIN := .venv/bin
+CODE := src tests scripts $(wildcard benchmarks examples)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev run test check bench soak lock clean
@@ -20,8 +21,8 @@ run: setup  ## watch the market: backend on 8000, dashboard on 8501; flags: ARGS
 	@$(BIN)/pairscope run $(ARGS)
 
 check: dev  ## format, lint, types, import contracts
-	@$(BIN)/ruff format --check src tests benchmarks scripts examples
-	@$(BIN)/ruff check src tests benchmarks scripts examples
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
@@ -40,5 +41,5 @@ lock: setup  ## rewrite the locks from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:  ## remove what was made (not the data)
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov build src/*.egg-info
+	@rm -rf .venv .venv-clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov build src/*.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -101,6 +101,12 @@ class Publisher:
                 self._bus.publish(topic, schemas.encode_bar(bars, i, closed=closed, revised=revised))
                 self._told.add(topic)
 
+    def adopt(self, bars: Sequence[BarBatch]) -> None:
+        """Let the engine take bars that the store rebuilt, and tell of every closed bar that changed by it."""
+        for batch in bars:
+            for changed in self._engine.adopt_bars(batch):
+                self.publish_bars(changed, closed=True, revised=True)
+
     def publish_history(self, bars: BarBatch) -> None:
         """Tell charts that bars from before theirs have come: the newest of each symbol, marked as revised."""
         last = {int(s): i for i, s in enumerate(bars.symbol_id.tolist())}
@@ -195,12 +201,6 @@ class Pipeline:
         if len(batch):
             self.last_tick_ns = int(np.max(batch.ts_recv_ns))
         self.rate.add(now_ns, len(batch))
-
-    def adopt(self, bars: Sequence[BarBatch]) -> None:
-        """Take over bars that the store rebuilt from its ticks, and publish them as revised."""
-        for batch in bars:
-            for changed in self._engine.adopt_bars(batch):
-                self._publisher.publish_bars(changed, closed=True, revised=True)
 
     async def close(self) -> None:
         """End the feed, and with it ``run``."""

@@ -25,7 +25,6 @@ from pairscope.errors import ConfigError, FeedError, PairscopeError, StorageErro
 from pairscope.feed.history import HistoryLoader
 from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.websocket_client import WebSocketFeed
-from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols, normalize_symbol
 from pairscope.pipeline import Pipeline, Publisher
@@ -270,9 +269,7 @@ async def warm_start(engine: DataProcessor, store: TickStore) -> None:
     last_ticks = await asyncio.gather(
         *(store.ticks(s.symbol, s.last_ns, s.last_ns + 1, limit=1, newest=True) for s in silent)
     )
-    engine.restore(
-        base_1m, base_1s, ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns, last_ticks=last_ticks
-    )
+    engine.restore(base_1m, base_1s, ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns, last_ticks=last_ticks)
 
 
 def run_backend(settings: Settings) -> int:
