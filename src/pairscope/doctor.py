@@ -147,7 +147,7 @@ def _exchange(settings: Settings) -> Finding:
             "exchange",
             "warning",
             f"{settings.exchange_rest_url} does not answer within 3 s",
-            "without it `pairscope run` plays the synthetic market; behind a proxy set HTTPS_PROXY",
+            "without it `pairscope run` plays the synthetic market; the way must be direct, not through a proxy",
         )
     return Finding(
         "exchange", "ok", f"{settings.exchange_rest_url} answers in {(time.monotonic() - began) * 1e3:.0f} ms"
