@@ -260,8 +260,7 @@ class FakeSocket:
         if self.open and self._paused:
             self._waiting.append(text)
         elif self.open:
-            self.receiver.on_frame(text.encode())
-            self.receiver.on_pause()
+            self.receiver.on_frames([text.encode()])
 
     def break_off(self, reason: str) -> None:
         if self.open:

@@ -34,7 +34,7 @@ class Lab:
         self.connection = Connection(
             plan_connections("ws://exchange", list(symbols))[0],
             opener=network.open,
-            take=lambda payload: self.decoder.feed(payload, 0),
+            take=lambda payloads: self.decoder.feed_all(payloads, 0),
             behind=self._behind,
             on_live=self._live,
             monotonic=lambda: round(asyncio.get_running_loop().time() * 1e9),

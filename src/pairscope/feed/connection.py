@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -46,15 +46,15 @@ class Socket(Protocol):
 class Receiver(Protocol):
     """Who hears a socket."""
 
-    def on_frame(self, payload: Frame) -> None: ...
-
-    def on_pause(self) -> None:
-        """Called when all frames that came in one read were given."""
+    def on_frames(self, payloads: Sequence[Frame]) -> None:
+        """Called with the frames that came in one read."""
         ...
 
     def on_close(self, reason: str) -> None: ...
 
 
+Take = Callable[[Sequence[Frame]], Sequence[Signal]]
+"""Takes frames that came at one moment and gives back what they ask of their connection."""
 Opener = Callable[[str, Receiver], Awaitable[Socket]]
 """Opens a socket to an address. Raises ``ConnectionLost``, ``ExchangeRefused`` (an HTTP answer) or ``OSError``."""
 
@@ -63,7 +63,6 @@ class Line:
     """The life of one socket: frames go to ``take``; ``trouble`` gets the reason when it must be replaced."""
 
     __slots__ = (
-        "_fresh",
         "_monotonic",
         "_take",
         "closed",
@@ -76,7 +75,7 @@ class Line:
         "trouble",
     )
 
-    def __init__(self, take: Callable[[Frame], Signal | None], monotonic: Callable[[], int]) -> None:
+    def __init__(self, take: Take, monotonic: Callable[[], int]) -> None:
         self._take = take
         self._monotonic = monotonic
         self.socket: Socket | None = None
@@ -84,24 +83,19 @@ class Line:
         self.first_ns = 0
         self.frames = 0
         self.paused = False
-        self._fresh = False
         self.closed = ""
         self.trouble: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def on_frame(self, payload: Frame) -> None:
-        """Take in a frame; an answer to our own message proves nothing about the streams."""
-        signal = self._take(payload)
-        if signal is None:
-            self.frames += 1
-            self._fresh = True
-        else:
-            self._heed(signal)
-
-    def on_pause(self) -> None:
-        """Note when frames last came."""
-        if self._fresh:
-            self._fresh, self.last_ns = False, self._monotonic()
+    def on_frames(self, payloads: Sequence[Frame]) -> None:
+        """Take in frames and note when they came; an answer to our own message proves nothing about the streams."""
+        signals = self._take(payloads)
+        fresh = len(payloads) - len(signals)
+        if fresh:
+            self.frames += fresh
+            self.last_ns = self._monotonic()
             self.first_ns = self.first_ns or self.last_ns
+        for signal in signals:
+            self._heed(signal)
 
     def on_close(self, reason: str) -> None:
         """Note that the other side is gone."""
@@ -145,7 +139,7 @@ class Connection:
         plan: ConnectionPlan,
         *,
         opener: Opener,
-        take: Callable[[Frame], Signal | None],
+        take: Take,
         behind: Callable[[Connection], Awaitable[bool]],
         on_live: Callable[[], None],
         monotonic: Callable[[], int],

@@ -47,23 +47,29 @@ class _Listener(picows.WSListener):  # type: ignore[misc]
 
     def __init__(self, receiver: Receiver) -> None:
         super().__init__()
-        self._on_frame = receiver.on_frame
-        self._on_pause = receiver.on_pause
+        self._on_frames = receiver.on_frames
         self._on_close = receiver.on_close
-        self._parts = bytearray()
-        self._opened = False
-        self._farewell = ""
+        self._read: list[bytes] = []
+        self._keep = self._read.append
+        self._parts, self._opened, self._farewell = bytearray(), False, ""
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         self._opened = True
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if frame.msg_type is _TEXT and frame.fin:
-            self._on_frame(frame.get_payload_as_memoryview())
-            if frame.last_in_buffer:
-                self._on_pause()
+            self._keep(frame.get_payload_as_bytes())
         else:
             self._on_other(transport, frame)
+        if frame.last_in_buffer:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Give out what one read brought."""
+        read = tuple(self._read)
+        self._read.clear()
+        if read:
+            self._on_frames(read)
 
     def _on_other(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
@@ -80,10 +86,10 @@ class _Listener(picows.WSListener):  # type: ignore[misc]
                 transport.disconnect()
             elif frame.fin:
                 message, self._parts = bytes(self._parts), bytearray()
-                self._on_frame(message)
-                self._on_pause()
+                self._keep(message)
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        self._hand_on()
         if self._opened:
             self._on_close(self._farewell or "without a word")
 
@@ -309,15 +315,16 @@ class WebSocketFeed:
             "crashes": dict(self._crew.crashes),
         }
 
-    def _take(self, payload: Frame) -> Signal | None:
-        """Take a frame from any line."""
+    def _take(self, payloads: Sequence[Frame]) -> Sequence[Signal]:
+        """Take the frames of one read of any line."""
         now_ns = self._clock()
         if self._recorder is not None:
-            self._recorder.write(now_ns, bytes(payload))
-        signal = self._decoder.feed(payload, now_ns)
+            for payload in payloads:
+                self._recorder.write(now_ns, bytes(payload))
+        signals = self._decoder.feed_all(payloads, now_ns)
         if len(self._decoder) >= self._max_pending and not self._paused:
             self._pause()
-        return signal
+        return signals
 
     def _pause(self) -> None:
         """Stop reading until what waits has been taken."""

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -115,7 +116,6 @@ _DECODERS: Final[dict[str, tuple[type[Struct], type[Struct]]]] = {
     "aggTrade": (_CombinedAggTrade, _AggTrade),
     "trade": (_CombinedTrade, _Trade),
 }
-_COMBINED: Final = b'{"stream'
 _UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -170,33 +170,50 @@ class Decoder:
 
     def feed(self, frame: Frame, ts_recv_ns: int) -> Signal | None:
         """Take in one frame; return what it asks of its connection, if it is no trade. Never raises."""
-        self.frames += 1
-        try:
-            t: Any = self._combined(frame).data if frame[:8] == _COMBINED else self._bare(frame)
-        except _UNDECODABLE:
-            t = self._examine(frame)
-            if t is None or isinstance(t, Reply | Shutdown):
-                return t
-        symbol_id = self._ids.get(t.s)
-        if symbol_id is None or t.st == 2:
-            self.rejected["not_followed" if symbol_id is None else "coin_margined"] += 1
-            return None
-        price, size = t.p, t.q
-        if not (0.0 < price < LARGEST and 0.0 < size < LARGEST and -TIME_APART_MS <= t.E - t.T <= TIME_APART_MS) or (
-            t.__class__ is _Trade and t.X != "MARKET"
-        ):
-            self._reject(t, symbol_id)
-            return None
-        if t.l > self._last_raw[symbol_id]:  # noqa: PLR1730 - max() would cost a call a frame
-            self._last_raw[symbol_id] = t.l
-        self._put_symbol_id(symbol_id)
-        self._put_ts_event(t.T)
-        self._put_ts_recv(ts_recv_ns)
-        self._put_trade_id(t.a)
-        self._put_price(price)
-        self._put_size(size)
-        self._put_side(t.m)
-        return None
+        signals = self.feed_all((frame,), ts_recv_ns)
+        return signals[0] if signals else None
+
+    def feed_all(self, frames: Sequence[Frame], ts_recv_ns: int) -> list[Signal]:
+        """Take in frames that came at one moment; return what they ask of their connection. Never raises.
+
+        One loop for all of them: at a quarter of a million frames a second a call a frame is what costs most.
+        """
+        self.frames += len(frames)
+        combined, id_of, last_raw, trades = self._combined, self._ids.get, self._last_raw, self._stream == "trade"
+        put_symbol_id, put_event_ms, put_trade_id = self._put_symbol_id, self._put_ts_event, self._put_trade_id
+        put_price, put_size, put_side = self._put_price, self._put_size, self._put_side
+        signals: list[Signal] = []
+        held = len(self._trade_id)
+        for frame in frames:
+            try:
+                t = combined(frame).data
+            except _UNDECODABLE:
+                t = self._otherwise(frame)
+                if t is None:
+                    continue
+                if isinstance(t, Reply | Shutdown):
+                    signals.append(t)
+                    continue
+            symbol_id = id_of(t.s)
+            if symbol_id is None or t.st == 2:
+                self.rejected["not_followed" if symbol_id is None else "coin_margined"] += 1
+                continue
+            price, size, event_ms, last = t.p, t.q, t.T, t.l
+            if not (
+                0.0 < price < LARGEST and 0.0 < size < LARGEST and -TIME_APART_MS <= t.E - event_ms <= TIME_APART_MS
+            ) or (trades and t.X != "MARKET"):
+                self._reject(t, symbol_id)
+                continue
+            if last > last_raw[symbol_id]:  # noqa: PLR1730 - max() would cost a call a frame
+                last_raw[symbol_id] = last
+            put_symbol_id(symbol_id)
+            put_event_ms(event_ms)
+            put_trade_id(t.a)
+            put_price(price)
+            put_size(size)
+            put_side(t.m)
+        self._ts_recv_ns.extend(repeat(ts_recv_ns, len(self._trade_id) - held))
+        return signals
 
     def take(self, watermark_ns: int) -> TickBatch:
         """Return what was fed since the last time as one batch, and begin anew. O(ticks), a copy of the columns."""
@@ -226,7 +243,6 @@ class Decoder:
         self._void.clear()
         self._put_symbol_id = self._symbol_id.append
         self._put_ts_event = self._ts_event_ms.append
-        self._put_ts_recv = self._ts_recv_ns.append
         self._put_trade_id = self._trade_id.append
         self._put_price = self._price.append
         self._put_size = self._size.append
@@ -239,6 +255,13 @@ class Decoder:
             self._void.append((symbol_id, t.a))
             self._last_raw[symbol_id] = max(self._last_raw[symbol_id], t.l)
         self.rejected[reason or "time_apart"] += 1
+
+    def _otherwise(self, frame: Frame) -> Any:
+        """Read a frame that is no combined trade: a bare one, a signal, nothing of use."""
+        try:
+            return self._bare(frame)
+        except _UNDECODABLE:
+            return self._examine(frame)
 
     def _examine(self, frame: Frame) -> Any:
         """Find out what a frame is that was no plain trade: a signal, nothing of use, or a trade after all."""
