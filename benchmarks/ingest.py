@@ -114,12 +114,13 @@ async def ours(names: list[str], count: int) -> dict[str, float]:
     await backend.start()
     ingest = asyncio.create_task(backend.ingest())
     cpu = began = 0.0
-    while backend.writer.counters()["flushed_rows"] < count:
+    while backend.writer.counters()["put_rows"] < count:
         if not began and backend.feed is not None and backend.feed.counters()["frames"]:
             began, cpu = time.perf_counter(), cpu_s()
         if ingest.done():
             ingest.result()
         await asyncio.sleep(0.005)
+    await backend.writer.drain()
     ended, cpu = time.perf_counter(), cpu_s() - cpu
     await backend.pipeline.close()  # type: ignore[union-attr]
     await ingest
