@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from pairscope import __version__
 from pairscope.api import problems
@@ -21,7 +20,7 @@ from pairscope.api.openapi import describe
 from pairscope.api.options import ApiOptions
 from pairscope.api.prices import add_prices
 from pairscope.api.problems import CatchAll
-from pairscope.api.security import BodyLimit, Gate, Keys, SecurityHeaders, Tickets
+from pairscope.api.security import BodyLimit, Gate, Keys, Origins, SecurityHeaders, Tickets
 from pairscope.api.stream import Stream
 from pairscope.api.system import StatsView, add_system
 from pairscope.api.topics import Topics
@@ -78,7 +77,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     app.add_middleware(CatchAll)
     if options.cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            Origins,
             allow_origins=list(options.cors_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["X-API-Key", "Authorization", "Content-Type", "If-None-Match"],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Annotated, Any, cast
 
 import orjson
 from fastapi import FastAPI, Path, Query, Request
+from fastapi.routing import APIRoute
 from pydantic import Field
 from starlette.responses import Response
 
@@ -45,10 +46,26 @@ async def current_price(services: Services, symbol: str) -> bytes | None:
     return None if view is None else schemas.encode_price(view)
 
 
+class DirectRoute(APIRoute):
+    """A route that FastAPI describes and does no more for.
+
+    Its endpoint takes the path's parameters as they stand and returns a response of its own; to look for what there is
+    to validate costs more than a price does.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the endpoint itself."""
+        endpoint = self.endpoint
+
+        async def handle(request: Request) -> Response:
+            return cast("Response", await endpoint(**request.path_params))
+
+        return handle
+
+
 def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
     """Add the routes that answer what the market did."""
 
-    @app.get("/api/price/{symbol}", response_model=schemas.Price, summary="The last trade and its day")
     async def price(symbol: SymbolPath) -> Response:
         name = clean_symbol(symbol)
         document = await current_price(services, name)
@@ -60,6 +77,15 @@ def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
         age = b"null" if at_ms is None else b"%d" % max(0, services.clock() // _MS - at_ms)
         body = b'%b,"age_ms":%b,"source":%b}' % (document[:-1], age, orjson.dumps(services.source()))
         return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
+
+    app.router.add_api_route(
+        "/api/price/{symbol}",
+        price,
+        methods=["GET"],
+        response_model=schemas.Price,
+        summary="The last trade and its day",
+        route_class_override=DirectRoute,
+    )
 
     @app.get("/api/symbols", response_model=list[schemas.SymbolOut], summary="Every symbol followed or stored")
     async def symbols() -> Response:

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from limits import parse
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,7 +25,7 @@ from pairscope.api.problems import problem
 from pairscope.errors import ConfigError
 from pairscope.ports import Clock
 
-__all__ = ["FREE_PATHS", "BodyLimit", "Gate", "Keys", "RateLimit", "SecurityHeaders", "Tickets"]
+__all__ = ["FREE_PATHS", "BodyLimit", "Gate", "Keys", "Origins", "RateLimit", "SecurityHeaders", "Tickets"]
 
 FREE_PATHS = frozenset({"/api/health"})
 """Asked for no key, counted against no limit."""
@@ -33,6 +34,7 @@ TICKET_S = 30
 SUBPROTOCOL = "pairscope.v1"
 TICKET_PREFIX = "ticket."
 _MAX_SPENT = 100_000
+_MAX_WELCOME = 64
 _HEX = 64
 
 
@@ -140,11 +142,13 @@ class Gate:
         self._hosts = frozenset(host.lower() for host in options.hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in options.cors_origins)
         self._limit = RateLimit(options.rate_limit, options.rate_storage) if options.rate_limit else None
-        self._open = not self._hosts and not self._keys.required and self._limit is None
+        self._open = not self._keys.required and self._limit is None
+        self._welcome: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if (kind == "http" and (self._open or scope["path"] in FREE_PATHS)) or kind not in {"http", "websocket"}:
+        free = kind == "http" and ((self._open and self._welcomed(scope)) or scope["path"] in FREE_PATHS)
+        if free or kind not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         refusal = await self._refusal(scope, Headers(scope=scope))
@@ -155,10 +159,17 @@ class Gate:
         else:
             await _deny(refusal, scope, send)
 
+    def _welcomed(self, scope: Scope) -> bool:
+        """Whether a request names one host, and that was let in before."""
+        said = [value for name, value in scope["headers"] if name == b"host"]
+        return not self._hosts or (len(said) == 1 and said[0] in self._welcome)
+
     async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
         if self._hosts and not self._hosts.issuperset(map(_host_name, headers.getlist("host") or [""])):
             return problem(403, "this host name is not served here", hint="set PAIRSCOPE_PUBLIC_API_URL")
+        if len(self._welcome) < _MAX_WELCOME:
+            self._welcome.add(host.encode("latin-1"))
         if scope["type"] == "websocket" and not self._same_or_allowed(headers.get("origin"), host):
             return problem(403, "pages of this origin may not connect", hint="name it in PAIRSCOPE_CORS_ORIGINS")
         holder = self._holder(scope, headers)
@@ -228,6 +239,22 @@ class BodyLimit:
         await self._app(scope, counted, send)
 
 
+class Origins(CORSMiddleware):
+    """CORS that costs a request without an origin next to nothing: all it needs to hear is that answers vary by it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or any(name == b"origin" for name, _ in scope["headers"]):
+            await super().__call__(scope, receive, send)
+            return
+
+        async def varying(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"vary", b"Origin")]
+            await send(message)
+
+        await self.app(scope, receive, varying)
+
+
 class SecurityHeaders:
     """Tells browsers to take an answer for what it says it is, to frame nothing and to load nothing."""
 
@@ -249,11 +276,8 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=message["headers"])
-                if "content-security-policy" in headers:
-                    message["headers"] = [*message["headers"], *self._raw[:-1]]
-                else:
-                    message["headers"] = [*message["headers"], *self._raw]
+                own = any(name.lower() == b"content-security-policy" for name, _ in message["headers"])
+                message["headers"] = [*message["headers"], *(self._raw[:-1] if own else self._raw)]
             await send(message)
 
         await self._app(scope, receive, with_headers)
