@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pairscope.storage.rebuilds import MAX_RANGES, Rebuilds
+from pairscope.storage.rebuilds import MAX_RANGES, MINUTE_NS, Rebuilds
+
+FOREVER = 1 << 60
 
 
 @pytest.fixture
@@ -14,7 +16,7 @@ def records(moody):
 
 async def drained(rebuilds):
     found = []
-    while (first := rebuilds.first()) is not None:
+    while (first := rebuilds.first(FOREVER)) is not None:
         found.append(first)
         await rebuilds.done(first)
     return found
@@ -45,4 +47,15 @@ async def test_what_was_announced_is_found_by_the_next_run_until_it_is_done(reco
     assert sorted(await drained(later)) == [("B", 8, 9), ("币USDT", 1, 2)]
     last = Rebuilds(records)
     await last.load()
-    assert last.first() is None
+    assert last.first(FOREVER) is None
+
+
+async def test_a_minute_that_is_still_open_waits_for_its_end(records):
+    rebuilds = Rebuilds(records)
+    rebuilds.add([("A", 0, 2 * MINUTE_NS)])
+    assert rebuilds.first(MINUTE_NS - 1) is None
+    first = rebuilds.first(2 * MINUTE_NS - 1)
+    assert first == ("A", 0, MINUTE_NS)
+    await rebuilds.done(first)
+    assert rebuilds.first(2 * MINUTE_NS - 1) is None
+    assert rebuilds.first(2 * MINUTE_NS) == ("A", MINUTE_NS, 2 * MINUTE_NS)

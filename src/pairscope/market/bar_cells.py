@@ -357,7 +357,7 @@ def absorb(
                     revised[counts[2], 1] = s
                     revised[counts[2], 2] = minute
                     counts[2] += 1
-            elif minute > of.first_ns // _MINUTE:
+            else:  # another's bar: the store decides whether own ticks make it whole by now
                 lost = True
         if lost:
             rebuild[counts[3], 0] = s

@@ -15,6 +15,7 @@ Rebuild = tuple[str, int, int]
 """A symbol and the range [start_ns, end_ns) whose bars are to be made anew."""
 
 COLLECTION: Final = "rebuilds"
+MINUTE_NS: Final = 60_000_000_000
 MAX_RANGES: Final = 64
 """Ranges of one symbol that are kept apart; more become one, which costs time and never a bar."""
 
@@ -49,16 +50,22 @@ class Rebuilds:
         """Queue ranges whose ticks are stored now."""
         self._ranges.update(self._with(ranges))
 
-    def first(self) -> Rebuild | None:
-        """Return the range to rebuild next."""
+    def first(self, until_ns: int) -> Rebuild | None:
+        """Return the range to rebuild next; only minutes that end by ``until_ns``, the others are still open."""
+        closed_ns = until_ns // MINUTE_NS * MINUTE_NS
         for symbol, ranges in self._ranges.items():
-            return symbol, *ranges[0]
+            start, end = ranges[0]
+            if start < closed_ns:
+                return symbol, start, min(end, closed_ns)
         return None
 
     async def done(self, rebuilt: Rebuild) -> None:
         """Forget a range that was rebuilt."""
-        symbol, *_ = rebuilt
-        left = [pair for pair in self._ranges[symbol] if pair != rebuilt[1:]]
+        symbol, first, last = rebuilt
+        parts = (
+            part for low, high in self._ranges[symbol] for part in ((low, min(high, first)), (max(low, last), high))
+        )
+        left = [part for part in parts if part[0] < part[1]]
         del self._ranges[symbol]
         if left:
             self._ranges[symbol] = left

@@ -86,6 +86,7 @@ class StoreWriter:
         self._queued_rows = 0
         self._in_flight: list[tuple[int, Parcel]] = []
         self._rebuilds = Rebuilds(store)
+        self._stored_ns = 0
         self._symbols = Symbols()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -118,6 +119,7 @@ class StoreWriter:
         Whoever reads the store to warm up, or to know where a feed resumes, does so behind this.
         """
         await self._rebuilds.load()
+        self._stored_ns = await self._store.watermark_ns()
         if self._spool:
             _log.info("spool found", bytes=self._spool.size)
         while self._spool and self._may_try():
@@ -214,7 +216,7 @@ class StoreWriter:
                     await self._unspool()
                 if self._due():
                     await self._flush()
-                if self._rebuilds and self._may_try() and not self._closing:
+                if self._may_try() and not self._closing:
                     await self._rebuild_first()
         finally:
             self._room.set()
@@ -237,7 +239,11 @@ class StoreWriter:
         if self._due():
             return 0.0
         now_ns = self._clock()
-        waits = [self._retry_at_ns - now_ns] if self._in_flight or self._spool or self._rebuilds else []
+        waits = (
+            [self._retry_at_ns - now_ns]
+            if self._in_flight or self._spool or self._rebuilds.first(self._stored_ns)
+            else []
+        )
         if self._queue and not self._in_flight:
             waits.append(self._queue[0][0] + self._flush_ns - now_ns)
         return max(min(waits), 0) / 1e9 if waits else None
@@ -300,6 +306,7 @@ class StoreWriter:
         self._counters["flushed_rows"] += len(parcel.batch)
         self._counters["repeats"] += admission.repeats
         self._rebuilds.add(parcel.rebuild)
+        self._stored_ns = max(self._stored_ns, parcel.batch.watermark_ns)
         return True
 
     async def _spooled(self, parcel: Parcel) -> bool:
@@ -336,7 +343,7 @@ class StoreWriter:
 
         A minute is told even where it did not change, because the store may have kept the exchange's bar.
         """
-        if (range_ := self._rebuilds.first()) is None:
+        if (range_ := self._rebuilds.first(self._stored_ns)) is None:
             return
         symbol, start_ns, end_ns = range_
         low, high = start_ns // _MINUTE_NS * _MINUTE_NS, -(-end_ns // _MINUTE_NS) * _MINUTE_NS
