@@ -9,8 +9,9 @@ from threading import Thread
 
 import pytest
 
+from pairscope.config import spool_name
 from pairscope.errors import ConfigError, ForeignFile
-from pairscope.launch import decide_source, plan_run, run_everything
+from pairscope.launch import decide_source, forget_replay, plan_run, run_everything
 from pairscope.supervisor import already_running, free_port
 from pairscope.wiring import load_settings
 
@@ -115,3 +116,15 @@ def test_a_second_start_on_the_same_data_says_where_the_first_runs(tmp_path, exc
 def test_what_a_dead_run_left_behind_is_not_taken_for_a_running_one(tmp_path, note):
     (tmp_path / "instance.json").write_text(note)
     assert already_running(tmp_path) is None
+
+
+def test_a_replay_begins_with_an_empty_store_and_touches_no_other(tmp_path):
+    url = f"duckdb:///{tmp_path}/replay.duckdb"
+    kept = [tmp_path / name for name in ("pairscope.duckdb", "synthetic.duckdb", "instance.json")]
+    gone = [tmp_path / name for name in ("replay.duckdb", "replay.duckdb.wal", "replay.duckdb.ack")]
+    for path in (*kept, *gone):
+        path.write_bytes(b"x")
+    (tmp_path / spool_name(url)).mkdir()
+    (tmp_path / spool_name(url) / "00000001").write_bytes(b"x")
+    forget_replay(tmp_path, url)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "spool_name"]
 
 _Names = Annotated[tuple[str, ...], NoDecode]
 _Port = Annotated[int, Field(ge=0, le=65535)] | Literal["auto"]
+
+
+def spool_name(store_url: str) -> str:
+    """Return the name of a store's spool directory under the data directory.
+
+    >>> spool_name("duckdb:///data/pairscope.duckdb")
+    'spool-d4f0a920'
+    """
+    return f"spool-{hashlib.sha256(store_url.encode()).hexdigest()[:8]}"
 
 
 class Settings(BaseSettings):

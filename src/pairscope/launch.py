@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import time
 import webbrowser
 from collections.abc import Callable, Mapping
@@ -13,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pairscope.config import Settings
+from pairscope.config import Settings, spool_name
 from pairscope.errors import ConfigError, ForeignFile
 from pairscope.supervisor import Child, Supervisor, already_running, free_port, http_json, take_port
 
-__all__ = ["Plan", "decide_source", "plan_run", "run_everything"]
+__all__ = ["Plan", "decide_source", "forget_replay", "plan_run", "run_everything"]
 
 PROBE_S: Final = 3.0
 RETRY_LIVE_S: Final = 60.0
@@ -99,6 +100,8 @@ def run_everything(settings: Settings, *, say: Say, dashboard: bool, open_browse
     began = time.monotonic()
     source, why = decide_source(settings)
     plan = plan_run(settings, source, why, dashboard=dashboard)
+    if plan.source == "replay":
+        forget_replay(settings.data_dir, plan.store_url)
     run = _Run(settings, plan, say, dashboard=dashboard)
     run.supervisor.install_signals()
     try:
@@ -111,6 +114,14 @@ def run_everything(settings: Settings, *, say: Say, dashboard: bool, open_browse
     finally:
         run.supervisor.stop()
         (settings.data_dir / "instance.json").unlink(missing_ok=True)
+
+
+def forget_replay(data_dir: Path, store_url: str) -> None:
+    """Remove what an earlier replay stored: its trades begin anew with the recording, under the same ids."""
+    store = Path(store_url.removeprefix("duckdb:///"))
+    for path in store.parent.glob(f"{store.name}*"):
+        path.unlink()
+    shutil.rmtree(data_dir / spool_name(store_url), ignore_errors=True)
 
 
 def _guard_host(settings: Settings) -> None:

@@ -19,7 +19,7 @@ import structlog
 from pydantic import ValidationError
 
 from pairscope.api.options import ApiOptions
-from pairscope.config import Settings
+from pairscope.config import Settings, spool_name
 from pairscope.engine.data_processor import DataProcessor
 from pairscope.errors import ConfigError, FeedError, PairscopeError, StorageError
 from pairscope.feed.history import HistoryLoader
@@ -95,7 +95,7 @@ class Backend:
         self.cache = MemoryCache()
         self.bus = MemoryBus()
         self.publisher = Publisher(self.engine, self.cache, self.bus)
-        self.spool = Spool(settings.data_dir / f"spool-{_key(settings.store_url)}", max_bytes=settings.spool_mb << 20)
+        self.spool = Spool(settings.data_dir / spool_name(settings.store_url), max_bytes=settings.spool_mb << 20)
         self.writer = StoreWriter(
             store, spool=self.spool, max_batches=settings.queue_batches, on_revised=self.publisher.adopt
         )
@@ -348,10 +348,6 @@ def _hosts(settings: Settings) -> tuple[str, ...]:
         return ()
     public = urlsplit(settings.public_api_url).hostname
     return (*LOOPBACK, public) if public else LOOPBACK
-
-
-def _key(url: str) -> str:
-    return hashlib.sha256(url.encode()).hexdigest()[:8]
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
