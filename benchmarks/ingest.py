@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import resource
 import sys
@@ -112,6 +113,8 @@ async def ours(names: list[str], count: int) -> dict[str, float]:
     configure_logs(settings)
     backend = Backend(settings, await open_store(settings.store_url))
     await backend.start()
+    gc.collect()
+    gc.freeze()  # as the product does once it is up
     ingest = asyncio.create_task(backend.ingest())
     cpu = began = 0.0
     while backend.writer.counters()["put_rows"] < count:
@@ -125,6 +128,7 @@ async def ours(names: list[str], count: int) -> dict[str, float]:
     await backend.pipeline.close()  # type: ignore[union-attr]
     await ingest
     await backend.close()
+    gc.unfreeze()
     return {"seconds": ended - began, "cpu": cpu, "ticks": count}
 
 

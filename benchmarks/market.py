@@ -25,18 +25,18 @@ def measure(*, seconds: int = 20, settle: int = 10, history_minutes: int = 1500)
         backend, url = started.backend(at, all_symbols="true", source="live", history_minutes=history_minutes)
         until(lambda: get_json(f"{url}/api/stats")["rates"]["ticks_per_second"] > RATE / 2, what="the market")
         time.sleep(settle)
-        watch, looks = Watch(backend.usage), []
+        watch, looks, memory = Watch(backend.usage), [], []
         end = time.monotonic() + seconds
         before = get_json(f"{url}/api/stats")
         while time.monotonic() < end:
             time.sleep(0.5)
-            watch.look()
+            memory.append(watch.look())
             looks.append(get_json(f"{url}/api/stats"))
-        usage, last = watch.usage(), looks[-1]
+        usage = watch.usage()
         until(lambda: not [g for g in get_json(f"{url}/api/stats")["gaps"] if g["status"] == "open"], what="repairs")
         code = backend.stop()
         stored = check(started.folder / "data" / "pairscope.duckdb")
-    return told(before, looks, last, usage, stored, code, seconds)
+    return told(before, looks, memory, usage, stored, code, seconds)
 
 
 def check(file: Path) -> int:
@@ -52,8 +52,9 @@ def check(file: Path) -> int:
 
 
 def told(
-    before: Any, looks: list[Any], last: Any, usage: Any, stored: int, code: int, seconds: int
-) -> Report:  # fmt: skip
+    before: Any, looks: list[Any], memory: list[float], usage: Any, stored: int, code: int, seconds: int
+) -> Report:
+    last = looks[-1]
     rate = (last["ticks"] - before["ticks"]) / (last["uptime_s"] - before["uptime_s"])
     writer = last["writer"]
     report = Report(
@@ -67,7 +68,12 @@ def told(
     report.add("symbols followed", f"{last['following']}")
     report.add("backend's CPU", f"{usage.cpu_share:.1%} of a core", "<= 25 %", usage.cpu_share <= 0.25)
     report.add("backend's resident memory", f"{usage.rss_mb:,.0f} MB", "<= 1,500 MB", usage.rss_mb <= 1500)
-    report.add("its growth while measured", f"{usage.rss_mb - usage.first_rss_mb:,.0f} MB")
+    half = len(memory) // 2
+    growth = (median(memory[half:]) - median(memory[:half])) / (seconds / 120)
+    steady = None if seconds < 240 else growth < 5
+    report.add(
+        "its growth, second half against first", f"{growth:+.1f} MB/min", "" if steady is None else "< 5", steady
+    )
     report.add("open handles", f"{usage.handles}")
     lag = [look["queues"]["writer"]["lag_ms"] for look in looks]
     report.add("age of the oldest tick not yet stored", f"median {median(lag):.0f} ms, largest {max(lag):.0f} ms")

@@ -153,7 +153,6 @@ class Usage:
 
     cpu_share: float
     rss_mb: float
-    first_rss_mb: float
     handles: int
 
 
@@ -164,19 +163,22 @@ class Watch:
         self._process = process
         self._began = time.monotonic()
         self._cpu = self._cpu_s()
-        self._first = self._rss = process.memory_info().rss
+        self._rss = process.memory_info().rss
 
     def _cpu_s(self) -> float:
         times = self._process.cpu_times()
         return float(times.user + times.system)
 
-    def look(self) -> None:
-        self._rss = max(self._rss, self._process.memory_info().rss)
+    def look(self) -> float:
+        """Return the resident memory in MB."""
+        rss = self._process.memory_info().rss
+        self._rss = max(self._rss, rss)
+        return float(rss / 1e6)
 
     def usage(self) -> Usage:
         self.look()
         share = (self._cpu_s() - self._cpu) / (time.monotonic() - self._began)
-        return Usage(share, self._rss / 1e6, self._first / 1e6, self._process.num_fds())
+        return Usage(share, self._rss / 1e6, self._process.num_fds())
 
 
 def free_port() -> int:

@@ -37,7 +37,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def add(self, what: str, value: str, goal: str = "", reached: bool | None = None) -> None:
-        self.figures.append(Figure(what, value, goal, reached))
+        self.figures.append(Figure(what, value, goal, None if reached is None else bool(reached)))
 
     def text(self) -> str:
         """The report as Markdown."""

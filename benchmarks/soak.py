@@ -1,0 +1,59 @@
+"""``python -m benchmarks.soak``: minutes of load. The whole market without loss or growth, then ten kills in a row.
+
+Writes ``benchmarks/results/soak.md``. Ends with 1 where a goal was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+from benchmarks import market
+from benchmarks.processes import ROOT
+from benchmarks.report import Report, write
+
+__all__ = ["main"]
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run both parts; 1 where a goal was missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=300, help="how long the market is followed")
+    parser.add_argument("--kills", type=int, default=10, help="how often the backend is killed under load")
+    parser.add_argument("--no-write", action="store_true", help="leave benchmarks/results as it is")
+    told = parser.parse_args(words)
+    report = market.measure(seconds=told.seconds, settle=30)
+    report.name = "soak"
+    kills(report, told.kills)
+    print(report.text(), flush=True)
+    if not told.no_write:
+        write([report])
+    return int(any(figure.reached is False for figure in report.figures))
+
+
+def kills(report: Report, count: int) -> None:
+    """Run the test of killed backends with so many kills."""
+    if count == 0:
+        return
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/adversity/test_kill.py"],
+        cwd=ROOT,
+        env={**os.environ, "KILLS": str(count)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        print(done.stdout[-4000:], file=sys.stderr)
+    took = f"nothing missing, nothing twice ({time.monotonic() - began:.0f} s)"
+    report.add(
+        f"{count} times kill -9 under load", took if done.returncode == 0 else "FAILED", "", done.returncode == 0
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
