@@ -45,12 +45,26 @@ def stored_bars(api: str, timeframe: str, limit: int) -> list[dict[str, Any]]:
         return found
 
 
+def has_settled(page: Page) -> bool:
+    """Whether the history is drawn, and the view that comes with it."""
+    count, spacing = len(bars_of(page)), view_of(page)[0]
+    page.wait_for_timeout(400)
+    return count > 10 and len(bars_of(page)) <= count + 1 and view_of(page)[0] == spacing
+
+
 def zoom_in(page: Page) -> float:
-    page.locator(f"{CHART} .ps-stage").focus()
-    before = view_of(page)[0]
-    for _ in range(3):
+    """Zoom as a person does: press until it is near enough, and again where the page took the focus meanwhile."""
+    until(lambda: has_settled(page), "the history")
+
+    def pressed() -> float:
+        page.locator(f"{CHART} .ps-stage").focus()
         page.keyboard.press("+")
-    until(lambda: view_of(page)[0] > before * 1.5, "the zoom")
+        page.wait_for_timeout(150)
+        return view_of(page)[0]
+
+    before = until(pressed, "a view")  # the chart tells its view from its first change on
+    until(lambda: pressed() > before * 1.5, "the zoom")
+    until(lambda: has_settled(page), "the last of the zoom")
     return view_of(page)[0]
 
 
