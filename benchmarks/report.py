@@ -75,7 +75,7 @@ def machine() -> str:
 
 
 def write(reports: Sequence[Report]) -> list[Path]:
-    """Write each report over the one of the same name; ``README.md`` is made of all that are there."""
+    """Write each report over the one of the same name: Markdown for people, JSON for programs."""
     RESULTS.mkdir(exist_ok=True)
     written = []
     for report in reports:

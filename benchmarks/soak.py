@@ -1,4 +1,4 @@
-"""``python -m benchmarks.soak``: minutes of load. The whole market without loss or growth, then ten kills in a row.
+"""``python -m benchmarks.soak``: minutes of load. The whole market, ten kills in a row, a store of fifty million ticks.
 
 Writes ``benchmarks/results/soak.md``. Ends with 1 where a goal was missed.
 """
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks import market
+from benchmarks import market, rest
 from benchmarks.processes import ROOT
 from benchmarks.report import Report, write
 
@@ -19,15 +19,18 @@ __all__ = ["main"]
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run both parts; 1 where a goal was missed."""
+    """Run every part; 1 where a goal was missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--seconds", type=int, default=300, help="how long the market is followed")
     parser.add_argument("--kills", type=int, default=10, help="how often the backend is killed under load")
+    parser.add_argument("--millions", type=float, default=50.0, help="million ticks in the store that is read; 0: none")
     parser.add_argument("--no-write", action="store_true", help="leave benchmarks/results as it is")
     told = parser.parse_args(words)
     report = market.measure(seconds=told.seconds, settle=30)
     report.name = "soak"
     kills(report, told.kills)
+    if told.millions:
+        rest.ohlc(report, millions=told.millions)
     print(report.text(), flush=True)
     if not told.no_write:
         write([report])
