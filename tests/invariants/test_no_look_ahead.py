@@ -16,7 +16,8 @@ import pairscope.analytics
 import pairscope.market
 from pairscope.market.bars import TIMEFRAMES, BarBatch
 
-from .declared import DECLARED, Closed, PerBar, Series, Whole, sample
+from .declared import DECLARED
+from .declaring import Closed, PerBar, Series, Whole, sample
 
 LENGTH = 80
 """Rows of a sample series: several windows long, so that a cut may fall anywhere in one."""
@@ -65,6 +66,22 @@ def test_no_closed_bar_depends_on_what_comes_after_its_close(
     ours, truth = how.call(past), how.call(series)
     parts = [made.take(made.ts_open_ns + TIMEFRAMES[made.timeframe] <= known_ns) for made in (ours, truth)]
     assert_same_bars(*parts)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, how in DECLARED.items() if isinstance(how, PerBar) and how.resumed is not None]
+)
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32), cut=st.integers(0, LENGTH))
+def test_a_state_that_is_resumed_gives_the_same_bits(name: str, seed: int, cut: int) -> None:
+    how = DECLARED[name]
+    assert isinstance(how, PerBar)
+    assert how.resumed is not None
+    series = sample(LENGTH, seed)
+    whole, pieces = columns(how.call(series), series), columns(how.resumed(series, cut), series)
+    assert len(whole) == len(pieces)
+    for ours, theirs in zip(whole, pieces, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_what_is_declared_as_timeless_says_why() -> None:
