@@ -1,9 +1,10 @@
-"""The recorded market, read frame by frame without any of the package's code."""
+"""The recorded market and the published prices, read without any of the package's code."""
 
 from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ import pytest
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 
+from .workbook import read_sheet
+
+COINTEGRATION = Path(__file__).resolve().parents[2] / "../shared/data/cointegration"
 TAPES = Path(__file__).resolve().parents[2] / "../shared/data/tape"
 
 
@@ -51,3 +55,17 @@ def tape(tape_frame: pd.DataFrame) -> TickBatch:
         frame["maker"].to_numpy(bool),
         int(ts.max()) + 1,
     )
+
+
+@pytest.fixture(scope="session")
+def chan_pair() -> Callable[[str, str], tuple[np.ndarray, np.ndarray]]:
+    """Adjusted closes of two of E. Chan's series (GLD, GDX, KO, PEP) on their common days, oldest first."""
+    if not COINTEGRATION.is_dir():
+        pytest.skip(reason="no published prices beside the repository: ../shared/data/cointegration")
+
+    def joined(y: str, x: str) -> tuple[np.ndarray, np.ndarray]:
+        frames = [read_sheet(COINTEGRATION / f"{name}.xls").set_index("Date")["Adj Close"] for name in (y, x)]
+        both = pd.concat(frames, axis=1, join="inner").sort_index().astype(float).to_numpy()
+        return both[:, 0], both[:, 1]
+
+    return joined
