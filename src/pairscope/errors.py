@@ -19,6 +19,7 @@
     │   ├── WriterOverflow             yes    503    policy decides, a counter tells
     │   └── SchemaMismatch             no     500    says which migration
     ├── CacheUnavailable               yes    503    the store answers instead
+    ├── Busy                           yes    503    too many heavy answers at once; ask again
     ├── ApiUnreachable                 yes    503    nobody answers at the API's address; start it, check the address
     ├── ApiRefused                     maybe  502    the API answered with an error that none of the others names
     └── NumericalError                 no     422
@@ -35,6 +36,7 @@ from typing import ClassVar
 __all__ = [
     "ApiRefused",
     "ApiUnreachable",
+    "Busy",
     "CacheUnavailable",
     "ConfigError",
     "ConnectionLost",
@@ -197,6 +199,14 @@ class CacheUnavailable(PairscopeError):
     """The cache did not answer."""
 
     retry, status = True, 503
+
+
+class Busy(PairscopeError):
+    """As many heavy answers as may be are being computed, and as many wait."""
+
+    retry, status = True, 503
+    hint = "ask again in a moment"
+    retry_after_s = 1.0
 
 
 class ApiUnreachable(PairscopeError):

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 
 from pairscope import __version__
 from pairscope.api import problems
-from pairscope.api.analytics import add_analytics
 from pairscope.api.answers import GZIP_FROM, GZIP_LEVEL, Packing
 from pairscope.api.catalog import Catalog
 from pairscope.api.docs import add_docs
+from pairscope.api.indicators import add_indicators
 from pairscope.api.metrics import Metrics, RequestTimes
 from pairscope.api.openapi import describe
 from pairscope.api.options import ApiOptions
@@ -65,7 +65,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     problems.install(app)
     add_prices(app, services, catalog)
     add_system(app, services, stats, metrics, tickets)
-    add_analytics(app, services, catalog)
+    add_indicators(app, services, catalog)
     add_volume(app, services, catalog)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
     describe(app, keys_required=keys.required)

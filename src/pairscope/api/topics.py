@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pairscope import schemas
-from pairscope.api.analytics import current_indicators, read_names
 from pairscope.api.bars import live_bars
 from pairscope.api.catalog import Catalog
+from pairscope.api.indicators import current_indicators, read_names
 from pairscope.api.prices import current_price
 from pairscope.api.system import StatsView
 from pairscope.errors import InputError

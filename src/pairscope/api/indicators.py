@@ -1,4 +1,4 @@
-"""What is computed from bars when somebody asks: chart indicators, by the kernels that the stream's come from."""
+"""Chart indicators over bars, when somebody asks: by the kernels that the stream's come from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pairscope.api.prices import SymbolPath
 from pairscope.errors import InputError
 from pairscope.ports import Services
 
-__all__ = ["MOST_INDICATORS", "add_analytics", "current_indicators", "read_names"]
+__all__ = ["MOST_INDICATORS", "add_indicators", "current_indicators", "read_names"]
 
 MOST_INDICATORS = 32
 """Indicators that one question may name."""
@@ -50,8 +50,8 @@ async def current_indicators(services: Services, symbol: str, timeframe: str, na
     return schemas.encode_indicator_update(page.bars, values, closed=bool(page.closed[-1]))
 
 
-def add_analytics(app: FastAPI, services: Services, catalog: Catalog) -> None:
-    """Add the routes of what is computed on demand."""
+def add_indicators(app: FastAPI, services: Services, catalog: Catalog) -> None:
+    """Add the route of chart indicators."""
 
     @app.get(
         "/api/indicators/{symbol}", response_model=schemas.IndicatorSeries, summary="Chart indicators, a value a bar"
