@@ -4,6 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .declaring import Declaration
+import numpy as np
 
-REGRESSION: Mapping[str, Declaration] = {}
+from pairscope.analytics import kalman, pair_window
+
+from .declaring import Declaration, PerBar, Series, Whole
+
+
+def _kalman(s: Series) -> list[np.ndarray]:
+    made = kalman.kalman_hedge(s.y, s.x)
+    return [made.alphas, made.betas, made.stderrs, made.innovations, made.innovation_stds]
+
+
+def _kalman_resumed(s: Series, k: int) -> list[np.ndarray]:
+    """The same columns from a state that is copied after ``k`` rows, as the live engine keeps it."""
+    state, rows = kalman.kalman_state(), []
+    for t in range(s.x.size):
+        if t == k:
+            state = state.copy()
+        kalman.kalman_step(state, s.y[t], s.x[t])
+        rows.append(state[: kalman.KALMAN_COUNT].copy())
+    alpha, beta, variance, innovation, std = np.array(rows).T
+    return [alpha, beta, np.sqrt(variance), innovation, std]
+
+
+def _spread_under_each_fit(s: Series) -> list[np.ndarray]:
+    fits = pair_window.fit_windows(s.y, s.x, 9)
+    return list(pair_window.spread_windows(s.y, s.x, 7, alpha=fits.alpha, beta=fits.beta))
+
+
+_WINDOW = Whole("one window before a given row; the columns made of it are checked")
+_STATE = Whole("a state or a reading of one, of exactly the rows given; kalman_hedge is checked")
+
+REGRESSION: Mapping[str, Declaration] = {
+    "pairscope.analytics.pair_window.fit_windows": PerBar(lambda s: list(pair_window.fit_windows(s.y, s.x, 9)), 9),
+    "pairscope.analytics.pair_window.spread_windows": PerBar(_spread_under_each_fit, 9),
+    "pairscope.analytics.pair_window.rolling_pair_correlation": PerBar(
+        lambda s: pair_window.rolling_pair_correlation(s.y, s.x, 7), 8
+    ),
+    "pairscope.analytics.pair_window.checked_pair": PerBar(lambda s: list(pair_window.checked_pair(s.y, s.x)), 3),
+    **{
+        f"pairscope.analytics.pair_window.{name}": _WINDOW
+        for name in ("fit_window", "zscore_window", "correlation_window")
+    },
+    "pairscope.analytics.kalman.kalman_hedge": PerBar(_kalman, 3, resumed=_kalman_resumed),
+    **{
+        f"pairscope.analytics.{name}": _STATE
+        for name in (
+            "kalman.kalman_state",
+            "kalman.kalman_step",
+            "kalman_filter.kalman_state",
+            "kalman_filter.kalman_step",
+            "kalman_filter.state_of",
+        )
+    },
+}
