@@ -69,13 +69,7 @@ class Client:
 
     def ws_ticket(self) -> str:
         """Return a ticket that opens one WebSocket and serves as a bearer for reads, for half a minute."""
-        try:
-            answer = self._http.post("/api/ws-ticket")
-        except httpx2.TransportError as error:
-            raise ApiUnreachable(f"no API answers at {self.base_url}") from error
-        if answer.is_success:
-            return str(answer.json()["ticket"])
-        raise _error_of(answer)
+        return str(self._change("POST", "/api/ws-ticket").json()["ticket"])
 
     def health(self) -> dict[str, Any]:
         """Return the state of feed, store and cache; also when the API says that it is down."""
@@ -167,6 +161,75 @@ class Client:
         """Return the analysis of a symbol's volume: against its usual, bought and sold, by price."""
         return dict(self.get(f"/api/volume/{_segment(symbol)}", **params))
 
+    def symbol_analytics(self, symbol: str, timeframe: str = "1m", **params: Any) -> dict[str, Any]:
+        """Return what closed bars say of one symbol; ``window``, ``lookback`` and ``end`` as the API has them."""
+        return dict(self.get("/api/analytics/symbol", symbol=symbol, timeframe=timeframe, **params))
+
+    def pair(self, y: str, x: str, timeframe: str = "1m", **params: Any) -> dict[str, Any]:
+        """Return all that is said of a pair: hedge ratios, spread, correlation, tests, sentinel, ages, warnings.
+
+        ``lookback``, ``window``, ``method``, ``price_space`` and ``end`` as the API has them.
+        """
+        return dict(self.get("/api/analytics/pair", y=y, x=x, timeframe=timeframe, **params))
+
+    def pair_series(self, y: str, x: str, timeframe: str = "1m", **params: Any) -> pd.DataFrame:
+        """Return a pair bar by bar, indexed by the bars' open times (UTC); each value as it was known at its bar."""
+        return _indexed_by_time(_frame(self.pair(y, x, timeframe, **params, series=True)["series"], ("timestamp",)))
+
+    def correlation(self, symbols: Sequence[str], timeframe: str = "1m", **params: Any) -> pd.DataFrame:
+        """Return the matrix of returns' correlations, by symbol; ``window``, ``kind`` as the API has them."""
+        import pandas as pd
+
+        said = self.get("/api/analytics/correlation", symbols=list(symbols), timeframe=timeframe, **params)
+        return pd.DataFrame(said["matrix"], said["symbols"], said["symbols"], dtype="float64")
+
+    def statistics(
+        self,
+        symbol: str | None = None,
+        *,
+        y: str | None = None,
+        x: str | None = None,
+        timeframe: str = "1m",
+        start: Moment | None = None,
+        end: Moment | None = None,
+        limit: int | None = None,
+        **params: Any,
+    ) -> pd.DataFrame:
+        """Return a symbol or a pair bar by bar, indexed by the bars' open times (UTC); ranges as in ``ohlc``."""
+        columns: dict[str, list[Any]] = {}
+        given = {"symbol": symbol, "y": y, "x": x, "timeframe": timeframe, "start": start, "end": end, **params}
+        whole = start is not None or end is not None
+        size = min(limit or PAGE, PAGE) if whole else limit
+        for page in self._pages("/api/analytics/statistics", limit=size, **given):
+            for name, column in page["series"].items():
+                columns.setdefault(name, []).extend(column)
+            if not whole or (limit is not None and len(columns["timestamp"]) >= limit):
+                break
+        return _indexed_by_time(_frame(columns, ("timestamp",))).iloc[:limit]
+
+    def watchlist(self) -> list[dict[str, Any]]:
+        """Return the pairs that are watched: their settings, and ``live``, what is known of each now."""
+        return list(self.get("/api/watchlist")["pairs"])
+
+    def watch(self, y: str, x: str, **settings: Any) -> dict[str, Any]:
+        """Put a pair on the watch-list, or change the settings of one that is there; return its entry."""
+        answer = self._change("POST", "/api/watchlist", {"y": y, "x": x, **settings})
+        return _json_object(answer)
+
+    def unwatch(self, y: str, x: str) -> None:
+        """Take a pair off the watch-list; ``ApiRefused`` (404) where it is not on it."""
+        self._change("DELETE", f"/api/watchlist/{_segment(y)}/{_segment(x)}")
+
+    def _change(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> httpx2.Response:
+        """Send what changes something, once: nobody knows whether one that broke has been heard."""
+        try:
+            answer = self._http.request(verb, path, json=body)
+        except httpx2.TransportError as error:
+            raise ApiUnreachable(f"no API answers at {self.base_url}") from error
+        if answer.is_success:
+            return answer
+        raise _error_of(answer)
+
     def _rows(self, path: str, name: str, *, limit: int | None, whole: bool, **params: Any) -> list[dict[str, Any]]:
         """Gather the pages of a listing until ``limit`` rows, or all of them where a ``whole`` range is asked for."""
         if not whole:
@@ -245,7 +308,7 @@ def _error_of(answer: httpx2.Response) -> PairscopeError:
             error.args = (detail,)
         case 422:
             error = InputError(detail, loc=loc, hint=hint)
-        case 503:
+        case 503 if kind != "busy":
             error = StoreUnavailable(detail, hint=hint)
         case status:
             after = answer.headers.get("Retry-After", "")

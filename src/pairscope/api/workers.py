@@ -52,6 +52,10 @@ class Workers:
         answer: T = await asyncio.shield(made)
         return answer
 
+    def has(self, key: Hashable) -> bool:
+        """Whether what was asked with this key is under way or kept."""
+        return key in self._made
+
     def counters(self) -> dict[str, int]:
         """Return how many are computed or wait now, how many may, and how many answers are kept."""
         return {"depth": self._under_way, "capacity": self._most, "kept": len(self._made)}
