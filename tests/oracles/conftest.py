@@ -18,6 +18,7 @@ from .workbook import read_sheet
 
 COINTEGRATION = Path(__file__).resolve().parents[2] / "../shared/data/cointegration"
 TAPES = Path(__file__).resolve().parents[2] / "../shared/data/tape"
+MINUTES = Path(__file__).resolve().parents[2] / "../shared/data/bars/um_1m_2025-05.parquet"
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +70,13 @@ def chan_pair() -> Callable[[str, str], tuple[np.ndarray, np.ndarray]]:
         return both[:, 0], both[:, 1]
 
     return joined
+
+
+@pytest.fixture(scope="session")
+def minute_closes() -> tuple[np.ndarray, np.ndarray]:
+    """Closes of ETHUSDT and BTCUSDT, 3,000 real minutes of both."""
+    if not MINUTES.is_file():
+        pytest.skip(reason="no real bars beside the repository: ../shared/data/bars")
+    frame = pd.read_parquet(MINUTES, filters=[("symbol", "in", ["BTCUSDT", "ETHUSDT"])])
+    wide = frame.astype({"symbol": str}).pivot_table(index="timestamp", columns="symbol", values="close").dropna()
+    return wide["ETHUSDT"].to_numpy()[:3000], wide["BTCUSDT"].to_numpy()[:3000]

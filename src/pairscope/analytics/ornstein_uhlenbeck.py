@@ -59,8 +59,9 @@ def ou_fit(x: F8, *, dt: float = 1.0) -> OrnsteinUhlenbeck:
     value rather than that value taken as given, so that the estimate exists, and reverts, also where the least-squares
     phi is 1 or more. mu and sigma follow from phi in closed form; phi is the highest peak on (0, 1). Standard errors
     are from the expected information. Assumes Gaussian noise and equal spacing. theta is high on average, the more so
-    the fewer half-lives the sample spans; on a random walk it is a small number that means nothing. For an interval
-    that holds near a unit root see :func:`pairscope.analytics.mean_reversion.half_life_interval`.
+    the fewer half-lives the sample spans, and a random walk gets one too, one to three of its errors above nought:
+    that there is reversion at all is for a unit-root test to say. For an interval that holds near a unit root see
+    :func:`pairscope.analytics.mean_reversion.half_life_interval`.
 
     O(n). NaN, infinities, a constant series, fewer than 8 values and a ``dt`` that is not positive raise ``ValueError``
     naming the argument; so do a series that alternates, whose likelihood has no peak at a positive phi, and one that
