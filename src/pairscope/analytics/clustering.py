@@ -42,7 +42,8 @@ def average_linkage(distance: F8) -> Linkage:
     n = apart.shape[0]
     np.fill_diagonal(apart, np.inf)
     name, members = np.arange(n), np.ones(n)
-    nearest, gap = apart.argmin(axis=1), apart.min(axis=1)
+    nearest = apart.argmin(axis=1) if n else np.arange(0)
+    gap = apart[np.arange(n), nearest]
     for merge in range(n - 1):
         i = int(gap.argmin())
         a, b = sorted((i, int(nearest[i])))
