@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -39,13 +40,14 @@ def free_port() -> int:
 
 
 def _scripted_market() -> Any:
-    path = Path(__file__).parents[1] / "dashboard" / "scripted_market.py"
-    spec = importlib.util.spec_from_file_location("scripted_market_for_browser", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    """Import the market that the dashboard's own tests follow, as a package of its own: tests are no package."""
+    folder = Path(__file__).parents[1] / "dashboard"
+    spec = importlib.util.spec_from_file_location(
+        "dashboard_for_browser", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    return importlib.import_module(f"{spec.name}.scripted_market")
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +77,7 @@ def market(served: tuple[Any, str]) -> Iterator[Any]:
     """The scripted market, well at the start and at the end of a test."""
     yield served[0]
     served[0].stalled = served[0].down = False
+    served[0].pairs.reset()
 
 
 @pytest.fixture

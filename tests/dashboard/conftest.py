@@ -28,6 +28,7 @@ def market(served: tuple[ScriptedMarket, str]) -> Iterator[ScriptedMarket]:
     """The scripted market, well at the start and at the end of a test."""
     yield served[0]
     served[0].stalled = served[0].down = False
+    served[0].pairs.reset()
 
 
 @pytest.fixture

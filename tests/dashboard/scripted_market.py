@@ -19,6 +19,8 @@ from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 
+from .scripted_pairs import ScriptedPairs
+
 SECONDS = {
     "1s": 1,
     "5s": 5,
@@ -133,6 +135,7 @@ class ScriptedMarket:
         self.sequence: dict[str, int] = {}
         self.cuts = 0
         self.revised: list[dict[str, Any]] = []
+        self.pairs = ScriptedPairs(self)
         self._write_history()
         self.app = self._app()
 
@@ -187,6 +190,8 @@ class ScriptedMarket:
         now = time.time()
         if kind == "stats":
             return self.stats()
+        if kind == "pair":
+            return self.pairs.live(*rest)
         symbol = self.symbols[rest[0]]
         if kind == "price":
             return {"symbol": symbol.name, "price": symbol.price, "size": 1.0, "timestamp": int(symbol.last_s * 1000)}
@@ -225,6 +230,7 @@ class ScriptedMarket:
         # Added last, so that it is outermost: a refusal must be readable from the page as well.
         app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
         self._routes(app)
+        self.pairs.install(app)
         app.add_api_websocket_route("/ws/updates", self._updates)
         return app
 

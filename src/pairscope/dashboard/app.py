@@ -17,11 +17,13 @@ from pairscope.dashboard.live_chart import LiveApi, live_view
 TABS = ("Price Monitor", "Pair Analytics", "Backtesting", "Alerts & Monitoring", "Data Management")
 
 
-def _new_client(address: str, key: str) -> Client:
-    return Client(address, api_key=key or None, timeout=3.0)
+def _new_client(address: str, key: str, timeout_s: float) -> Client:
+    return Client(address, api_key=key or None, timeout=timeout_s)
 
 
 api_client = st.cache_resource(max_entries=4)(_new_client)  # one, with its connections, for all viewers
+PATIENCE_S = 3.0
+LONG_PATIENCE_S = 20.0  # tests of thousands of bars, at a busy time
 
 
 def main() -> None:
@@ -35,7 +37,9 @@ def main() -> None:
         initial_sidebar_state="collapsed",
     )
     st.html(Path(__file__).with_name("page.css"))
-    client = api_client(reachable_api(settings.host, settings.port), settings.dashboard_key)
+    address = reachable_api(settings.host, settings.port)
+    client = api_client(address, settings.dashboard_key, PATIENCE_S)
+    patient = api_client(address, settings.dashboard_key, LONG_PATIENCE_S)
     api = LiveApi(
         url=settings.public_api_url,
         port=int(settings.port),
@@ -51,7 +55,7 @@ def main() -> None:
     opened = st.tabs(TABS, key="tab", bind="query-params")
     bodies: tuple[Callable[[], None], ...] = (
         lambda: price_monitor.show(api, market.symbols),
-        pair_analytics.show,
+        lambda: pair_analytics.show(api, patient, market.symbols),
         backtesting.show,
         alerts.show,
         data_management.show,

@@ -5,8 +5,9 @@ import { History } from "./history.js";
 import { Legend } from "./legend.js";
 import { element, say } from "./lifecycle.js";
 import { samePalette } from "./palette.js";
-import { Plot, RIGHT_MARGIN } from "./plot.js";
+import { Plot } from "./plot.js";
 import { Studies } from "./studies.js";
+import { RIGHT_MARGIN } from "./time_chart.js";
 import { age, moment, price } from "./words.js";
 
 const NEAR_THE_START = 60; // bars left of the view at which older ones are fetched
@@ -43,7 +44,7 @@ export class Chart {
   listen() {
     this.newest.addEventListener("click", () => this.plot.goLive());
     this.wide.addEventListener("click", () => this.setWide(!this.node.classList.contains("ps-is-wide")));
-    this.stage.addEventListener("keydown", (event) => this.key(event));
+    this.stage.addEventListener("keydown", (event) => this.plot.key(event));
     this.plot.chart.subscribeCrosshairMove(({ time, point }) => {
       this.hovered = point && time !== undefined ? time * 1000 : null;
       this.write();
@@ -201,15 +202,5 @@ export class Chart {
     this.node.classList.toggle("ps-is-wide", wide);
     this.wide.setAttribute("aria-pressed", String(wide));
     this.wide.title = wide ? "Side by side again" : "Full width";
-  }
-
-  key(event) {
-    const steps = { ArrowLeft: -5, ArrowRight: 5, PageUp: -40, PageDown: 40 };
-    if (event.key in steps) this.plot.time.scrollToPosition(this.plot.time.scrollPosition() + steps[event.key], false);
-    else if (event.key === "+" || event.key === "=") this.plot.zoom(1.25);
-    else if (event.key === "-") this.plot.zoom(0.8);
-    else if (event.key === "End") this.plot.goLive();
-    else return;
-    event.preventDefault();
   }
 }

@@ -3,21 +3,25 @@
 const held = new WeakMap();
 
 /**
- * Turn `create(host, data) -> {update(data), destroy()}` into the function that Streamlit calls at each change.
+ * Turn `create(host, data, tell) -> {update(data), destroy()}` into the function that Streamlit calls at each change;
+ * `tell(name, value)` calls the page's own `on_name_change`.
  *
  * Streamlit also runs the clean-up of a call that a newer one overtook; only a node that is no longer in the
  * document was really unmounted.
  */
 export function mountable(create) {
-  return ({ data, parentElement }) => {
+  return (component) => {
+    const { data, parentElement } = component;
     let entry = held.get(parentElement);
     if (!entry) {
       const host = document.createElement("div");
       host.className = "ps-root";
       parentElement.append(host);
-      entry = { host, view: create(host, data) };
+      entry = { host, component };
+      entry.view = create(host, data, (name, value) => entry.component.setTriggerValue(name, value));
       held.set(parentElement, entry);
     }
+    entry.component = component;
     entry.view.update(data);
     return () => setTimeout(() => end(parentElement, entry), 0);
   };

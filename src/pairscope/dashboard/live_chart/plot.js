@@ -2,21 +2,17 @@
 
 import { colourOf, lineOptions, written } from "./indicators.js";
 import { faded } from "./palette.js";
+import { TimeChart } from "./time_chart.js";
 import { price } from "./words.js";
-
-/** Bars of empty room right of the newest. */
-export const RIGHT_MARGIN = 4;
 
 const seconds = (bar) => bar.timestamp / 1000;
 
 /** Knows how to draw; what there is to draw, it is told. */
-export class Plot {
+export class Plot extends TimeChart {
   constructor(library, host, palette) {
-    this.library = library;
-    this.palette = palette;
+    super(library, host, palette);
     this.decimals = -1;
     this.indicators = new Map();
-    this.chart = library.createChart(host, { autoSize: true, ...this.frame() });
     this.candles = this.chart.addSeries(library.CandlestickSeries, this.candleOptions());
     this.volume = this.chart.addSeries(library.HistogramSeries, {
       priceFormat: { type: "volume" },
@@ -29,14 +25,6 @@ export class Plot {
     this.candles.priceScale().applyOptions({ scaleMargins: { top: host.clientWidth < 500 ? 0.22 : 0.14, bottom: 0.22 } });
   }
 
-  destroy() {
-    this.chart.remove();
-  }
-
-  get time() {
-    return this.chart.timeScale();
-  }
-
   repaint(palette) {
     this.palette = palette;
     this.chart.applyOptions(this.frame());
@@ -46,35 +34,9 @@ export class Plot {
     }
   }
 
-  frame() {
-    const { muted, grid, border, font } = this.palette;
-    const line = { color: muted, labelBackgroundColor: this.palette.tone === "dark" ? "#3A424D" : "#4A5360" };
-    return {
-      layout: {
-        background: { type: "solid", color: "transparent" },
-        textColor: muted,
-        fontFamily: font,
-        fontSize: 11,
-        attributionLogo: true,
-        panes: { separatorColor: border, separatorHoverColor: grid, enableResize: true },
-      },
-      grid: { vertLines: { color: grid }, horzLines: { color: grid } },
-      crosshair: { mode: 0, vertLine: line, horzLine: line },
-      timeScale: { timeVisible: true, borderColor: border, rightOffset: RIGHT_MARGIN, minBarSpacing: 1, shiftVisibleRangeOnNewBar: true },
-      rightPriceScale: { borderColor: border, minimumWidth: 68 },
-      localization: { locale: "en-GB" },
-      handleScroll: { vertTouchDrag: false },
-    };
-  }
-
   candleOptions() {
     const { up, down } = this.palette;
     return { upColor: up, downColor: down, wickUpColor: up, wickDownColor: down, borderVisible: false };
-  }
-
-  /** Show seconds on the time axis where bars are shorter than a minute. */
-  setBarLength(length) {
-    this.chart.applyOptions({ timeScale: { secondsVisible: length < 60, timeVisible: length < 86400 } });
   }
 
   setDecimals(decimals) {
@@ -118,35 +80,6 @@ export class Plot {
 
   recolour(bars) {
     this.volume.setData(bars.map((bar) => this.column(bar)));
-  }
-
-  /** Whether the newest bar is in view, so that the view moves along with it. */
-  followsLive() {
-    return this.time.scrollPosition() >= -0.5;
-  }
-
-  goLive() {
-    this.time.scrollToPosition(RIGHT_MARGIN, false); // at once: bars that arrive would stop a moving one
-  }
-
-  /** The view as numbers that outlive the chart. */
-  view() {
-    return { barSpacing: this.time.options().barSpacing, position: this.time.scrollPosition() };
-  }
-
-  zoom(factor) {
-    const { barSpacing } = this.time.options();
-    this.time.applyOptions({ barSpacing: Math.min(60, Math.max(1, barSpacing * factor)) });
-  }
-
-  viewText() {
-    const { barSpacing, position } = this.view();
-    return `${barSpacing.toFixed(2)} ${position.toFixed(1)}`;
-  }
-
-  setView({ barSpacing, position }) {
-    this.time.applyOptions({ barSpacing });
-    this.time.scrollToPosition(position, false);
   }
 
   /** Make the drawn indicators these; those that stay are not touched. Returns the names that are new. */
@@ -209,17 +142,6 @@ export class Plot {
     if (value === null || value === undefined) return { time: time / 1000 };
     if (part !== "histogram") return { time: time / 1000, value };
     return { time: time / 1000, value, color: faded(value >= 0 ? this.palette.up : this.palette.down, 0.5) };
-  }
-
-  /** Where each indicator pane begins, in pixels from the chart's top. */
-  paneTops() {
-    const tops = [];
-    let top = 0;
-    for (const pane of this.chart.panes()) {
-      tops.push(top);
-      top += pane.getHeight() + 1;
-    }
-    return tops;
   }
 
   /** Every indicator with its pane and its values at a time, for the legend. */
