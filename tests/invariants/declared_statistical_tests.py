@@ -19,10 +19,13 @@ STATISTICAL_TESTS: Mapping[str, Declaration] = {
     "pairscope.analytics.mackinnon.mackinnon_critical_values": _TABLE,
     "pairscope.analytics.johansen_tables.johansen_critical_values": _TABLE,
     "pairscope.analytics.dickey_fuller.even_scale": Whole("one scale for a whole sample"),
+    "pairscope.analytics.dickey_fuller.longest_lag": Whole("a number of lags from a number of values"),
     "pairscope.analytics.dickey_fuller.trend_columns": Whole("the time of a sample of a known length, no value of it"),
     **{
         f"pairscope.analytics.{name}": _VERDICT
         for name in (
+            "householder.least_squares",
+            "householder.triangle",
             "dickey_fuller.dickey_fuller",
             "unit_root.adf_test",
             "unit_root.kpss_test",

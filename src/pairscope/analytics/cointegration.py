@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from pairscope.analytics.dickey_fuller import AutoLag, dickey_fuller, even_scale, trend_columns
+from pairscope.analytics.householder import least_squares
 from pairscope.analytics.mackinnon import mackinnon_critical_values, mackinnon_pvalues
 from pairscope.analytics.price_stats import checked
 from pairscope.errors import DegenerateSeries, InputError
@@ -93,19 +94,21 @@ def engle_granger(
     mean_y, mean_x = float(left.mean()), float(right.mean())
     left, right = left - mean_y, right - mean_x
     columns = np.column_stack([trend_columns(left.size, trends), right])
-    basis, triangle = (np.asarray(part) for part in np.linalg.qr(columns))
-    if abs(triangle[-1, -1]) <= 1e-11 * math.sqrt(float(right @ right)):
+    fitted = least_squares(columns, left)
+    if fitted is None:
         raise DegenerateSeries("x: is nothing but its trend", loc="x")
-    shares = basis.T @ left
-    residual = left - basis @ shares
-    residual -= basis @ (basis.T @ residual)
+    slopes, residual = fitted
     r_squared = 1.0 - float(residual @ residual) / float(left @ left)
     if r_squared >= _COLLINEAR:
         raise DegenerateSeries(f"x: is collinear with y (R² {r_squared:.9f}), nothing is left to test", loc="x")
     fit = dickey_fuller(residual, regression="n", maxlag=maxlag, autolag=autolag, name="y")
-    slopes = np.linalg.solve(triangle, shares)
     level, *drift = _in_bars(slopes[:-1], left.size)
     level += mean_y - slopes[-1] * mean_x
+    with np.errstate(over="ignore"):
+        alpha, beta = float(np.ldexp(level, power_y)), float(np.ldexp(slopes[-1], power_y - power_x))
+        slants = tuple(float(np.ldexp(slope, power_y)) for slope in drift)
+    if not np.isfinite([alpha, beta, *slants]).all():
+        raise DegenerateSeries("x: is so many orders of magnitude from y that beta is beyond float64", loc="x")
     return EngleGrangerResult(
         statistic=fit.statistic,
         pvalue=float(mackinnon_pvalues(np.array(fit.statistic), trend, series=2)),
@@ -113,9 +116,9 @@ def engle_granger(
         nobs=fit.nobs,
         critical_values=mackinnon_critical_values(trend, series=2, nobs=left.size - 1),
         trend=trend,
-        alpha=float(np.ldexp(level, power_y)),
-        beta=float(np.ldexp(slopes[-1], power_y - power_x)),
-        drift=tuple(float(np.ldexp(slope, power_y)) for slope in drift),
+        alpha=alpha,
+        beta=beta,
+        drift=slants,
         r_squared=r_squared,
         null="y and x are not cointegrated: what x leaves of y has a unit root",
     )

@@ -13,23 +13,20 @@ from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
+from pairscope.analytics.householder import triangle
 from pairscope.analytics.mackinnon import TRENDS, Trend
 from pairscope.analytics.price_stats import checked
 from pairscope.errors import DegenerateSeries, InputError, NotEnoughData
 from pairscope.market.ticks import F8
 
-__all__ = ["AutoLag", "DickeyFuller", "dickey_fuller", "even_scale", "trend_columns"]
+__all__ = ["AutoLag", "DickeyFuller", "dickey_fuller", "even_scale", "longest_lag", "trend_columns"]
 
 AutoLag = Literal["aic", "bic", "t-stat"]
 """What chooses the number of lags: Akaike's or Bayes' criterion, or the last lag's t-ratio."""
 
 _SIGNIFICANT: Final = 1.6448536269514722
 """|t| from which the last lag is kept: two-sided 10 %."""
-
-_DEPENDENT: Final = 1e-11
-"""Share of a column's length that must be its own, not that of the columns before it."""
 
 _EXACT: Final = 1e-12
 """Share of a target's length that a fit must leave, for its residual to be more than rounding."""
@@ -67,7 +64,7 @@ def dickey_fuller(
         raise InputError(f"autolag: must be {', '.join(get_args(AutoLag))} or None", loc="autolag")
     trends = 0 if regression == "n" else len(regression)
     series = even_scale(checked(x, name, need=2 * trends + 2))[0]
-    longest = _longest_lag(series.size, trends, maxlag)
+    longest = longest_lag(series.size, trends, maxlag)
     change = np.diff(series)
     # A level far from zero is moved there where a constant takes up the difference.
     level = series - series.mean() if trends else series
@@ -79,13 +76,13 @@ def dickey_fuller(
     rows = change.size - lags
     past = _past(change, lags)
     columns = np.column_stack([trend_columns(rows, trends), past[:, 1:], level[lags:-1]])
-    triangle, kept = _factor(columns, past[:, 0])
+    reduced, kept = triangle(columns, past[:, 0])
     rank = int(kept.sum())
-    rss = float(triangle[rank:, -1] @ triangle[rank:, -1])
+    rss = float(reduced[rank:, -1] @ reduced[rank:, -1])
     if not kept[-1] or _is_exact(np.array([rss]), past[:, 0]):
         raise _predictable(name)
-    ratio = triangle[rank - 1, -1] / math.sqrt(rss / (rows - rank))
-    return DickeyFuller(float(math.copysign(1.0, triangle[rank - 1, rank - 1]) * ratio), lags, rows)
+    ratio = reduced[rank - 1, -1] / math.sqrt(rss / (rows - rank))
+    return DickeyFuller(float(math.copysign(1.0, reduced[rank - 1, rank - 1]) * ratio), lags, rows)
 
 
 def even_scale(x: F8) -> tuple[F8, int]:
@@ -111,8 +108,15 @@ def trend_columns(rows: int, trends: int) -> F8:
     return time[:, None] ** np.arange(trends)
 
 
-def _longest_lag(n: int, trends: int, maxlag: int | None) -> int:
-    """Return the largest number of lags that is looked at."""
+def longest_lag(n: int, trends: int, maxlag: int | None) -> int:
+    r"""Return the largest number of lags that n values let be looked at, or ``maxlag`` where that is no more. O(1).
+
+    :math:`\lceil 12 (n/100)^{1/4} \rceil` where ``maxlag`` is None, and never more than :math:`n/2 - 1 - trends`;
+    a ``maxlag`` beyond that, NaN or not whole raises ``ValueError``. Reference: Schwert (1989).
+
+    >>> longest_lag(1440, 0, None), longest_lag(20, 1, None), longest_lag(20, 1, 3)
+    (24, 8, 3)
+    """
     bound = n // 2 - trends - 1
     if maxlag is None:
         return min(bound, math.ceil(12.0 * math.pow(n / 100.0, 0.25)))
@@ -131,11 +135,11 @@ def _choose(level: F8, change: F8, trends: int, longest: int, autolag: AutoLag, 
     past = _past(change, longest)
     rows = past.shape[0]
     columns = np.column_stack([trend_columns(rows, trends), level[longest:-1], past[:, 1:]])
-    triangle, kept = _factor(columns, past[:, 0])
+    reduced, kept = triangle(columns, past[:, 0])
     if not kept[trends]:
         raise _predictable(name)
     rank = np.cumsum(kept)[trends:]
-    bottom = triangle[:, -1]
+    bottom = reduced[:, -1]
     left = np.append(np.cumsum(bottom[::-1] ** 2)[::-1], 0.0)
     rss, free = left[rank], rows - rank
     if _is_exact(rss[free > 0], past[:, 0]):
@@ -149,19 +153,6 @@ def _choose(level: F8, change: F8, trends: int, longest: int, autolag: AutoLag, 
     price = 2.0 if autolag == "aic" else math.log(rows)
     criterion: F8 = rows * np.log(rss) + price * rank
     return int(criterion.argmin())
-
-
-def _factor(columns: F8, target: F8) -> tuple[F8, NDArray[np.bool_]]:
-    """Return R of the columns that do not depend on those before them, the target last, and which they are."""
-    kept = np.ones(columns.shape[1], np.bool_)
-    length = np.sqrt((columns * columns).sum(axis=0))
-    while True:
-        triangle: F8 = np.asarray(np.linalg.qr(np.column_stack([columns[:, kept], target]), mode="r"))
-        own = np.abs(np.diagonal(triangle)[: int(kept.sum())])
-        weak = own <= _DEPENDENT * length[kept]
-        if not weak.any():
-            return triangle, kept
-        kept[np.flatnonzero(kept)[weak]] = False
 
 
 def _is_exact(rss: F8, target: F8) -> bool:

@@ -96,7 +96,10 @@ def johansen(x: F8, det_order: int = 0, k_ar_diff: int = 1) -> JohansenResult:
         raise DegenerateSeries("x: its changes follow from its levels without error", loc="x")
     ratio = -rows * np.log1p(-eigenvalues)
     weights = np.sqrt(rows) * np.linalg.solve(triangle, rotation) / length[:, None]
-    weights = np.ldexp(weights, -powers[:, None])
+    with np.errstate(over="ignore"):
+        weights = np.ldexp(weights, -powers[:, None])
+    if not np.isfinite(weights).all():
+        raise DegenerateSeries("x: has a column so small that its weight is beyond float64", loc="x")
     trace_critical, max_critical = johansen_critical_values(k, det_order)
     return JohansenResult(
         trace=np.cumsum(ratio[::-1])[::-1],

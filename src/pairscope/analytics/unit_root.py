@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from pairscope.analytics.dickey_fuller import AutoLag, dickey_fuller, even_scale, trend_columns
+from pairscope.analytics.householder import least_squares
 from pairscope.analytics.mackinnon import Trend, mackinnon_critical_values, mackinnon_pvalues
 from pairscope.analytics.price_stats import checked
 from pairscope.errors import DegenerateSeries, InputError
@@ -141,9 +142,9 @@ def kpss_test(x: F8, *, regression: StationaryAround = "c", lags: int | Literal[
     series = even_scale(checked(x, "x", need=trends + 2))[0]
     n = series.size
     deviation = series - series.mean()
+    fitted = least_squares(trend_columns(n, trends), deviation)
     spread = float(deviation @ deviation)
-    basis = np.asarray(np.linalg.qr(trend_columns(n, trends)).Q)
-    deviation -= basis @ (basis.T @ deviation)
+    deviation = deviation if fitted is None else fitted[1]
     if float(deviation @ deviation) <= 1e-24 * spread:
         raise DegenerateSeries("x: is a straight line", loc="x")
     used = _kpss_lags(deviation) if lags == "auto" else _whole(lags, n - 1)
