@@ -15,6 +15,7 @@ from pairscope.market import align, bars
 from .declared_correlation import CORRELATION
 from .declared_mean_reversion import MEAN_REVERSION
 from .declared_regression import REGRESSION
+from .declared_reports import REPORTS
 from .declared_sentinel import SENTINEL
 from .declared_statistical_tests import STATISTICAL_TESTS
 from .declaring import Closed, Declaration, PerBar, Series, Whole
@@ -70,6 +71,7 @@ DECLARED: Mapping[str, Declaration] = {
     **CORRELATION,
     **MEAN_REVERSION,
     **REGRESSION,
+    **REPORTS,
     **SENTINEL,
     **STATISTICAL_TESTS,
     "pairscope.analytics.volume.day_volume": Whole("one day's volume as of a time that is given"),

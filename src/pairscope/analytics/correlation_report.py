@@ -64,6 +64,8 @@ def correlation_report(legs: Sequence[Closes], *, window: int, kind: Correlation
             if not (done[i] and done[j]):
                 matrix[i, j], counts[i, j] = _of_pair(legs[i], legs[j], logs[i], logs[j], window, kind)
                 matrix[j, i], counts[j, i] = matrix[i, j], counts[i, j]
+        if np.isfinite(matrix[i, i]):
+            matrix[i, i] = 1.0
     for i, leg in enumerate(legs):
         if np.isnan(matrix[i, i]):
             reasons[leg.symbol] = _reason(counts[i, i])

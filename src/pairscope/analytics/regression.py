@@ -189,7 +189,7 @@ def tls_hedge(y: F8, x: F8, *, noise_ratio: float = 1.0) -> TlsHedge:
     noise = max(0.0, float(np.sum((dv - slope * du) ** 2))) / (n - 2.0) / (1.0 + slope * slope)
     signal = max(xx / (n - 1.0) - noise, 1e-16 * xx / (n - 1.0))
     across = (1.0 + slope * slope) * noise
-    variance = (signal * across + noise * across - (slope * noise) ** 2) / (signal * signal) / (n - 1.0)
+    variance = (signal * across + noise * noise) / (signal * signal) / (n - 1.0)
     beta = slope * root
     alpha = (float(ys[-1]) + middle_v) - beta * (float(xs[-1]) + middle_u)
     return TlsHedge(alpha, beta, float(np.sqrt(variance)) * root, float(np.sqrt(noise)) * unit, n)

@@ -34,32 +34,7 @@ def stationarity_parts(parts: Parts, x: F8) -> dict[str, Any]:
     'x: is constant'
     """
 
-    def adf() -> Mapping[str, Any]:
-        test = adf_test(x)
-        return {
-            "statistic": test.statistic,
-            "pvalue": test.pvalue,
-            "lags": test.lags,
-            "nobs": test.nobs,
-            "critical_values": test.critical_values,
-            "stationary": test.rejects(_LEVEL),
-            "null": test.null,
-        }
-
-    def kpss() -> Mapping[str, Any]:
-        test = kpss_test(x)
-        return {
-            "statistic": test.statistic,
-            "pvalue": test.pvalue,
-            "is_bound": test.is_bound,
-            "lags": test.lags,
-            "nobs": test.nobs,
-            "critical_values": test.critical_values,
-            "stationary": not test.rejects(_LEVEL),
-            "null": test.null,
-        }
-
-    return {"adf": parts.group("adf", _TEST, adf), "kpss": parts.group("kpss", _TEST, kpss)}
+    return {"adf": parts.group("adf", _TEST, lambda: _adf(x)), "kpss": parts.group("kpss", _TEST, lambda: _kpss(x))}
 
 
 def reversion_parts(parts: Parts, path: str, x: F8) -> dict[str, Any]:
@@ -82,35 +57,70 @@ def reversion_parts(parts: Parts, path: str, x: F8) -> dict[str, Any]:
             else "turns around from bar to bar: a deviation changes sign each time"
         )
 
-    def interval() -> Mapping[str, Any]:
-        found = half_life_interval(x, level=1.0 - _LEVEL)
-        return {
-            "low": found.low,
-            "high": found.high,
-            "level": found.level,
-            "unbiased": found.unbiased,
-            "unbounded": math.isinf(found.high),
-        }
-
-    def ratios() -> Mapping[str, Any]:
-        found = variance_ratio(x, _RATIO_LAGS)
-        return {
-            "ratio": found.ratio[-1],
-            "statistic": found.statistic[-1],
-            "pvalue": found.pvalue[-1],
-            "lags": found.lags,
-            "ratios": found.ratio,
-            "pvalues": found.pvalue,
-        }
-
-    def ou() -> Mapping[str, Any]:
-        found = ou_fit(x)
-        return found._asdict()
-
     return {
         "half_life": halves if halves is not None and math.isfinite(halves) else None,
-        "half_life_interval": parts.group(f"{path}half_life_interval", ("low", "high"), interval),
+        "half_life_interval": parts.group(f"{path}half_life_interval", ("low", "high"), lambda: _interval(x)),
         "hurst": parts.number(f"{path}hurst", lambda: hurst_exponent(x)),
-        "variance_ratio": parts.group(f"{path}variance_ratio", ("ratio", "statistic", "pvalue"), ratios),
-        "ou": parts.group(f"{path}ou", _OU, ou),
+        "variance_ratio": parts.group(f"{path}variance_ratio", ("ratio", "statistic", "pvalue"), lambda: _ratios(x)),
+        "ou": parts.group(f"{path}ou", _OU, lambda: _ou(x)),
     }
+
+
+def _adf(x: F8) -> Mapping[str, Any]:
+    """Return what the Dickey-Fuller test says."""
+    test = adf_test(x)
+    return {
+        "statistic": test.statistic,
+        "pvalue": test.pvalue,
+        "lags": test.lags,
+        "nobs": test.nobs,
+        "critical_values": test.critical_values,
+        "stationary": test.rejects(_LEVEL),
+        "null": test.null,
+    }
+
+
+def _kpss(x: F8) -> Mapping[str, Any]:
+    """Return what KPSS says."""
+    test = kpss_test(x)
+    return {
+        "statistic": test.statistic,
+        "pvalue": test.pvalue,
+        "is_bound": test.is_bound,
+        "lags": test.lags,
+        "nobs": test.nobs,
+        "critical_values": test.critical_values,
+        "stationary": not test.rejects(_LEVEL),
+        "null": test.null,
+    }
+
+
+def _interval(x: F8) -> Mapping[str, Any]:
+    """Return the interval of the half-life; an end that is not bounded is infinite."""
+    found = half_life_interval(x, level=1.0 - _LEVEL)
+    return {
+        "low": found.low,
+        "high": found.high,
+        "level": found.level,
+        "unbiased": found.unbiased,
+        "unbounded": math.isinf(found.high),
+    }
+
+
+def _ratios(x: F8) -> Mapping[str, Any]:
+    """Return the variance ratios, the longest lag's first."""
+    found = variance_ratio(x, _RATIO_LAGS)
+    return {
+        "ratio": found.ratio[-1],
+        "statistic": found.statistic[-1],
+        "pvalue": found.pvalue[-1],
+        "lags": found.lags,
+        "ratios": found.ratio,
+        "pvalues": found.pvalue,
+    }
+
+
+def _ou(x: F8) -> Mapping[str, Any]:
+    """Return the Ornstein-Uhlenbeck process that is most likely."""
+    found = ou_fit(x)
+    return found._asdict()

@@ -79,7 +79,7 @@ def symbol_columns(close: F8, volume: F8, *, window: int, step_ns: int) -> dict[
     >>> found["return"].round(6).tolist(), found["volatility"].round(6).tolist()
     ([nan, 0.693147, 0.693147], [nan, nan, 0.693147])
     """
-    close = checked(close, "close", positive=True, constant=True)
+    close = checked(close, "close", need=0, positive=True, constant=True)
     changes, volatility = np.full(close.size, np.nan), np.full(close.size, np.nan)
     mean, std, score = (np.full(close.size, np.nan) for _ in range(3))
     if close.size > 1:

@@ -32,6 +32,10 @@ __all__ = ["add_statistics"]
 _MS: Final = 1_000_000
 _SPARSE: Final = 8
 _PRICES: Final = ("price", "price_x", "volume", "volume_x")
+_CSV_EXAMPLE: Final = (
+    "timestamp,price,return,volume,volatility,mean,std,zscore\r\n"
+    "2026-01-01T00:00:00.000Z,65003.2,0.0003,12.345,0.43,64990.4,21.7,0.59\r\n"
+)
 _PAIR: Final = ("spread", "zscore", "correlation", "beta")
 
 Columns = dict[str, NDArray[Any]]
@@ -56,7 +60,7 @@ def add_statistics(app: FastAPI, services: Services, catalog: Catalog, workers: 
     @app.get(
         "/api/analytics/statistics",
         response_model=schemas.StatisticsTable,
-        responses={200: {"content": {ARROW: {}, CSV: {}}}},
+        responses={200: {"content": {ARROW: {}, CSV: {"schema": {"type": "string"}, "example": _CSV_EXAMPLE}}}},
         summary="A symbol or a pair bar by bar",
     )
     async def statistics(request: Request, query: Annotated[StatisticsQuery, Query()]) -> Response:
