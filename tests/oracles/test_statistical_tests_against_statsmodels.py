@@ -131,7 +131,7 @@ def compare_coint(y: np.ndarray, x: np.ndarray, trend: str, maxlag: int | None, 
 def test_adf_equals_statsmodels_in_every_combination_and_length(regression: str) -> None:
     cases = [
         compare_adf(x, regression, maxlag, autolag)
-        for n, seeds, lags in ((23, 2, [None, 0, 3]), (50, 1, [None, 1]), (400, 1, [None, 5]))
+        for n, seeds, lags in ((23, 1, [None, 0, 3]), (50, 1, [None, 1]), (400, 1, [None, 5]))
         for x, maxlag, autolag in product(walks(n, seeds), lags, CRITERIA)
     ]
     within(f"ADF {regression} statistic", [case[0] for case in cases], 1e-8)
@@ -151,7 +151,7 @@ def test_engle_granger_equals_statsmodels_in_every_combination_and_length(trend:
     cases = [
         compare_coint(*legs(n, seed), trend, maxlag, autolag)
         for n, lags in ((30, [None, 0, 3]), (61, [None, 1]), (400, [None, 5]))
-        for seed, maxlag, autolag in product(range(4), lags, CRITERIA)
+        for seed, maxlag, autolag in product(range(2), lags, CRITERIA)
     ]
     within(f"Engle-Granger {trend} statistic", [case[0] for case in cases], 1e-8)
     within(f"Engle-Granger {trend} p-value", [case[1] for case in cases], 1e-6)
@@ -169,11 +169,10 @@ def test_real_minutes_are_tested_as_statsmodels_tests_them(minutes: pd.DataFrame
     prices = minutes[names].to_numpy()[-1440:]
     adf, pair = [], []
     for (i, regression), autolag in product(enumerate(["n", "c", "ct", "ctt", "c"]), CRITERIA):
-        adf.append(compare_adf(np.log(prices[:, i]), regression, None, autolag))
-        adf.append(compare_adf(prices[:, i], regression, 12, autolag))
-    for (i, j), trend, autolag in product([(0, 1), (1, 0), (3, 2)], ["c", "ct", "ctt"], ["aic", "t-stat"]):
-        pair.append(compare_coint(np.log(prices[:, i]), np.log(prices[:, j]), trend, None, autolag))
-        pair.append(compare_coint(prices[:, i], prices[:, j], trend, 6, autolag))
+        adf.append(compare_adf(np.log(prices[:, i]), regression, None if autolag == "aic" else 8, autolag))
+    for (i, j), trend in product([(0, 1), (1, 0), (3, 2)], ["c", "ct", "ctt"]):
+        pair.append(compare_coint(np.log(prices[:, i]), np.log(prices[:, j]), trend, None, "aic"))
+        pair.append(compare_coint(prices[:, i], prices[:, j], trend, 6, "t-stat"))
     within("real minutes, ADF statistic", [case[0] for case in adf], 1e-8)
     within("real minutes, ADF p-value", [case[1] for case in adf], 1e-6)
     within("real minutes, Engle-Granger statistic", [case[0] for case in pair], 1e-8)
