@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 CRITICAL = {"1%": -3.91, "5%": -3.34, "10%": -3.05}
+LENGTHS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 DEFAULTS = {
     "timeframe": "1m",
     "lookback": 1440,
@@ -47,22 +48,19 @@ class ScriptedPairs:
     def columns(self, y: str, x: str, timeframe: str, rows: int, *, closed: bool) -> dict[str, np.ndarray]:
         """Both legs' closes over common bars, and a spread that swings: x times a steady beta, plus a made wave."""
         now = time.time()
-        legs = [
-            {
-                bar["timestamp"]: bar
-                for bar in self.market.symbols[name].bars(timeframe, now)
-                if bar["closed"] or not closed
-            }
-            for name in (y, x)
-        ]
+        since = now - (rows + 5) * seconds_of(timeframe)
+        legs = []
+        for name in (y, x):
+            bars = self.market.symbols[name].bars(timeframe, now, since)
+            legs.append({bar["timestamp"]: bar["close"] for bar in bars if bar["closed"] or not closed})
         common = sorted(legs[0].keys() & legs[1].keys())[-rows:]
         stamp = np.array(common, np.int64)
-        tail = np.array([legs[0][t]["close"] for t in common]) if common else np.zeros(0)
-        slots = stamp / (stamp[-1] - stamp[-2] if len(common) > 1 else 60_000)
+        prices = {leg: np.array([held[t] for t in common]) for leg, held in zip("yx", legs, strict=True)}
+        slots = stamp / (1000 * seconds_of(timeframe))
         wave = 0.002 * np.sin(slots / 23.0) + 0.0012 * np.sin(slots / 7.0) + 0.0004 * np.sin(slots * 1.7)
-        if len(common):
-            wave[-1] += 0.2 * math.log(self.market.symbols[y].price / tail[-1]) if not closed else 0.0
-        return {"timestamp": stamp, "spread": wave, "y": tail, "x": np.array([legs[1][t]["close"] for t in common])}
+        if not closed and len(common) > 1:
+            wave[-1] += 0.2 * math.log(prices["y"][-1] / prices["y"][-2])  # moves with each trade
+        return {"timestamp": stamp, "spread": wave, **prices}
 
     def values(self, columns: Mapping[str, np.ndarray], window: int) -> dict[str, list[float | None]]:
         spread = columns["spread"]
@@ -80,8 +78,7 @@ class ScriptedPairs:
     def live(self, y: str, x: str) -> dict[str, Any]:
         settings = self.entries.get(f"{y}:{x}", {"y": y, "x": x, **DEFAULTS})
         window = settings["window"]
-        columns = self.columns(y, x, settings["timeframe"], 2 * window, closed=False)
-        columns = {name: column[-window - 5 :] for name, column in columns.items()}
+        columns = self.columns(y, x, settings["timeframe"], window + 5, closed=False)
         values = {name: column[-1] for name, column in self.values(columns, window).items()}
         now = time.time()
         ages = {leg: int((now - self.market.symbols[name].last_s) * 1000) for leg, name in (("y", y), ("x", x))}
@@ -134,11 +131,11 @@ class ScriptedPairs:
                     "beta": 0.8,
                     "stderr": 0.004,
                     "r_squared": 0.97,
-                    "interval": [0.792, 0.808],
-                    "newey_west": {"stderr": 0.012, "lags": 7, "interval": [0.776, 0.824]},
+                    "interval": [0.776, 0.824],
+                    "newey_west": {"stderr": 0.012, "lags": 7},
                 },
                 "huber": {"alpha": 0.1, "beta": 0.79, "stderr": 0.004, "interval": [0.782, 0.798]},
-                "kalman": {"alpha": 0.1, "beta": 0.81, "stderr": 0.02, "interval": [0.77, 0.85]},
+                "kalman": {"alpha": 0.1, "beta": 0.81, "stderr": 0.02, "interval": [0.77, 0.85], "since": 0},
                 "tls": {"alpha": None, "beta": None, "stderr": None, "reason": "needs 100 bars, has 12"},
                 "theil_sen": {"alpha": 0.1, "beta": 0.795, "stderr": None, "interval": [0.78, 0.81]},
             },
@@ -157,10 +154,8 @@ class ScriptedPairs:
             "cointegration": {
                 "engle_granger": tests,
                 "johansen": {
-                    "trace": [31.2, 2.2],
-                    "trace_critical_values": [{"10%": 13.4, "5%": 15.5, "1%": 19.9}] * 2,
-                    "max_eigenvalue": [29.0, 2.2],
-                    "max_eigenvalue_critical_values": [{"10%": 12.3, "5%": 14.3, "1%": 18.5}] * 2,
+                    "trace": [{"statistic": 31.2, "critical_values": {"10%": 13.4, "5%": 15.5, "1%": 19.9}}],
+                    "max_eigenvalue": [{"statistic": 29.0, "critical_values": {"10%": 12.3, "5%": 14.3, "1%": 18.5}}],
                     "rank": 1,
                     "lags": 1,
                 },
@@ -260,6 +255,10 @@ class ScriptedPairs:
             if self.entries.pop(f"{y}:{x}", None) is None:
                 return _problem(404, f"{y}:{x} is not on the watch-list", "y")
             return Response(status_code=204)
+
+
+def seconds_of(timeframe: str) -> int:
+    return int(timeframe[:-1]) * LENGTHS[timeframe[-1]]
 
 
 def _test(statistic: float, pvalue: float, *, critical: Mapping[str, float]) -> dict[str, Any]:

@@ -172,10 +172,10 @@ def test_bar_by_bar_is_newest_first_and_of_the_leg_that_is_chosen(page: Page) ->
     app = page(tab=TAB).run()
     pair = app.dataframe[0].value
     assert len(pair) == 120
-    assert pair["Time (UTC)"].is_monotonic_decreasing
-    assert {"Spread", "z-score", "Correlation"} <= set(pair.columns)
+    assert pair["timestamp"].is_monotonic_decreasing
+    assert {"spread", "zscore", "correlation"} <= set(pair.columns)
     leg = page(tab=TAB, table_of="BTCUSDT").run().dataframe[0].value
-    assert "Spread" not in leg.columns
+    assert "spread" not in leg.columns
 
 
 def test_one_symbol_alone_has_no_pair(page: Page, market: ScriptedMarket) -> None:

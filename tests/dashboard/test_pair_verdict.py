@@ -112,11 +112,6 @@ def test_a_tripped_sentinel_overrules_every_test_and_names_the_time() -> None:
     assert "has stopped reverting since 2023-11-14 22:13 UTC: do not treat this as a wide spread" in verdict.sentence
 
 
-def test_a_sentinel_that_counts_bars_names_the_same_time() -> None:
-    verdict = verdict_of(document(sentinel={"status": "broken", "tripped_bars_ago": 10}))
-    assert "since 2023-11-14 22:04 UTC" in verdict.sentence
-
-
 def test_a_spread_that_does_not_come_back_has_no_half_life() -> None:
     assert "no half-life" in verdict_of(document(spread={"zscore": 1.0, "half_life": None})).sentence
 
@@ -127,10 +122,10 @@ def test_an_interval_without_an_end_says_so() -> None:
 
 
 def test_johansen_is_heard_beside_engle_granger() -> None:
-    critical = [{"10%": 13.4, "5%": 15.5, "1%": 19.9}]
-    for statistic, words in ((31.0, "Johansen finds a relation"), (9.0, "Johansen finds none")):
+    critical = {"10%": 13.4, "5%": 15.5, "1%": 19.9}
+    for statistic, words in ((31.0, "and Johansen finds a relation"), (9.0, "but Johansen finds none")):
         report = document()
-        report["cointegration"]["johansen"] = {"trace": [statistic, 1.0], "trace_critical_values": critical}
+        report["cointegration"]["johansen"] = {"trace": [{"statistic": statistic, "critical_values": critical}]}
         assert words in verdict_of(report).sentence
 
 
@@ -177,6 +172,12 @@ def test_measures_have_units_in_bars_and_minutes() -> None:
     assert half_life["95 % interval"] == "30 to 65 bars"
     assert hurst["What it says"].startswith("comes back")
     assert ratio["Value"] == "0.8 over 16 bars"
+    assert ratio["What it says"].startswith("reverts")
+
+
+def test_a_variance_ratio_that_may_be_chance_claims_nothing() -> None:
+    report = document(spread={"variance_ratio": {"ratio": 0.97, "pvalue": 0.77, "lags": [2, 16]}})
+    assert measure_rows(report)[2]["What it says"].startswith("cannot be told from a random walk")
 
 
 def test_a_measure_without_an_answer_says_why() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -11,28 +11,41 @@ import streamlit as st
 from pairscope.client import Client
 from pairscope.dashboard.pair_choice import PairChoice
 from pairscope.dashboard.pair_source import ask, hear
+from pairscope.dashboard.pair_words import base_of
 
-__all__ = ["show_statistics", "table_of"]
+__all__ = ["headings_of", "show_statistics", "table_of"]
 
 ROWS: Final = (120, 480, 1440, 5000)
 
 _REFRESH_S: Final = 30
-
-_HEADINGS: Final[Mapping[str, str]] = {
+_PAIR: Final = "Pair"
+_ORDER: Final = ("timestamp", "price", "return", "volume", "volatility", "spread", "zscore", "correlation", "beta")
+_WORDS: Final[Mapping[str, str]] = {
     "timestamp": "Time (UTC)",
-    "price": "Price",
-    "return": "Return",
-    "volume": "Volume",
-    "volatility": "Volatility, a year",
+    "price": "price",
+    "return": "return",
+    "volume": "volume",
+    "volatility": "volatility",
     "spread": "Spread",
     "zscore": "z-score",
     "correlation": "Correlation",
+    "beta": "Hedge ratio",
+}
+_FORMATS: Final[Mapping[str, str]] = {
+    "return": "%.5f",
+    "volume": "compact",
+    "volatility": "percent",
+    "spread": "%.5f",
+    "zscore": "%.2f",
+    "correlation": "%.3f",
+    "beta": "%.4f",
 }
 _HELP: Final[Mapping[str, str]] = {
     "return": "Logarithm of the close over the close before",
     "volume": "Base units",
     "volatility": "Of the returns in the window, annualised over 365 days",
-    "spread": "Under the hedge ratio that was known at the bar",
+    "spread": "Of logs, under the hedge ratio by least squares that was known at the bar",
+    "zscore": "Of that spread, over the window",
 }
 
 
@@ -40,17 +53,20 @@ def show_statistics(client: Client, choice: PairChoice) -> None:
     """Draw what the table is of, and the table."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         of = st.segmented_control(
-            "Table of", ["Pair", choice.y, choice.x], default="Pair", required=True, key="table_of", bind="query-params"
+            "Table of",
+            [_PAIR, choice.y, choice.x],
+            default=_PAIR,
+            required=True,
+            key="table_of",
+            bind="query-params",
         )
         rows = st.selectbox("Rows", ROWS, key="table_rows", bind="query-params", width=110)
-    _table(client, choice, str(of or "Pair"), int(rows or ROWS[0]))
+    _table(client, choice, str(of or _PAIR), int(rows or ROWS[0]))
 
 
 def _draw(client: Client, choice: PairChoice, of: str, rows: int) -> None:
     params: dict[str, Any] = {"timeframe": choice.timeframe, "window": choice.window, "limit": rows}
-    params |= {"y": choice.y, "x": choice.x} if of == "Pair" else {"symbol": of}
-    if of == "Pair":
-        params |= {"lookback": choice.lookback, "method": choice.method, "price_space": choice.price_space}
+    params |= {"y": choice.y, "x": choice.x, "lookback": choice.lookback} if of == _PAIR else {"symbol": of}
     heard = hear("statistics", str(params), lambda: ask(client, "/api/analytics/statistics", **params))
     if heard.problem:
         st.caption(f":orange[The table could not be read: {heard.problem}]")
@@ -60,13 +76,15 @@ def _draw(client: Client, choice: PairChoice, of: str, rows: int) -> None:
     if table.empty:
         st.info("No closed bars yet: the first row comes with the first close.")
         return
-    name = choice.key.replace(":", "-") if of == "Pair" else of
+    if of == _PAIR and (choice.method, choice.price_space) != ("ols", "log"):
+        st.caption("Spread and z-score in this table are those of least squares in logs.")
+    name = choice.key.replace(":", "-") if of == _PAIR else of
     st.dataframe(
-        table.rename(columns=dict(_HEADINGS)),
+        table,
         key="statistics",
         hide_index=True,
         height=420,
-        column_config=_columns(list(table.columns)),
+        column_config=_columns(table.columns.tolist(), headings_of(table.columns.tolist(), choice, of)),
         alt=f"Statistics of {name}, bar by bar, newest first",
     )
     st.download_button(
@@ -84,7 +102,7 @@ _table = st.fragment(run_every=_REFRESH_S)(_draw)
 
 
 def table_of(document: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the answer's columns as a table, newest first.
+    """Return the answer's columns as a table, newest first, the legs' like columns side by side.
 
     >>> table_of({"series": {"timestamp": [0, 60000], "price": [1.0, 2.0]}}).price.tolist()
     [2.0, 1.0]
@@ -93,7 +111,22 @@ def table_of(document: Mapping[str, Any]) -> pd.DataFrame:
     if table.empty:
         return table
     table["timestamp"] = pd.to_datetime(table["timestamp"], unit="ms", utc=True)
-    return table.sort_values("timestamp", ascending=False, ignore_index=True)
+    wanted = [name for first in _ORDER for name in (first, f"{first}_x") if name in table]
+    return table[wanted].sort_values("timestamp", ascending=False, ignore_index=True)
+
+
+def headings_of(names: Sequence[str], choice: PairChoice, of: str) -> dict[str, str]:
+    """Return each column's heading; a leg's own columns begin with its name.
+
+    >>> headings_of(["price", "price_x", "spread"], PairChoice("ETHUSDT", "BTCUSDT"), "Pair")
+    {'price': 'ETH price', 'price_x': 'BTC price', 'spread': 'Spread'}
+    """
+    y, x = base_of(choice.y if of == _PAIR else of), base_of(choice.x)
+    found = {}
+    for name in names:
+        word = _WORDS.get(name.removesuffix("_x"), name)
+        found[name] = f"{x if name.endswith('_x') else y} {word}" if word[0].islower() and name != "zscore" else word
+    return found
 
 
 def _csv(table: pd.DataFrame) -> bytes:
@@ -103,15 +136,15 @@ def _csv(table: pd.DataFrame) -> bytes:
     return oldest_first.to_csv(index=False).encode()
 
 
-def _columns(names: list[str]) -> dict[str, Any]:
+def _columns(names: Sequence[str], headings: Mapping[str, str]) -> dict[str, Any]:
     """Say how each column is written: enough digits of each, no exponent."""
-    formats = {"return": "%.5f", "volume": "compact", "volatility": "percent", "zscore": "%.2f", "correlation": "%.3f"}
-    made: dict[str, Any] = {
-        _HEADINGS[name]: st.column_config.NumberColumn(_HEADINGS[name], format=formats.get(name), help=_HELP.get(name))
-        for name in names
-        if name in _HEADINGS and name != "timestamp"
-    }
-    made[_HEADINGS["timestamp"]] = st.column_config.DatetimeColumn(
-        _HEADINGS["timestamp"], format="YYYY-MM-DD HH:mm:ss", pinned=True
-    )
+    made: dict[str, Any] = {}
+    for name in names:
+        kind = name.removesuffix("_x")
+        if name == "timestamp":
+            made[name] = st.column_config.DatetimeColumn(headings[name], format="YYYY-MM-DD HH:mm:ss", pinned=True)
+        else:
+            made[name] = st.column_config.NumberColumn(
+                headings[name], format=_FORMATS.get(kind), help=_HELP.get(kind), width="small"
+            )
     return made

@@ -60,7 +60,7 @@ def hedge_rows(document: Mapping[str, Any]) -> list[Row]:
 
 def _interval(found: Mapping[str, Any], beta: float | None) -> str:
     """Write a 95 % interval: the API's own where it gives one, else beta ± 1.96 standard errors."""
-    given = part_of(found, "newey_west", "interval") or part_of(found, "interval")
+    given = part_of(found, "interval")
     ends = given if isinstance(given, list) and len(given) == 2 else [None, None]
     low, high = (number_at({"end": end}, "end") for end in ends)
     error = number_at(found, "stderr")
@@ -173,8 +173,14 @@ def _memory(document: Mapping[str, Any]) -> Iterator[Row]:
         "95 % interval": MISSING if p is None else f"p {p_value(p)}" if p < 0.001 else f"p = {p_value(p)}",
         "What it says": str(part_of(found, "reason") or _why(document, "spread.variance_ratio", ""))
         if ratio is None
-        else f"{'moves are taken back' if ratio < 1 else 'moves go on'}: 1 is a random walk, below it reverts",
+        else f"{_walk(ratio, p)}: 1 is a random walk, below it moves are taken back",
     }
+
+
+def _walk(ratio: float, p: float | None) -> str:
+    if level_of(p) is None:
+        return "cannot be told from a random walk"
+    return "reverts" if ratio < 1 else "trends"
 
 
 def _minutes(bars: float, bar_s: int) -> str:

@@ -76,39 +76,43 @@ def verdict_of(document: Mapping[str, Any], *, entry: float = 2.0) -> Verdict:
 def _evidence(document: Mapping[str, Any], both: list[float | None]) -> tuple[Tone, str]:
     """Say what Engle-Granger says in its two directions, and whether Johansen agrees."""
     levels = [level_of(p) for p in both]
-    johansen = _johansen(document)
     y, x = (base_of(str(document.get(leg, ""))) for leg in ("y", "x"))
     if levels[0] is not None and levels[1] is not None:
         worst = max(levels[0], levels[1])
         tone: Tone = "relation" if worst <= 0.05 else "some"
-        return tone, f"Engle-Granger rejects “no cointegration” at {worst:.0%} in both directions{johansen}"
+        agrees = _johansen(document, expected=True)
+        return tone, f"Engle-Granger rejects “no cointegration” at {worst:.0%} in both directions{agrees}"
     for i, (this, other) in enumerate(((y, x), (x, y))):
         level = levels[i]
         if level is not None and level <= 0.05:
             return "some", (
                 f"Engle-Granger rejects “no cointegration” at {level:.0%} with {this} explained by {other}, "
-                f"not the other way round (p {_is(both[1 - i])}){johansen}"
+                f"not the other way round (p {_is(both[1 - i])}){_johansen(document, expected=True)}"
             )
     told = " and ".join(p_value(p) for p in both if p is not None)
-    return "none", f"Engle-Granger does not reject “no cointegration” (p = {told}){johansen}".replace("= <", "<")
+    return (
+        "none",
+        f"Engle-Granger does not reject “no cointegration” (p = {told}){_johansen(document, expected=False)}".replace(
+            "= <", "<"
+        ),
+    )
 
 
-def _johansen(document: Mapping[str, Any]) -> str:
+def _johansen(document: Mapping[str, Any], *, expected: bool) -> str:
     """Say where Johansen's trace test stands at 5 %, if it was computed."""
     statistic, values = johansen_of(document, "trace")
     critical = number_at(values, "5%")
     if statistic is None or critical is None:
         return ""
-    return ", and Johansen finds a relation" if statistic > critical else ", and Johansen finds none"
+    found = statistic > critical
+    return f", {'and' if found is expected else 'but'} Johansen finds {'a relation' if found else 'none'}"
 
 
 def johansen_of(document: Mapping[str, Any], kind: str) -> tuple[float | None, Mapping[str, Any] | None]:
     """Return Johansen's statistic for "no relation" (``kind`` trace or max_eigenvalue) and its critical values."""
-    found = part_of(document, "cointegration", "johansen")
-    statistics, values = part_of(found, kind), part_of(found, f"{kind}_critical_values")
-    if not (isinstance(statistics, list) and statistics and isinstance(values, list) and values):
-        return None, None
-    return number_at({"first": statistics[0]}, "first"), values[0]
+    rows = part_of(document, "cointegration", "johansen", kind)
+    first = rows[0] if isinstance(rows, list) and rows else None
+    return number_at(first, "statistic"), part_of(first, "critical_values")
 
 
 def _half_life(document: Mapping[str, Any], bar_s: int) -> str:
@@ -138,10 +142,7 @@ def _broken(document: Mapping[str, Any], bar_s: int) -> str:
     sentinel = part_of(document, "sentinel")
     if part_of(sentinel, "status") != "broken":
         return ""
-    since, ago = number_at(sentinel, "since"), number_at(sentinel, "tripped_bars_ago")
-    newest = number_at(document, "as_of")
-    if since is None and ago is not None and newest is not None:
-        since = newest - ago * bar_s * 1000
+    since = number_at(sentinel, "since")
     told = f" since {when(since, bar_s)}" if since is not None else ""
     return f"The spread has stopped reverting{told}: do not treat this as a wide spread"
 

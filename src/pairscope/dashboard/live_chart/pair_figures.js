@@ -48,11 +48,12 @@ export class PairFigures {
     const { last, mean } = now.spread ?? {};
     this.put("spread", signed(last, spreadDecimals(now.spread)), known(mean) ? `mean ${signed(mean, spreadDecimals(now.spread))}` : "");
     const hedge = now.hedge_ratio?.[method];
-    this.put("hedge", figure(hedge?.beta), known(hedge?.stderr) ? `${HEDGE_NAMES[method]} ± ${figure(1.96 * hedge.stderr)}` : HEDGE_NAMES[method]);
+    const [low, high] = report?.hedge_ratio?.[method]?.interval ?? [];
+    this.put("hedge", figure(hedge?.beta), known(low) && known(high) ? `${HEDGE_NAMES[method]}, ${figure(low)} to ${figure(high)}` : HEDGE_NAMES[method]);
     this.put("correlation", fixed(now.correlation?.rolling, 3), `last ${window} bars`);
     this.writeHalfLife(report, timeframe);
     const sentinel = live?.sentinel && followed ? live.sentinel : report?.sentinel;
-    const since = known(sentinel?.since) && sentinel.status !== "training" ? `since ${moment(sentinel.since, SECONDS[timeframe]).slice(-5)} UTC` : "";
+    const since = known(sentinel?.since) && ["broken", "warning"].includes(sentinel.status) ? `since ${moment(sentinel.since, SECONDS[timeframe]).slice(-5)} UTC` : "";
     this.put("sentinel", sentinelWords(sentinel), since, sentinel?.status === "broken" ? "bad" : sentinel?.status === "warning" ? "warn" : "");
   }
 

@@ -77,7 +77,7 @@ export class PairPlot extends TimeChart {
     ];
   }
 
-  /** Draw all rows anew, keeping what is looked at; `before` is the first row's time of what was drawn. */
+  /** Draw all rows anew, keeping what is looked at. */
   setRows(rows) {
     this.setDecimals(rows);
     const held = this.followsLive() || !this.drawn ? null : this.time.getVisibleRange();
@@ -92,9 +92,10 @@ export class PairPlot extends TimeChart {
 
   /** Enough decimals to see the spread move, whatever it is counted in. */
   setDecimals(rows) {
-    const values = rows.map(({ spread }) => spread).filter((value) => value !== null && Number.isFinite(value));
+    const values = rows.flatMap((row) => PANES[0].columns.map((column) => valueOf(column, row, this.thresholds.entry))).filter(Number.isFinite);
     if (!values.length) return;
-    const range = Math.max(...values) - Math.min(...values) || Math.abs(values[0]) || 1;
+    const [least, most] = values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+    const range = most - least || Math.abs(most) || 1;
     const spread = Math.min(10, Math.max(1, 3 - Math.floor(Math.log10(range))));
     if (this.decimals?.spread === spread) return;
     this.decimals = { ...DECIMALS, spread };

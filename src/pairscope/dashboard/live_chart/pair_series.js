@@ -7,7 +7,10 @@ import { get, mayPass } from "./rest.js";
 export const MOST_POINTS = 2000;
 
 const RELOAD_AFTER_MS = 1200; // several closes at once are one reason to ask again
+const LOAD_EVERY_MS = 4000;
+const UNSURE = 4; // a filter's first values are drawn once their error is no more than so many times the newest one's
 const RETRY_MS = 5000;
+const FILTER_EVERY_MS = 15000;
 const SAME = ["timeframe", "lookback", "window", "method", "price_space"];
 
 /**
@@ -57,11 +60,13 @@ export class PairSeries {
   }
 
   loadSoon(pause = RELOAD_AFTER_MS) {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.load(), pause);
+    if (this.timer || this.abort.signal.aborted) return;
+    const early = (this.loadedAt ?? -Infinity) + LOAD_EVERY_MS - performance.now();
+    this.timer = setTimeout(() => this.load(), Math.max(pause, early));
   }
 
   async load() {
+    this.timer = null;
     if (!this.report) this.onNotice("Loading…");
     const params = Object.fromEntries(SAME.map((name) => [name, this.settings[name]]));
     const { y, x } = this.settings;
@@ -78,22 +83,35 @@ export class PairSeries {
 
   adopt(report) {
     this.report = report;
+    this.loadedAt = performance.now();
     this.rows = rowsOf(report.series ?? {}).slice(-MOST_POINTS);
     this.onRows();
-    if (this.live && this.followed) this.follow(this.live, true);
+    if (this.live) this.followed = this.isSame(this.live);
+    if (this.followed) this.follow(this.live, true);
   }
 
   receive(message) {
     this.live = message;
-    this.followed = SAME.every((name) => message[name] === this.settings[name]);
+    this.followed = this.isSame(message);
     if (this.followed && this.report) this.follow(message, false);
     this.onNow();
+  }
+
+  /** Whether a live value is computed as the history is: by the same settings, by a filter that began at the same bar. */
+  isSame(message) {
+    const filter = this.settings.method !== "kalman" || !this.report || this.hasSameFilter(message);
+    return filter && SAME.every((name) => message[name] === this.settings[name]);
+  }
+
+  hasSameFilter(message) {
+    return message.hedge_ratio?.kalman?.since === this.report?.hedge_ratio?.kalman?.since;
   }
 
   /** Put a live value into the rows: the newest bar's, or the next one's. */
   follow(message, quiet) {
     const newest = this.newest;
     const row = rowOf(message, Object.keys(newest ?? {}));
+    if (!this.hasSameFilter(message)) row.beta_kalman = newest?.beta_kalman ?? null; // held until the next answer
     if (row.timestamp === null || row.timestamp === undefined || row.spread === null) return;
     if (newest && row.timestamp < newest.timestamp) {
       if (!quiet && message.closed) this.loadSoon(); // an older bar was corrected
@@ -113,22 +131,33 @@ export class PairSeries {
     }
   }
 
-  /** Where the stream computes this pair by other settings, each close is a reason to ask again. */
+  /** Where the stream computes this pair otherwise, a close is a reason to ask again. */
   hearBar(bar) {
     const started = this.heard !== undefined && bar.timestamp > this.heard;
     this.heard = Math.max(this.heard ?? 0, bar.timestamp);
-    if (this.followed !== true && this.report && started) this.loadSoon();
+    if (!this.report || !started) return;
+    if (this.followed !== true) this.loadSoon();
+    else if (!this.hasSameFilter(this.live) && performance.now() - this.loadedAt > FILTER_EVERY_MS) this.loadSoon();
   }
 }
 
 function rowsOf(series) {
-  const { timestamp = [], ...columns } = series;
+  const { timestamp = [], ...columns } = withoutFirstSteps(series);
   const entries = Object.entries(columns).filter(([, column]) => Array.isArray(column));
   return timestamp.map((time, i) => ({
     timestamp: time,
     closed: true,
     ...Object.fromEntries(entries.map(([name, column]) => [name, column[i] ?? null])),
   }));
+}
+
+// A filter knows little at first: what it says then would set the scale of all that follows.
+function withoutFirstSteps(series) {
+  const { beta_kalman: betas, stderr_kalman: errors } = series;
+  const newest = errors?.at(-1);
+  if (!betas || !newest) return series;
+  const sure = errors.findIndex((error) => error !== null && error <= UNSURE * newest);
+  return { ...series, beta_kalman: betas.map((beta, i) => (i < sure ? null : beta)) };
 }
 
 function rowOf({ timestamp, closed, spread, correlation, hedge_ratio: hedge }, columns) {

@@ -1,0 +1,171 @@
+"""The Pair Analytics tab in a real browser: it opens, it moves in place, it stays where a person put it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from .conftest import Watched, until
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+TAB = "?tab=Pair+Analytics"
+BOARD = ".ps-pair"
+
+
+def opened(watched: Watched, query: str = TAB) -> Page:
+    """Open the tab and wait until its chart is drawn."""
+    page = watched.page
+    page.goto(f"{watched.home}/{query}", wait_until="domcontentloaded")
+    page.locator(f"{BOARD} canvas").first.wait_for(timeout=20_000)
+    until(lambda: page.evaluate(f"document.querySelector('{BOARD}').board.drawn > 0"), "the series")
+    return page
+
+
+def figure(page: Page, name: str) -> str:
+    return page.locator(f'.ps-pair-figure[data-figure="{name}"] .ps-pair-value').inner_text()
+
+
+def rows_of(page: Page) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = page.evaluate(f"document.querySelector('{BOARD}').board.series.rows")
+    return found
+
+
+def spacing(page: Page) -> float:
+    return float((page.locator(BOARD).get_attribute("data-view") or "0 0").split()[0])
+
+
+def zoom_in(page: Page) -> float:
+    """Press plus until it is near enough; the page may take the focus meanwhile."""
+
+    def pressed() -> float:
+        page.locator(f"{BOARD} .ps-stage").focus()
+        page.keyboard.press("+")
+        page.wait_for_timeout(100)
+        return spacing(page)
+
+    before = until(pressed, "a view")
+    until(lambda: pressed() > before * 1.5, "the zoom")
+    page.wait_for_timeout(300)
+    return spacing(page)
+
+
+def test_the_tab_says_what_it_thinks_draws_four_charts_and_moves(watched: Watched, market: Any) -> None:
+    page = opened(watched)
+    page.get_by_text("Looks mean-reverting").wait_for()
+    assert page.locator(".ps-pair .ps-legend-pane").count() == 4
+    assert "y=ETHUSDT&x=BTCUSDT" in page.url
+    until(lambda: figure(page, "zscore") != "–", "a z-score")
+    first = figure(page, "zscore")
+    until(lambda: figure(page, "zscore") != first, "another z-score", within_s=5)
+    for name in ("spread", "hedge", "correlation", "halfLife", "sentinel", "age"):
+        assert figure(page, name) != "–"
+    assert page.locator(".ps-pair-note").inner_text() == "Moves with every trade"
+    page.locator('[data-testid="stPlotlyChart"]').wait_for()
+    assert page.locator('[data-testid="stTable"]').count() == 3
+    page.locator('[data-testid="stDataFrame"]').wait_for()
+
+
+def test_charts_are_the_same_nodes_with_the_same_zoom_after_ten_seconds_of_updates(watched: Watched) -> None:
+    page = opened(watched, f"{TAB}&y=ETHUSDT&x=BTCUSDT&pair_timeframe=1s&lookback=600")
+    zoomed = zoom_in(page)
+    marked = f"[document.querySelector('{BOARD}'), ...document.querySelectorAll('{BOARD} canvas')]"
+    page.evaluate(f"window.marked = {marked}")
+    newest = rows_of(page)[-1]["timestamp"]
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        page.wait_for_timeout(1000)
+        assert spacing(page) == zoomed
+    assert page.evaluate(f"{marked}.every((node, i) => node === marked[i])")
+    assert rows_of(page)[-1]["timestamp"] > newest
+
+
+def test_a_new_entry_or_window_keeps_the_nodes_and_moves_the_lines(watched: Watched) -> None:
+    page = opened(watched)
+    page.evaluate(f"window.marked = document.querySelector('{BOARD} canvas')")
+    page.get_by_role("button", name="Settings").click()
+    entry = page.get_by_role("spinbutton", name="Entry z")
+    entry.fill("3")
+    entry.press("Enter")
+    page.locator('[data-pane="zscore"]', has_text="entry ±3").wait_for()
+    window = page.get_by_role("spinbutton", name="Window (bars)")
+    window.fill("30")
+    window.press("Enter")
+    page.locator('[data-pane="zscore"]', has_text="over 30 bars").wait_for()
+    page.get_by_text("live values are computed by the watch-list's settings").wait_for()
+    assert page.evaluate(f"marked === document.querySelector('{BOARD} canvas')")
+    assert "entry=3" in page.url
+    assert "window=30" in page.url
+
+
+def test_the_watch_list_moves_sorts_opens_and_lets_go(watched: Watched, market: Any) -> None:
+    page = opened(watched)
+    row = page.locator('.ps-watch tr[data-pair="SOLUSDT:ETHUSDT"]')
+    until(lambda: row.locator('[data-column="age"]').inner_text() != "–", "an age")
+    first = row.locator('[data-column="zscore"]').inner_text()
+    until(lambda: row.locator('[data-column="zscore"]').inner_text() != first, "another z-score", within_s=6)
+    page.locator('.ps-watch th[data-column="pair"] button').click()
+    assert page.locator('.ps-watch th[data-column="pair"]').get_attribute("aria-sort") == "ascending"
+    page.locator('.ps-watch th[data-column="pair"] button').click()
+    assert page.locator(".ps-watch tbody tr").first.get_attribute("data-pair") == "SOLUSDT:ETHUSDT"
+    row.locator(".ps-watch-open").click()
+    page.locator(f'{BOARD}[data-pair="SOLUSDT:ETHUSDT"]').wait_for()
+    until(lambda: "y=SOLUSDT" in page.url, "the address")
+    page.get_by_label("Remove SOLUSDT / ETHUSDT from the watch-list").click()
+    until(lambda: row.count() == 0, "its removal")
+    assert "SOLUSDT:ETHUSDT" not in market.pairs.entries
+    page.get_by_role("button", name="Watch this pair").click()
+    until(lambda: row.count() == 1, "its return")
+
+
+def test_a_broken_pair_and_a_stale_leg_are_told_at_once(watched: Watched, market: Any) -> None:
+    page = opened(watched)
+    market.pairs.sentinel = {"status": "broken", "statistic": 3.0, "threshold": 1.1, "since": 1_700_000_000_000}
+    market.pairs.stale = "x"
+    page.locator(".ps-pair-alarm", has_text="has stopped reverting since 22:13 UTC").wait_for(timeout=5000)
+    page.locator(".ps-pair-alarm", has_text="BTCUSDT has not traded for 15 min").wait_for(timeout=5000)
+    assert figure(page, "sentinel") == "▼ stopped reverting"
+
+
+def test_every_chart_can_be_taken_along(watched: Watched, tmp_path: Path) -> None:
+    page = opened(watched)
+    headings = {
+        "Download spread": "timestamp,spread,mean,upper,lower",
+        "Download z-score": "timestamp,zscore",
+        "Download hedge ratio": "timestamp,beta_ols,beta_kalman,beta_huber",
+        "Download correlation": "timestamp,correlation",
+        "Download correlations": "symbol,",
+        "Download statistics": "timestamp,price",
+    }
+    for label, heading in headings.items():
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=label, exact=True).click()
+        path = tmp_path / "file.csv"
+        waiting.value.save_as(path)
+        lines = path.read_text().splitlines()
+        assert lines[0].startswith(heading)
+        assert len(lines) > 3
+        if heading.startswith("timestamp"):
+            assert lines[-1].split(",")[0].endswith(".000Z")
+
+
+def test_a_phone_needs_no_sideways_scroll(watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": 375, "height": 812})
+    page = opened(watched)
+    page.locator('[data-testid="stDataFrame"]').wait_for()
+    width = "Math.max(document.documentElement.scrollWidth, document.querySelector('[data-testid=stMain]').scrollWidth)"
+    assert page.evaluate(width) <= 376
+    box = page.locator(BOARD).bounding_box()
+    assert box is not None and box["width"] > 330
+
+
+def test_the_same_symbol_twice_is_a_sentence_and_no_chart(watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{watched.home}/{TAB}&y=ETHUSDT&x=ETHUSDT")
+    page.get_by_text("Both legs are ETHUSDT: choose two different symbols.").wait_for(timeout=20_000)
+    assert page.locator(BOARD).count() == 0
+    assert page.locator(".stException").count() == 0
