@@ -4,9 +4,9 @@ The model is a regression whose coefficients walk,
 
 .. math:: y_t = \alpha_t + \beta_t x_t + e_t, \qquad (\alpha_t, \beta_t) = (\alpha_{t-1}, \beta_{t-1}) + w_t
 
-and what nobody knows beforehand is how fast they walk. So ten filters run side by side, each with a hypothesis of its
-own, and are averaged by how well each has foretold y of late (dynamic model averaging, Raftery, Karny & Ettler 2010).
-Every hypothesis is a ratio to the noise that the filter itself has seen, so that units do not matter:
+and what nobody knows beforehand is how fast they walk. So eleven filters run side by side, each with a hypothesis of
+its own, and are averaged by how well each has foretold y of late (dynamic model averaging, Raftery, Karny & Ettler
+2010). Every hypothesis is a ratio to the noise that the filter itself has seen, so that units do not matter:
 
 - nothing walks: recursive least squares, which equals OLS of all rows so far;
 - beta walks and alpha stands: what a step of beta does to y has the variance of the noise times 1e-4 … 100;
@@ -14,6 +14,9 @@ Every hypothesis is a ratio to the noise that the filter itself has seen, so tha
   x has been of late, which moves no level (what is known of it is discounted by 2 % whenever x moves, West & Harrison
   1997, ch. 6). The spread of a pair that reverts slowly looks like that; to call it noise would make the hedge ratio
   look surer than it is.
+
+A filter that misses a row by more than six of its deviations passes it over, and counts the miss as six, unless it has
+missed the row before as widely: a wrong print leaves no trace, a new level is learned.
 
 Covariances are kept as factors, P = U D U' (Bierman 1977): D is a sum of terms that are not negative, whatever happens.
 Rows are measured from the first, so that an offset costs no digits, and the first two rows determine the start: there
@@ -78,17 +81,22 @@ _D2: Final = 8
 _SQUARES: Final = 9
 _EVIDENCE: Final = 10
 _WEIGHT: Final = 11
-_BLOCK: Final = 12
+_WILD: Final = 12
+_BLOCK: Final = 13
 
 _NOISE_MEMORY: Final = 0.998
 """What is left, a row later, of the weight of a row in the variance of the noise: 500 rows matter."""
 _EVIDENCE_MEMORY: Final = 0.999
 """The same of a row in the judgement of the hypotheses: 1,000 rows matter."""
+_MOST_DEVIATIONS: Final = 6.0
+"""A miss beyond so many deviations counts as so many, once."""
+_LEAST_DEGREES: Final = 10.0
+"""Rows that the noise must have been seen in before a miss can be called too large."""
 
 _BANK: Final = (
     (0.0, 0.0, 1.0, 10.0),
-    *((0.0, step, 1.0, 1.0) for step in (1e-4, 1e-3, 1e-2, 0.1, 1.0, 100.0)),
-    *((level, 0.0, 0.98, 0.1) for level in (0.01, 1.0, 100.0)),
+    *((0.0, step, 1.0, 1.0) for step in (1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 100.0)),
+    *((level, 0.0, 0.98, 0.01) for level in (0.01, 1.0, 100.0)),
 )
 """The hypotheses: variance of the level's step, and of beta's as it moves y, over the noise's; discount of the slope;
 prior weight. That nothing walks is believed first, and that only beta does before that both do."""
@@ -167,16 +175,24 @@ def _begin(state: F8, i: int, h: float, e: float) -> None:  # pragma: no cover -
 
 
 @kernel
-def _learn(state: F8, i: int, h: float, e: float) -> float:  # pragma: no cover - compiled
+def _learn(state: F8, i: int, h: float, e: float) -> tuple[float, float]:  # pragma: no cover - compiled
     """Take a row into the hypothesis at ``i``, which missed it by ``e`` (Bierman's update).
 
-    Returns the variance of the miss over that of the noise, as foretold.
+    Returns the variance of the miss over that of the noise, as foretold, and the miss as it was counted: a single wild
+    price, of y or of x, must not move what hundreds of rows have said; the second in a row is no accident.
     """
     u, d1, d2 = state[i + _U], state[i + _D1], state[i + _D2]
     f = u + h
     v = d2 * f
     a1 = 1.0 + d1
     s = a1 + v * f
+    if state[_FIXED] == 0.0 and state[_DEGREES] > _LEAST_DEGREES:
+        most = _MOST_DEVIATIONS * _MOST_DEVIATIONS * s * (state[i + _SQUARES] / state[_DEGREES])
+        first = state[i + _WILD] == 0.0
+        state[i + _WILD] = 1.0 if e * e > most else 0.0
+        if first and e * e > most:
+            state[i + _SQUARES] = _NOISE_MEMORY * state[i + _SQUARES] + most / s
+            return s, np.sqrt(most)
     per_s = 1.0 / s
     part = d1 / a1
     gain = per_s * e
@@ -186,7 +202,7 @@ def _learn(state: F8, i: int, h: float, e: float) -> float:  # pragma: no cover 
     state[i + _D1] = part
     state[i + _D2] = d2 * (a1 * per_s)
     state[i + _SQUARES] = _NOISE_MEMORY * state[i + _SQUARES] + e * gain
-    return float(s)
+    return s, e
 
 
 @kernel
@@ -222,8 +238,8 @@ def _compare(state: F8, end: int, h: float, z: float) -> None:  # pragma: no cov
     for i in range(_HEAD, end, _BLOCK):
         guess = state[i + _A] + state[i + _B] * h
         squares = state[i + _SQUARES]
-        e, gap = z - guess, guess - foretold
-        s = _learn(state, i, h, e)
+        gap = guess - foretold
+        s, e = _learn(state, i, h, z - guess)
         noise = state[_FIXED] if state[_FIXED] > 0.0 else squares * per_degree
         variance += state[i + _WEIGHT] * (noise * s + gap * gap)
         if judged:
@@ -251,7 +267,7 @@ def kalman_step(state: F8, y: float, x: float) -> None:  # pragma: no cover - co
 
     Readings stand at ``KALMAN_ALPHA`` … ``KALMAN_COUNT``: beta and its variance as this row leaves them, the
     innovation and its standard deviation as the rows before foretold them. A reading is NaN while it cannot be known
-    yet; a row with NaN or an infinity changes nothing but makes the innovation NaN. O(1), about 0.3 µs.
+    yet; a row with NaN or an infinity changes nothing but makes the innovation NaN. O(1), about 0.4 µs.
 
     >>> state = kalman_state()
     >>> for t in range(5):

@@ -178,9 +178,10 @@ def fit_window(y: F8, x: F8, end: int, lookback: int) -> WindowFit:  # pragma: n
         return none
     fix = seu / suu
     slope += fix
-    left = max(0.0, see - se * (se / n) - fix * seu)
+    left = see - se * (se / n) - fix * seu
     if not left < np.inf:
         return none
+    left = max(left, 0.0)
     centre = x[end - 1] + mx
     s = np.sqrt(left / (n - 2.0))
     explained = slope * (slope * suu)
