@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import orjson
 import pytest
 
 from pairscope.engine.data_processor import DataProcessor
-from pairscope.market.bars import BarBatch
+from pairscope.engine.pairs import PairBook
+from pairscope.market.bars import BarBatch, bars_of
+from pairscope.market.pairs import PairSettings
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.pipeline import Pipeline, Publisher, TickRate
@@ -73,7 +76,8 @@ def house(symbols):
 
 def pipeline(house, batches) -> Pipeline:
     engine, cache, bus, journal = house
-    return Pipeline(Script(batches), engine, journal, Publisher(engine, cache, bus), clock=lambda: START)
+    book = PairBook(engine.symbols_table, engine)
+    return Pipeline(Script(batches), engine, journal, Publisher(engine, cache, bus, book), book, clock=lambda: START)
 
 
 async def heard(subscription) -> list[tuple[str, int, Mapping]]:
@@ -164,6 +168,51 @@ async def test_live_indicators_follow_the_open_bar(house, symbols):
     (_, _, data) = (await heard(listener))[-1]
     assert data["values"]["sma:3"] == pytest.approx(30.0)
     assert data["timestamp"] == (START + 2 * S) // 1_000_000
+
+
+async def test_who_listens_to_a_pair_hears_it_close_and_move_in_between(house, symbols):
+    engine, cache, bus, journal = house
+    symbols.id_of("ETHUSDT")
+    book = PairBook(symbols, engine)
+    listener = bus.subscribe()
+    listener.add(["pair:ETHUSDT:BTCUSDT"])
+    line = Pipeline(Script([]), engine, journal, Publisher(engine, cache, bus, book), book, clock=lambda: START)
+    await line.step(batch(symbols, [100.0], at_s=0, first_id=1))
+    book.put(PairSettings("ETHUSDT", "BTCUSDT", "1s", lookback=40, window=5))
+    for wanted in book.lacking():
+        _, slots = book.begin(wanted)
+        book.fill(wanted, slots, BarBatch.empty(symbols, "1s"))
+    rng = np.random.default_rng(1)
+    for i in range(1, 60):
+        both = batch(symbols, (100 + rng.standard_normal(2)).round(2), at_s=float(i), first_id=10 * i)
+        await line.step(replace(both, symbol_id=np.array([0, 1], np.int32)))
+    (_, _, first) = (await heard(listener))[-1]
+    assert (first["closed"], first["timestamp"]) == (True, (START + 58 * S) // 1_000_000)
+    await line.step(batch(symbols, [123.0], at_s=59.1, first_id=900))
+    assert not listener._waiting
+    await line.step(batch(symbols, [124.0], at_s=59.3, first_id=901))
+    [(_, _, moved)] = await heard(listener)
+    assert (moved["closed"], moved["prices"]["x"], moved["n"]) == (False, 124.0, 40)
+    assert moved["spread"]["zscore"] != first["spread"]["zscore"]
+
+
+async def test_pairs_read_again_what_the_store_rebuilt_beyond_the_engine_s_reach(house, symbols):
+    engine, cache, bus, _ = house
+    symbols.id_of("ETHUSDT")
+    book = PairBook(symbols, engine)
+    publisher = Publisher(engine, cache, bus, book)
+    engine.on_batch(batch(symbols, [100.0], at_s=0, first_id=1))
+    book.put(PairSettings("ETHUSDT", "BTCUSDT", "1s", lookback=40, window=5))
+    for wanted in book.lacking():
+        _, slots = book.begin(wanted)
+        book.fill(wanted, slots, BarBatch.empty(symbols, "1s"))
+    rebuilt = replace(bars_of(batch(symbols, [101.0], at_s=0, first_id=2), "1s"), revision=np.array([1], np.int32))
+    engine.on_batch(batch(symbols, [], at_s=5, first_id=9))
+    publisher.adopt([rebuilt])
+    assert book.lacking() == []
+    engine.on_batch(batch(symbols, [], at_s=700, first_id=9))
+    publisher.adopt([rebuilt])
+    assert [wanted.symbol for wanted in book.lacking()] == ["BTCUSDT"]
 
 
 async def test_nothing_is_encoded_for_nobody(house, symbols, monkeypatch):

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     exchange_ws_url: str = Field("wss://fstream.binance.com", description="The exchange's WebSocket, without a route.")
     exchange_rest_url: str = Field("https://fapi.binance.com", description="The exchange's REST.")
     symbols: _Names = Field((), description="Symbols to follow, comma-separated; unset: the busiest `top`.")
+    pairs: _Names = Field((), description="Pairs to put on the watch-list, like `ETHUSDT:BTCUSDT`, comma-separated.")
     top: int = Field(20, ge=1, le=1000, description="How many symbols to follow, by 24 h quote volume.")
     all_symbols: bool = Field(False, description="Follow the whole market.")
     source: Literal["auto", "live", "replay", "synthetic"] = Field(
@@ -79,13 +80,24 @@ class Settings(BaseSettings):
     queue_batches: int = Field(512, ge=4, description="Batches that may wait for the store before the feed is slowed.")
     spool_mb: int = Field(1024, ge=1, description="Ticks on disk while the store refuses, at most.")
 
-    @field_validator("symbols", "replay", "api_keys", "cors_origins", mode="before")
+    @field_validator("symbols", "pairs", "replay", "api_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Read a comma-separated list."""
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("pairs")
+    @classmethod
+    def _pairs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Accept pairs of two different symbols, in any case."""
+        pairs = tuple(pair.upper() for pair in value)
+        for pair in pairs:
+            y, _, x = (part.strip() for part in pair.partition(":"))
+            if not y or not x or ":" in x or y == x:
+                raise ValueError("each must be two different symbols, like ETHUSDT:BTCUSDT")
+        return pairs
 
     @field_validator("log_level")
     @classmethod

@@ -4,6 +4,7 @@
     ├── ConfigError                    no     500    the message names the setting; exit code 2
     ├── InputError                     no     422    the message names the parameter
     │   ├── UnknownSymbol              no     404    lists close names
+    │   ├── NotWatched                 no     404    the pair is not on the watch-list
     │   ├── NotEnoughData              no     422    says have / need
     │   └── ForeignFile                no     422    says what was expected
     ├── FeedError                      yes    503
@@ -49,6 +50,7 @@ __all__ = [
     "MalformedFrame",
     "NotConverged",
     "NotEnoughData",
+    "NotWatched",
     "NumericalError",
     "PairscopeError",
     "SchemaMismatch",
@@ -103,6 +105,16 @@ class UnknownSymbol(InputError):
         super().__init__(f"unknown symbol {symbol!r}{also}", loc="symbol")
         self.symbol = symbol
         self.close = close
+
+
+class NotWatched(InputError):
+    """The pair is not on the watch-list."""
+
+    status = 404
+    hint = "POST it to /api/watchlist first"
+
+    def __init__(self, y: str, x: str) -> None:
+        super().__init__(f"the pair {y}, {x} is not on the watch-list", loc="y")
 
 
 class NotEnoughData(InputError):

@@ -1,4 +1,4 @@
-"""The way of a batch: engine first, then the store's writer, then the cache, then the bus, always in this order."""
+"""The way of a batch: engine, live pairs, the store's writer, the cache, the bus, always in this order."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import structlog
 from pairscope import schemas
 from pairscope.analytics.indicators import indicators, parse_indicators
 from pairscope.engine.data_processor import DataProcessor, Updates
+from pairscope.engine.pairs import PairBook
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, timeframe_ns
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Bus, Cache, Feed
@@ -26,6 +27,8 @@ MS: Final = 1_000_000
 PRICE_TTL_S: Final = 3600.0
 INDICATOR_PERIOD_NS: Final = 200_000_000
 """Live indicators are worked out at most five times a second for a topic: they are for the eye."""
+PAIR_PERIOD_NS: Final = 200_000_000
+"""So are pairs between closes."""
 
 
 class TickRate:
@@ -60,14 +63,16 @@ class TickRate:
 class Publisher:
     """Turns what the engine says into cache entries and bus messages; encodes only what somebody listens to."""
 
-    def __init__(self, engine: DataProcessor, cache: Cache, bus: Bus) -> None:
+    def __init__(self, engine: DataProcessor, cache: Cache, bus: Bus, pairs: PairBook) -> None:
         self._engine = engine
+        self._book = pairs
         self._cache = cache
         self._bus = bus
         self._wanted: frozenset[str] = frozenset()
         self._bars: dict[str, list[tuple[str, str]]] = {}
         self._indicators: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}
-        self._indicators_due: dict[str, int] = {}
+        self._pairs: dict[str, list[tuple[str, str, str]]] = {}
+        self._due: dict[str, int] = {}
         self._told: set[str] = set()
         self._owed: dict[str, None] = {}
 
@@ -92,6 +97,7 @@ class Publisher:
             self.publish_bars(batch, closed=True, revised=True)
         if self._bars or self._indicators:
             self._publish_open(updates)
+        self._publish_pairs(updates)
 
     def publish_bars(self, bars: BarBatch, *, closed: bool, revised: bool) -> None:
         """Tell the bus of closed bars that somebody listens to."""
@@ -102,10 +108,17 @@ class Publisher:
                 self._told.add(topic)
 
     def adopt(self, bars: Sequence[BarBatch]) -> None:
-        """Let the engine take bars that the store rebuilt, and tell of every closed bar that changed by it."""
+        """Let the engine take bars that the store rebuilt, and tell of every closed bar that changed by it.
+
+        Pairs reach further back than the engine: where it has no place for a bar, they read their history again.
+        """
         for batch in bars:
-            for changed in self._engine.adopt_bars(batch):
+            taken = self._engine.adopt_bars(batch)
+            self._book.revise(taken)
+            for changed in taken:
                 self.publish_bars(changed, closed=True, revised=True)
+            if len(batch) > sum(len(changed) for changed in taken if changed.timeframe == batch.timeframe):
+                self._book.reload(batch.symbols[i] for i in set(batch.symbol_id.tolist()))
 
     def publish_history(self, bars: BarBatch) -> None:
         """Tell charts that bars from before theirs have come: the newest of each symbol, marked as revised."""
@@ -118,7 +131,7 @@ class Publisher:
         if wanted is self._wanted or wanted == self._wanted:
             return
         self._wanted = wanted
-        self._bars, self._indicators = {}, {}
+        self._bars, self._indicators, self._pairs = {}, {}, {}
         for topic in wanted:
             kind, _, rest = topic.partition(":")
             symbol, _, rest = rest.partition(":")
@@ -127,7 +140,10 @@ class Publisher:
             elif kind == "indicators":
                 timeframe, _, text = rest.partition(":")
                 self._indicators.setdefault(symbol, []).append((topic, timeframe, tuple(text.split(","))))
-        self._indicators_due = {t: due for t, due in self._indicators_due.items() if t in wanted}
+            elif kind == "pair":
+                for leg in (symbol, rest):
+                    self._pairs.setdefault(leg, []).append((topic, symbol, rest))
+        self._due = {t: due for t, due in self._due.items() if t in wanted}
 
     def _publish_open(self, updates: Updates) -> None:
         """Tell the bus of open bars that changed, and of the indicators that follow from them.
@@ -148,8 +164,8 @@ class Publisher:
                 if bar is not None:
                     self._bus.publish(topic, schemas.encode_bar(bar, 0, closed=False, revised=False))
             for topic, timeframe, wanted in self._indicators.get(symbol, ()):
-                if updates.watermark_ns >= self._indicators_due.get(topic, 0):
-                    self._indicators_due[topic] = updates.watermark_ns + INDICATOR_PERIOD_NS
+                if updates.watermark_ns >= self._due.get(topic, 0):
+                    self._due[topic] = updates.watermark_ns + INDICATOR_PERIOD_NS
                     self._publish_indicators(topic, symbol, timeframe, wanted)
 
     def _publish_indicators(self, topic: str, symbol: str, timeframe: str, wanted: Sequence[str]) -> None:
@@ -159,9 +175,30 @@ class Publisher:
             closed = int(bars.ts_open_ns[-1]) + timeframe_ns(timeframe) <= self._engine.watermark_ns()
             self._bus.publish(topic, schemas.encode_indicator_update(bars, indicators(bars, wanted), closed=closed))
 
+    def _publish_pairs(self, updates: Updates) -> None:
+        """Tell the bus of pairs that stepped, and of those of which a leg moved, at most five times a second.
+
+        A close holds back what is provisional: the bus keeps a topic's newest value only.
+        """
+        for y, x in self._book.moved():
+            topic = f"pair:{y}:{x}"
+            if topic in self._wanted:
+                self._publish_pair(topic, y, x, updates, closed=True)
+        names = self._engine.symbols_table
+        for symbol in (names[i] for i in updates.touched.tolist()) if self._pairs else ():
+            for topic, y, x in self._pairs.get(symbol, ()):
+                if updates.watermark_ns >= self._due.get(topic, 0):
+                    self._publish_pair(topic, y, x, updates, closed=False)
+
+    def _publish_pair(self, topic: str, y: str, x: str, updates: Updates, *, closed: bool) -> None:
+        view = self._book.view(y, x, closed=closed)
+        if view is not None:
+            self._due[topic] = updates.watermark_ns + PAIR_PERIOD_NS
+            self._bus.publish(topic, schemas.encode_pair(view))
+
 
 class Pipeline:
-    """Runs a feed's batches through engine, writer, cache and bus until the feed ends."""
+    """Runs a feed's batches through engine, live pairs, writer, cache and bus until the feed ends."""
 
     def __init__(
         self,
@@ -169,6 +206,7 @@ class Pipeline:
         engine: DataProcessor,
         writer: StoreWriter,
         publisher: Publisher,
+        pairs: PairBook,
         *,
         clock: Callable[[], int],
     ) -> None:
@@ -176,6 +214,7 @@ class Pipeline:
         self._engine = engine
         self._writer = writer
         self._publisher = publisher
+        self._pairs = pairs
         self._clock = clock
         self.rate = TickRate()
         self.late = 0
@@ -191,6 +230,7 @@ class Pipeline:
     async def step(self, batch: TickBatch) -> None:
         """Take one batch its way."""
         updates = self._engine.on_batch(batch)
+        self._pairs.take(updates)
         stored = tuple(b for b in (*updates.closed, *updates.revised) if b.timeframe in BASE_TIMEFRAMES)
         await self._writer.put(batch, stored, updates.rebuild)
         await self._publisher.publish(updates)

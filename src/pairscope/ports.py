@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Admission, Continuity, Gap
+from pairscope.market.pairs import PairSettings
 from pairscope.market.ticks import TickBatch
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Feed",
     "LiveView",
     "Message",
+    "PairWatch",
     "Records",
     "Services",
     "StoreStats",
@@ -224,6 +226,35 @@ class LiveView(Protocol):
     def watermark_ns(self) -> int: ...
 
 
+class PairWatch(Protocol):
+    """The watch-list of pairs, kept over a restart, and what each pair says now. A pair is (y, x), there once."""
+
+    def entries(self) -> Sequence[PairSettings]:
+        """Every pair of the watch-list, by name."""
+        ...
+
+    async def put(self, settings: PairSettings) -> bool:
+        """Put a pair on the list or change how it is computed; True if it was new. ``InputError`` where it is full."""
+        ...
+
+    async def remove(self, y: str, x: str) -> bool:
+        """Take a pair off the list; False where it was not on it."""
+        ...
+
+    def current(self, y: str, x: str) -> Mapping[str, Any] | None:
+        """The document of the ``pair`` topic; None for a pair that is neither on the list nor listened to."""
+        ...
+
+    def demand(self, y: str, x: str) -> None:
+        """Have a pair computed by the default settings while somebody listens to it, where it is not on the list.
+
+        ``InputError`` where too many such pairs are listened to already.
+        """
+        ...
+
+    def counters(self) -> Mapping[str, Any]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the API needs of the rest, handed to it by the composition root."""
@@ -233,6 +264,7 @@ class Services:
     cache: Cache
     bus: Bus
     live: LiveView
+    pairs: PairWatch
     clock: Clock
     source: Callable[[], str]
     """``live``, ``replay`` or ``synthetic``."""

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from pairscope.api.options import ApiOptions
 from pairscope.config import Settings, spool_name
 from pairscope.engine.data_processor import DataProcessor
+from pairscope.engine.pairs import PairBook
 from pairscope.errors import ConfigError, FeedError, PairscopeError, StorageError
 from pairscope.feed.history import HistoryLoader
 from pairscope.feed.rest import ExchangeRest
@@ -33,6 +34,7 @@ from pairscope.storage.buffered_store import BufferedStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 from pairscope.storage.spool import Spool
 from pairscope.storage.tick_storage import Store, StoreWriter, open_store
+from pairscope.watchlist import Watchlist
 
 __all__ = ["Backend", "configure_logs", "load_settings", "loop_factory", "run_backend", "whom_to_follow"]
 
@@ -94,12 +96,14 @@ class Backend:
         self.engine = DataProcessor(self.symbols)
         self.cache = MemoryCache()
         self.bus = MemoryBus()
-        self.publisher = Publisher(self.engine, self.cache, self.bus)
+        self.book = PairBook(self.symbols, self.engine, timer=time.perf_counter_ns)
+        self.publisher = Publisher(self.engine, self.cache, self.bus, self.book)
         self.spool = Spool(settings.data_dir / spool_name(settings.store_url), max_bytes=settings.spool_mb << 20)
         self.writer = StoreWriter(
             store, spool=self.spool, max_batches=settings.queue_batches, on_revised=self.publisher.adopt
         )
         self.buffered = BufferedStore(store, self.writer)
+        self.watchlist = Watchlist(self.book, store=self.buffered, records=store, bus=self.bus, live=self.engine)
         self.rest = ExchangeRest(settings.exchange_rest_url, clock=clock)
         self.feed: WebSocketFeed | None = None
         self.pipeline: Pipeline | None = None
@@ -112,10 +116,17 @@ class Backend:
         """Bring the engine to where the store ends, and let the writer run."""
         await self.writer.start()  # puts what an earlier run spooled into the store before anybody reads it
         await warm_start(self.engine, self.store)
+        await self.watchlist.restore(self.settings.pairs)
 
     async def ingest(self) -> None:
-        """Find out whom to follow, then follow them until the feed is closed."""
-        follow = await whom_to_follow(self.settings, self.rest, self._wait_for)
+        """Find out whom to follow, then follow them until the feed is closed; pairs read their history meanwhile."""
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self.watchlist.run(), name="pairs")
+            await self._follow(await whom_to_follow(self.settings, self.rest, self._wait_for))
+            watching.cancel()
+
+    async def _follow(self, follow: Sequence[str]) -> None:
+        """Follow symbols until the feed is closed."""
         for symbol in follow:
             self.symbols.id_of(symbol)
         settings = self.settings
@@ -132,7 +143,7 @@ class Backend:
             stall_seconds=settings.stall_seconds,
             on_verdict=self._verdicts.put_nowait,
         )
-        self.pipeline = Pipeline(self.feed, self.engine, self.writer, self.publisher, clock=self.clock)
+        self.pipeline = Pipeline(self.feed, self.engine, self.writer, self.publisher, self.book, clock=self.clock)
         self.waiting_for = ""
         async with asyncio.TaskGroup() as group:
             side = [
@@ -163,6 +174,7 @@ class Backend:
             await self._until_stored(partial(self.store.put_bars, bars))
             if self.engine.adopt_history(bars):
                 self.publisher.publish_history(bars)
+            self.watchlist.history_came(self.symbols[i] for i in set(bars.symbol_id.tolist()))
 
     async def _settle_gaps(self) -> None:
         """Write the verdicts that no tick brings."""
@@ -195,6 +207,7 @@ class Backend:
             cache=self.cache,
             bus=self.bus,
             live=self.engine,
+            pairs=self.watchlist,
             clock=self.clock,
             source=lambda: self.settings.source,
             health=self.health,
@@ -223,6 +236,7 @@ class Backend:
                 "writer": {"depth": writer["depth"], "capacity": writer["capacity"], "lag_ms": writer["lag_ms"]}
             },
             "writer": writer,
+            "pairs": dict(self.watchlist.counters()),
             "late_ticks": pipeline.late if pipeline else 0,
             "last_tick_age_ms": self._last_tick_age_ms(),
             "following": len(self.feed.follow) if self.feed is not None else 0,
@@ -260,12 +274,8 @@ async def warm_start(engine: DataProcessor, store: TickStore) -> None:
     base_1m = await store.base_bars("1m", newest_ns - RING_MINUTES * MINUTE_NS, newest_ns + MINUTE_NS)
     base_1s = await store.base_bars("1s", minute_ns - RING_SECONDS * 1_000_000_000, newest_ns + MINUTE_NS)
     silent = [s for s in summaries if s.tick_count and s.last_ns < minute_ns]
-    last_words = await asyncio.gather(
-        *(store.ticks(s.symbol, s.last_ns, s.last_ns + 1, limit=1, newest=True) for s in silent)
-    )
-    ticks = [*last_words, *[batch async for batch in store.ticks_since(minute_ns)]]
+    ticks = [batch async for batch in store.ticks_since(minute_ns)]
     first_own_ns = {s.symbol: s.first_ns for s in summaries if s.tick_count}
-    silent = [s for s in summaries if s.tick_count and s.last_ns < minute_ns]
     last_ticks = await asyncio.gather(
         *(store.ticks(s.symbol, s.last_ns, s.last_ns + 1, limit=1, newest=True) for s in silent)
     )

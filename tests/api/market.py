@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from pairscope.engine.data_processor import DataProcessor
+from pairscope.engine.pairs import PairBook
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Services
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
+from pairscope.watchlist import Watchlist
 
 MS = 1_000_000
 START_MS = 1_723_075_200_000  # 2024-08-08T00:00:00Z
@@ -61,6 +63,30 @@ def history() -> dict[str, list[Sent]]:
     }
 
 
+class Notebook:
+    """Records in a dictionary."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], bytes] = {}
+
+    async def put(self, collection: str, key: str, document: bytes, *, replace: bool = True) -> bool:
+        new = (collection, key) not in self.kept
+        if new or replace:
+            self.kept[collection, key] = document
+        return new
+
+    async def get(self, collection: str, key: str) -> bytes | None:
+        return self.kept.get((collection, key))
+
+    async def delete(self, collection: str, key: str) -> bool:
+        return self.kept.pop((collection, key), None) is not None
+
+    async def scan(self, collection: str, after: str = "") -> AsyncIterator[tuple[str, bytes]]:
+        for (kind, key), document in sorted(self.kept.items()):
+            if kind == collection and key > after:
+                yield key, document
+
+
 @dataclass
 class Market:
     """What the API is given, and what is true."""
@@ -79,14 +105,22 @@ class Market:
         default_factory=lambda: {"rates": {"ticks_per_second": 1.5}, "queues": {"writer": 3}, "reconnects": 2}
     )
     now_ns: int = (START_MS + HOURS * 3_600_000) * MS
+    records: Notebook = field(init=False, default_factory=Notebook)
+    book: PairBook = field(init=False)
+    pairs: Watchlist = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.book = PairBook(self.symbols, self.engine)
+        self.pairs = Watchlist(self.book, store=self.store, records=self.records, bus=self.bus, live=self.engine)
 
     def services(self) -> Services:
         return Services(
             store=self.store,
-            records=self.store,
+            records=self.records,
             cache=self.cache,
             bus=self.bus,
             live=self.engine,
+            pairs=self.pairs,
             clock=lambda: self.now_ns,
             source=lambda: self.source,
             health=lambda: self.checks,
@@ -111,6 +145,7 @@ class Market:
     async def take(self, batch: TickBatch, *, stored: bool = True) -> Sequence[BarBatch]:
         """Do with a batch what the pipeline does."""
         updates = self.engine.on_batch(batch)
+        self.book.take(updates)
         closed = [bars for bars in (*updates.closed, *updates.revised) if bars.timeframe in BASE_TIMEFRAMES]
         if stored:
             await self.store.append(batch, closed)

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from pairscope import schemas
 from pairscope.api.app import ApiOptions, create_app
 from pairscope.api.server import make_server
+from pairscope.market.pairs import PairSettings
 from pairscope.storage.memory_cache import MemoryBus
 
 from .conftest import exact
@@ -224,7 +225,9 @@ BAD_TOPICS: tuple[tuple[object, str], ...] = (
     ("price:BTCUSDT:1m", "no such topic"),
     ("bar:BTCUSDT", "no such topic"),
     ("bar:BTCUSDT:2m", "no such timeframe"),
-    ("pair:ETHUSDT:BTCUSDT", "not available in this version"),
+    ("pair:BTCUSDT:btcusdt", "two different symbols"),
+    ("pair:BTCUSDT", "no such topic"),
+    ("pair:BTCUSDT:NOSUCHUSDT", "unknown symbol"),
     ("everything", "no such topic"),
     ("price:\x00", "symbol"),
     ("price:" + "x" * 3000, "symbol"),
@@ -357,3 +360,22 @@ async def test_a_host_name_that_is_not_ours_is_refused(market: Market) -> None:
     async with served(market, options) as url:
         assert await deny(url) == 101
         assert await deny(url, additional_headers={"Host": "evil.example"}) == 403
+
+
+async def test_a_pair_is_heard_by_its_settings_on_the_watch_list_and_else_by_the_defaults(market: Market) -> None:
+    await market.pairs.put(PairSettings("PEPEUSDT", "BTCUSDT", lookback=100, window=20))
+    await market.pairs.catch_up()
+    async with served(market) as url, connect(url) as client:
+        await subscribe(client, "pair:pepeusdt:btcusdt", "pair:BTCUSDT:PEPEUSDT")
+        listed, default = [await hear(client) for _ in range(2)]
+        assert (listed["topic"], listed["data"]["lookback"]) == ("pair:PEPEUSDT:BTCUSDT", 100)
+        assert listed["data"]["spread"]["zscore"] is not None
+        assert (default["topic"], default["data"]["lookback"]) == ("pair:BTCUSDT:PEPEUSDT", 1440)
+        assert (default["data"]["on_watchlist"], default["data"]["spread"]["zscore"]) == (False, None)
+        assert default["data"]["reason"].startswith("history is being read")
+        await market.pairs.catch_up()
+        view = market.pairs.current("BTCUSDT", "PEPEUSDT")
+        assert view is not None
+        seq = market.bus.publish("pair:BTCUSDT:PEPEUSDT", schemas.encode_pair(view))
+        told = await hear(client)
+        assert (told["seq"], told["data"]["reason"]) == (seq, None)

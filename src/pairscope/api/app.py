@@ -25,6 +25,7 @@ from pairscope.api.stream import Stream
 from pairscope.api.system import StatsView, add_system
 from pairscope.api.topics import Topics
 from pairscope.api.volume import add_volume
+from pairscope.api.watchlist import add_watchlist
 from pairscope.ports import Services
 
 __all__ = ["ApiOptions", "create_app"]
@@ -67,6 +68,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     add_system(app, services, stats, metrics, tickets)
     add_indicators(app, services, catalog)
     add_volume(app, services, catalog)
+    add_watchlist(app, services, catalog)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
     describe(app, keys_required=keys.required)
     if options.docs:

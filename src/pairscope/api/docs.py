@@ -67,7 +67,7 @@ def _words(text: str) -> str:
 def _section(path: str, verb: str, operation: dict[str, Any]) -> str:
     shown = f'<span class="verb">{verb.upper()}</span> <code>{escape(path)}</code>'
     example = path.replace("{symbol}", "BTCUSDT") + ("?indicators=sma:20,ema:20" if "indicators" in path else "")
-    link = f' <a href="{escape(example)}">try</a>' if verb == "get" else ""
+    link = f' <a href="{escape(example)}">try</a>' if verb == "get" and "{y}" not in path else ""
     rows = "".join(_row(parameter) for parameter in operation.get("parameters", ()))
     table = f"<table>{rows}</table>" if rows else ""
     answers = ", ".join(f"{status} {_words(r['description'])}" for status, r in sorted(operation["responses"].items()))

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from pairscope.api.pair_examples import PAIR_EXAMPLES
 from pairscope.api.problems import MEDIA_TYPE
 from pairscope.api.security import FREE_PATHS
 from pairscope.schemas import Health, Problem
@@ -22,9 +23,9 @@ null. Errors are RFC 9457 problems. What reads bars or ticks also answers Arrow 
 `Accept: application/vnd.apache.arrow.stream`.
 
 The stream is the WebSocket `/ws/updates`: send `{"op": "subscribe", "topics": ["price:BTCUSDT", "bar:BTCUSDT:1m",
-"indicators:BTCUSDT:1m:sma:20,ema:20", "alerts", "stats"]}` (or `unsubscribe`); each message that comes is
-`{"topic", "seq", "data"}`, the topic's whole current value. A hole in `seq` means that a slow client was given the
-newest only. A bad message gets `{"error": ...}`. Browsers send a ticket from `POST /api/ws-ticket` in the subprotocols
+"indicators:BTCUSDT:1m:sma:20,ema:20", "pair:ETHUSDT:BTCUSDT", "alerts", "stats"]}` (or `unsubscribe`); each message
+that comes is `{"topic", "seq", "data"}`, the topic's whole current value. A hole in `seq` means that a slow client was
+given the newest only. A bad message gets `{"error": ...}`. Browsers send a ticket from `POST /api/ws-ticket` in the subprotocols
 `pairscope.v1` and `ticket.<ticket>`.
 """
 
@@ -46,6 +47,7 @@ _BAR = MappingProxyType(
 )
 
 _EXAMPLES: Mapping[str, Any] = {
+    **PAIR_EXAMPLES,
     "/api/health": {
         "status": "ok",
         "source": "live",
@@ -123,6 +125,8 @@ _PARAMETERS: Mapping[str, Any] = {
     "start": "2026-01-01T00:00:00Z",
     "end": 1767229200000,
     "indicators": "sma:20,ema:20",
+    "y": "ETHUSDT",
+    "x": "BTCUSDT",
     "timeframe": "1m",
 }
 
@@ -130,6 +134,8 @@ _ERRORS: Mapping[str, tuple[str, str]] = {
     "401": ("No key", "a key is asked for: send it as X-API-Key or as Authorization: Bearer"),
     "403": ("Host or origin not allowed", "this host name is not served here"),
     "404": ("Unknown symbol", "unknown symbol 'BTCUSD'; did you mean BTCUSDT?"),
+    "413": ("Body too large", "a body has at most 33554432 bytes"),
+    "415": ("Wrong media type", "the body must be application/json"),
     "422": ("Bad parameter", "limit: Input should be less than or equal to 10000"),
     "429": ("Too many calls; `Retry-After` says when to ask again", "more than 600 calls in 60 s; ask again in 12 s"),
     "503": ("The store is down; `Retry-After` says when to ask again", "the store did not answer"),
@@ -163,14 +169,14 @@ def _completed(document: dict[str, Any], *, keys_required: bool) -> dict[str, An
     }
     asked: list[dict[str, list[str]]] = [{"ApiKey": []}, {"Bearer": []}]
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for verb, operation in operations.items():
             free = path in FREE_PATHS
             operation["security"] = [] if free else asked if keys_required else [{}, *asked]
-            _complete(path, operation, free=free)
+            _complete(verb.upper(), path, operation, free=free)
     return document
 
 
-def _complete(path: str, operation: dict[str, Any], *, free: bool) -> None:
+def _complete(verb: str, path: str, operation: dict[str, Any], *, free: bool) -> None:
     """Put examples and errors into one operation."""
     responses = operation["responses"]
     for parameter in operation.get("parameters", ()):
@@ -180,11 +186,15 @@ def _complete(path: str, operation: dict[str, Any], *, free: bool) -> None:
         if status in responses:
             responses[status]["description"] = "OK" if status == "200" else "Created"
         for media_type, content in responses.get(status, {}).get("content", {}).items():
-            if path in _EXAMPLES and ("json" in media_type or "text" in media_type):
-                content["example"] = _EXAMPLES[path]
+            example = _EXAMPLES.get(f"{verb} {path}", _EXAMPLES.get(path))
+            if example is not None and ("json" in media_type or "text" in media_type):
+                content.setdefault("example", example)
     wrong = {"403"} if free else {"401", "403", "429", "503"}
     wrong |= {"422"} if operation.get("parameters") else set()
     wrong |= {"404"} if "{symbol}" in path else set()
+    if "requestBody" in operation:
+        wrong |= {"404", "413", "415", "422"}
+    wrong |= {"404"} if "{y}" in path else set()
     responses.pop("422", None)
     for status in sorted(wrong):
         responses[status] = _error(status)

@@ -95,6 +95,9 @@ def _unexpected() -> Response:
 async def _on_http(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    if error.status_code == 400:  # FastAPI's, of a body that is not even text
+        errors = [{"loc": ["body"], "msg": "not JSON"}]
+        return problem(422, "body: not JSON", kind="bad-parameter", title="Bad parameter", errors=errors)
     phrase = HTTPStatus(error.status_code).phrase
     detail = {404: "there is nothing at this path", 405: "this path does not answer that method"}.get(
         error.status_code, str(error.detail)

@@ -19,7 +19,7 @@ __all__ = ["MOST_COMPUTED", "Topic", "Topics"]
 MOST_COMPUTED = 256
 """Indicator topics that may be listened to at once: each is worked out five times a second while its symbol trades."""
 
-_KINDS = "price:SYMBOL, bar:SYMBOL:TIMEFRAME, indicators:SYMBOL:TIMEFRAME:NAMES, alerts, stats"
+_KINDS = "price:SYMBOL, bar:SYMBOL:TIMEFRAME, indicators:SYMBOL:TIMEFRAME:NAMES, pair:Y:X, alerts, stats"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Topic:
     symbol: str = ""
     timeframe: str = ""
     names: tuple[str, ...] = ()
+    pair: tuple[str, str] = ("", "")
 
 
 class Topics:
@@ -64,7 +65,11 @@ class Topics:
                 self._demand_room(name)
                 return Topic(name, kind, symbol, timeframe, names)
             case ("pair", 2):
-                raise InputError("pair topics are not available in this version")
+                y, x = [await self._catalog.resolve(symbol) for symbol in rest]
+                if y == x:
+                    raise InputError(f"a pair needs two different symbols, both are {y}")
+                self._services.pairs.demand(y, x)
+                return Topic(f"pair:{y}:{x}", kind, pair=(y, x))
         raise InputError(f"no such topic: {text[:80]!r}; there are {_KINDS}")
 
     async def current(self, topic: Topic) -> bytes | None:
@@ -78,6 +83,9 @@ class Topics:
             return schemas.encode_bar(page.bars, -1, closed=bool(page.closed[-1])) if len(page.bars) else None
         if topic.kind == "indicators":
             return await current_indicators(self._services, topic.symbol, topic.timeframe, topic.names)
+        if topic.kind == "pair":
+            view = self._services.pairs.current(*topic.pair)
+            return None if view is None else schemas.encode_pair(view)
         return None
 
     def _demand_room(self, name: str) -> None:

@@ -36,6 +36,7 @@ from pairscope.schemas.encoders import (
     number,
     plain_json,
 )
+from pairscope.schemas.pairs import LivePair, WatchedPair, WatchlistOut, encode_pair, encode_watched
 
 __all__ = [
     "Bar",
@@ -45,6 +46,7 @@ __all__ = [
     "Health",
     "HourVolume",
     "IndicatorSeries",
+    "LivePair",
     "Price",
     "Problem",
     "ProblemItem",
@@ -55,14 +57,18 @@ __all__ = [
     "TimeOfDay",
     "Volume",
     "VolumeBin",
+    "WatchedPair",
+    "WatchlistOut",
     "WsTicket",
     "encode_bar",
     "encode_bars",
     "encode_indicator_update",
     "encode_indicators",
+    "encode_pair",
     "encode_price",
     "encode_price_update",
     "encode_ticks",
+    "encode_watched",
     "number",
     "plain_json",
 ]

@@ -1,0 +1,181 @@
+"""The watch-list: pairs kept in the records, their history read from the store, and what each says now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from time import monotonic
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from pairscope.engine.pairs import PairBook, Wanted, warm_up
+from pairscope.errors import InputError, StorageError
+from pairscope.market.pairs import PairSettings
+from pairscope.ports import Bus, LiveView, Records, TickStore
+
+__all__ = ["COLLECTION", "MOST_DEMANDED", "MOST_PAIRS", "Watchlist"]
+
+COLLECTION: Final = "watchlist"
+MOST_PAIRS: Final = 2000
+"""Pairs that may stand on the list."""
+MOST_DEMANDED: Final = 256
+"""Pairs that are not on the list and may be listened to at once."""
+UNHEARD_S: Final = 60.0
+"""A pair that is not on the list is let go when nobody has listened to it for so long."""
+LOOK_S: Final = 1.0
+RETRY_S: Final = 1.0
+READERS: Final = 2
+LATEST_NS: Final = 9_223_372_036_854 * 1_000_000
+
+_log = structlog.get_logger(__name__)
+
+
+class Watchlist:
+    """``PairWatch`` over a book of live pairs, records and a store; ``run`` reads what the pairs lack, for ever."""
+
+    def __init__(
+        self,
+        book: PairBook,
+        *,
+        store: TickStore,
+        records: Records,
+        bus: Bus,
+        live: LiveView,
+        now_s: Callable[[], float] = monotonic,
+    ) -> None:
+        self._book = book
+        self._store = store
+        self._records = records
+        self._bus = bus
+        self._live = live
+        self._now_s = now_s
+        self._heard: dict[tuple[str, str], float] = {}
+        self._woken = asyncio.Event()
+        self._refused = 0
+
+    async def restore(self, pairs: Iterable[str] = ()) -> None:
+        """Take up the list as it was kept, and put ``Y:X`` of the settings on it where they are not there yet."""
+        async for key, document in self._records.scan(COLLECTION):
+            try:
+                self._book.put(PairSettings(**orjson.loads(document)))
+            except (InputError, TypeError, ValueError) as error:
+                _log.warning("a pair of the watch-list cannot be read", pair=key, error=str(error))
+        for pair in pairs:
+            y, _, x = (part.strip() for part in pair.partition(":"))
+            if not self._book.listed(y, x):
+                await self.put(PairSettings(y, x))
+
+    # -- PairWatch -----------------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[PairSettings]:
+        """Return every pair of the watch-list, by name."""
+        return list(self._book.all())
+
+    async def put(self, settings: PairSettings) -> bool:
+        """Put a pair on the list or change how it is computed; True if it was new. ``InputError`` where it is full."""
+        new = not self._book.listed(settings.y, settings.x)
+        if new and len(self._book.all()) >= MOST_PAIRS:
+            raise InputError(
+                f"the watch-list holds at most {MOST_PAIRS} pairs", loc="y", hint="take one off the list first"
+            )
+        await self._records.put(COLLECTION, settings.key, orjson.dumps(asdict(settings)))
+        self._book.put(settings)
+        self._woken.set()
+        return new
+
+    async def remove(self, y: str, x: str) -> bool:
+        """Take a pair off the list; False where it was not on it. Who listens to it goes on hearing it."""
+        if not self._book.listed(y, x):
+            return False
+        await self._records.delete(COLLECTION, f"{y}:{x}")
+        self._book.remove(y, x)
+        if f"pair:{y}:{x}" in self._bus.wanted():
+            self.demand(y, x)
+        return True
+
+    def current(self, y: str, x: str) -> Mapping[str, Any] | None:
+        """Return what a pair says now; None for one that is neither on the list nor listened to."""
+        return self._book.view(y, x)
+
+    def demand(self, y: str, x: str) -> None:
+        """Have a pair computed by the default settings while somebody listens to it; nothing to do for a listed one."""
+        if self._book.settings(y, x) is None:
+            if len(self._book.unlisted()) >= MOST_DEMANDED:
+                raise InputError(f"at most {MOST_DEMANDED} pairs that are not on the watch-list are computed at once")
+            self._book.put(PairSettings(y, x), listed=False)
+            self._woken.set()
+        self._heard[y, x] = self._now_s()
+
+    def counters(self) -> Mapping[str, Any]:
+        """Return the numbers of the live pairs, for ``/api/stats``."""
+        return {**self._book.counters(), "refused_reads": self._refused}
+
+    # -- history -------------------------------------------------------------------------------------------------------
+
+    def history_came(self, symbols: Iterable[str]) -> None:
+        """Have the bars of symbols read again: the store has others now, of which the engine told nothing."""
+        self._book.reload(symbols)
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Read what pairs lack and let go of those that nobody listens to, until cancelled."""
+        await asyncio.to_thread(warm_up)
+        while True:
+            await self.catch_up()
+            self.let_go()
+            self._woken.clear()
+            try:
+                await asyncio.wait_for(self._woken.wait(), LOOK_S)
+            except TimeoutError:
+                continue
+
+    async def catch_up(self) -> None:
+        """Read the history that pairs lack, once, and compute anew what waits for it, a few pairs at a time."""
+        await self._read_lacking()
+        waits = self._book.settle()
+        while waits:
+            await asyncio.sleep(0)
+            waits = self._book.settle()
+
+    async def _read_lacking(self) -> None:
+        """Read the history of every symbol that lacks it, those first in which most is traded."""
+        wanted = sorted(self._book.lacking(), key=lambda one: -self._traded(one.symbol))
+        for first in range(0, len(wanted), READERS):
+            await asyncio.gather(*(self._read(one) for one in wanted[first : first + READERS]))
+            self._book.settle()
+
+    async def _read(self, wanted: Wanted) -> None:
+        """Read one symbol's history; a store that refuses is asked again later."""
+        asked = self._book.begin(wanted)
+        if asked is None:
+            return
+        start_ns, slots = asked
+        try:
+            bars = await self._store.bars(
+                wanted.symbol, wanted.timeframe, start_ns, LATEST_NS, limit=slots + 64, newest=True
+            )
+        except StorageError as error:
+            self._refused += 1
+            self._book.reload([wanted.symbol])
+            _log.warning("the history of a pair waits for the store", symbol=wanted.symbol, error=str(error))
+            await asyncio.sleep(RETRY_S)
+            return
+        self._book.fill(wanted, slots, bars)
+
+    def _traded(self, symbol: str) -> float:
+        """Return what was traded of a symbol in a day, in quote units."""
+        view = self._live.price(symbol)
+        return 0.0 if view is None else float(view["price"]) * float(view["volume_24h"] or 0.0)
+
+    def let_go(self) -> None:
+        """Forget pairs that are not on the list and have not been listened to for a minute."""
+        now_s, wanted = self._now_s(), self._bus.wanted()
+        for y, x in self._book.unlisted():
+            if f"pair:{y}:{x}" in wanted:
+                self._heard[y, x] = now_s
+            elif now_s - self._heard.get((y, x), now_s - UNHEARD_S) >= UNHEARD_S:
+                self._book.remove(y, x)
+        self._heard = {key: at for key, at in self._heard.items() if self._book.settings(*key) is not None}

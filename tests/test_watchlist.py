@@ -1,0 +1,206 @@
+"""The watch-list: kept over a restart, read from the store without hurry, let go of when nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from pairscope.engine.data_processor import DataProcessor
+from pairscope.engine.pairs import PairBook
+from pairscope.errors import InputError, StoreUnavailable
+from pairscope.market.bars import BarBatch, Origin
+from pairscope.market.pairs import PairSettings
+from pairscope.market.symbols import Symbols
+from pairscope.market.ticks import TickBatch
+from pairscope.storage.duckdb_store import DuckDBStore
+from pairscope.storage.memory_cache import MemoryBus
+from pairscope.watchlist import COLLECTION, MOST_DEMANDED, MOST_PAIRS, UNHEARD_S, Watchlist
+
+MINUTE = 60_000_000_000
+NOW = 1_760_000_040_000_000_000 // MINUTE * MINUTE
+NAMES = ("ETHUSDT", "BTCUSDT", "SOLUSDT")
+
+
+def minutes(symbols: Symbols, symbol: str, n: int) -> BarBatch:
+    close = 100 + np.cumsum(np.random.default_rng(symbols.id_of(symbol)).standard_normal(n)).round(2) / 10
+    one, none = np.ones(n), np.full(n, -1)
+    return BarBatch(
+        symbols,
+        "1m",
+        np.full(n, symbols.id_of(symbol), np.int32),
+        NOW - MINUTE * np.arange(n, 0, -1),
+        *(close,) * 4,
+        volume=one,
+        quote_volume=close,
+        buy_volume=one / 2,
+        trades=np.full(n, 3),
+        first_id=none,
+        last_id=none,
+        revision=np.zeros(n, np.int32),
+        origin=np.full(n, Origin.EXCHANGE, np.int8),
+    )
+
+
+class House:
+    """A watch-list over a real store, with a clock to turn."""
+
+    def __init__(self, store: DuckDBStore) -> None:
+        self.store, self.now_s = store, 100.0
+        self.symbols = Symbols(NAMES)
+        self.engine = DataProcessor(self.symbols)
+        self.engine.on_batch(TickBatch.empty(self.symbols, NOW))
+        self.bus = MemoryBus()
+        self.book = PairBook(self.symbols, self.engine)
+        self.list = self.over(store)
+
+    def over(self, store: Any) -> Watchlist:
+        return Watchlist(
+            self.book, store=store, records=self.store, bus=self.bus, live=self.engine, now_s=lambda: self.now_s
+        )
+
+    def zscore(self, y: str, x: str) -> float | None:
+        view = self.list.current(y, x)
+        return None if view is None else view["spread"]["zscore"]
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    store = await DuckDBStore.open(tmp_path / "pairs.duckdb", threads=1)
+    symbols = Symbols(NAMES)
+    for name in NAMES:
+        await store.put_bars(minutes(symbols, name, 300))
+    yield House(store)
+    await store.close()
+
+
+async def test_a_pair_that_is_put_on_the_list_is_computed_from_stored_bars(house: House) -> None:
+    assert await house.list.put(PairSettings("ETHUSDT", "BTCUSDT", lookback=200))
+    assert house.zscore("ETHUSDT", "BTCUSDT") is None
+    await house.list.catch_up()
+    view = house.list.current("ETHUSDT", "BTCUSDT")
+    assert view is not None
+    assert (view["n"], view["on_watchlist"], view["timestamp"]) == (200, True, (NOW - MINUTE) // 1_000_000)
+    assert view["spread"]["zscore"] is not None
+    assert house.list.counters()["loading"] == 0
+
+
+async def test_the_list_is_the_same_after_a_restart(house: House) -> None:
+    pairs = [PairSettings("SOLUSDT", "BTCUSDT", "5m", 300, 12, "kalman", "linear", 3.0, 0.0), PairSettings(*NAMES[:2])]
+    for pair in pairs:
+        assert await house.list.put(pair)
+    assert not await house.list.put(pairs[0])
+    assert await house.list.remove("ETHUSDT", "BTCUSDT")
+    again = House(house.store)
+    await again.list.restore()
+    assert again.list.entries() == [pairs[0]]
+    assert not await again.list.remove("ETHUSDT", "BTCUSDT")
+
+
+async def test_pairs_of_the_settings_are_added_to_what_was_kept_and_change_nothing_of_it(house: House) -> None:
+    await house.list.put(PairSettings("ETHUSDT", "BTCUSDT", lookback=77))
+    again = House(house.store)
+    await again.list.restore(["ETHUSDT:BTCUSDT", " SOLUSDT : ETHUSDT "])
+    assert [(p.y, p.x, p.lookback) for p in again.list.entries()] == [
+        ("ETHUSDT", "BTCUSDT", 77),
+        ("SOLUSDT", "ETHUSDT", 1440),
+    ]
+    assert orjson.loads(await house.store.get(COLLECTION, "SOLUSDT:ETHUSDT") or b"") == asdict(again.list.entries()[1])
+
+
+async def test_what_cannot_be_read_of_the_list_costs_nothing_else(house: House) -> None:
+    await house.store.put(COLLECTION, "A:A", b'{"y":"A","x":"A"}')
+    await house.store.put(COLLECTION, "B:C", b'{"y":"B","x":"C","later":1}')
+    await house.store.put(COLLECTION, "C:D", b"not json")
+    await house.list.restore(["ETHUSDT:BTCUSDT"])
+    assert [p.key for p in house.list.entries()] == ["ETHUSDT:BTCUSDT"]
+
+
+async def test_a_full_list_says_so(house: House) -> None:
+    for i in range(MOST_PAIRS):
+        house.book.put(PairSettings(f"S{i}USDT", "BTCUSDT"))
+    with pytest.raises(InputError, match="at most 2000 pairs") as told:
+        await house.list.put(PairSettings("ETHUSDT", "BTCUSDT"))
+    assert told.value.loc == "y"
+    assert not await house.list.put(PairSettings("S5USDT", "BTCUSDT", lookback=100))
+
+
+async def test_a_pair_that_is_listened_to_is_computed_by_the_defaults_until_nobody_has_listened_for_a_minute(
+    house: House,
+) -> None:
+    listener = house.bus.subscribe()
+    listener.add(["pair:ETHUSDT:SOLUSDT"])
+    house.list.demand("ETHUSDT", "SOLUSDT")
+    await house.list.catch_up()
+    view = house.list.current("ETHUSDT", "SOLUSDT")
+    assert view is not None
+    assert (view["lookback"], view["window"], view["on_watchlist"]) == (1440, 60, False)
+    assert house.zscore("ETHUSDT", "SOLUSDT") is not None
+    assert house.list.entries() == []
+    for heard, there in ((True, True), (False, True), (False, False)):
+        if not heard:
+            listener.close()
+        house.now_s += UNHEARD_S - 1
+        house.list.let_go()
+        assert (house.list.current("ETHUSDT", "SOLUSDT") is not None) == there
+
+
+async def test_only_so_many_pairs_are_computed_for_listeners_alone(house: House) -> None:
+    for i in range(MOST_DEMANDED):
+        house.list.demand(f"S{i}USDT", "BTCUSDT")
+    with pytest.raises(InputError, match="at most 256 pairs"):
+        house.list.demand("ETHUSDT", "BTCUSDT")
+    house.list.demand("S7USDT", "BTCUSDT")
+
+
+async def test_who_listens_to_a_pair_that_is_taken_off_the_list_goes_on_hearing_it(house: House) -> None:
+    await house.list.put(PairSettings("ETHUSDT", "BTCUSDT", lookback=60))
+    house.bus.subscribe().add(["pair:ETHUSDT:BTCUSDT"])
+    await house.list.remove("ETHUSDT", "BTCUSDT")
+    view = house.list.current("ETHUSDT", "BTCUSDT")
+    assert view is not None
+    assert (view["on_watchlist"], view["lookback"]) == (False, 1440)
+    await house.list.put(PairSettings("ETHUSDT", "BTCUSDT", lookback=60))
+    assert [p.lookback for p in house.list.entries()] == [60]
+
+
+async def test_a_store_that_refuses_delays_a_pair_and_no_more(house: House, monkeypatch: Any) -> None:
+    monkeypatch.setattr("pairscope.watchlist.RETRY_S", 0.0)
+
+    class Refusing:
+        refused = 0
+
+        async def bars(self, *args: Any, **kwargs: Any) -> BarBatch:
+            if self.refused < 3:
+                self.refused += 1
+                raise StoreUnavailable("not now")
+            return await house.store.bars(*args, **kwargs)
+
+    house.list = house.over(Refusing())
+    running = asyncio.create_task(house.list.run())
+    await house.list.put(PairSettings("ETHUSDT", "BTCUSDT", lookback=100))
+    async with asyncio.timeout(60):
+        while house.zscore("ETHUSDT", "BTCUSDT") is None:
+            assert not running.done()
+            await asyncio.sleep(0.01)
+    assert house.list.counters()["refused_reads"] == 3
+    running.cancel()
+
+
+async def test_history_that_comes_later_is_read_again(house: House) -> None:
+    symbols = Symbols(["LATEUSDT"])
+    house.book.put(PairSettings("LATEUSDT", "BTCUSDT", lookback=100))
+    await house.list.catch_up()
+    view = house.list.current("LATEUSDT", "BTCUSDT")
+    assert view is not None
+    assert view["reason"].startswith("no bar in common within the last 100 bars")
+    await house.store.put_bars(minutes(symbols, "LATEUSDT", 200))
+    house.list.history_came(["LATEUSDT"])
+    await house.list.catch_up()
+    assert house.zscore("LATEUSDT", "BTCUSDT") is not None
