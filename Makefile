@@ -26,6 +26,7 @@ check: dev  ## format, lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+test: export OPENBLAS_NUM_THREADS ?= 1
 test: check  ## everything that must hold, in parallel
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not browser" --cov --cov-report= $(ARGS)
 	@$(BIN)/python -m pytest -m browser --cov --cov-append --cov-report= $(ARGS) || [ $$? -eq 5 ]  # its driver owns the event loop

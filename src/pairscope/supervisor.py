@@ -120,7 +120,8 @@ class Child:
         self.started = time.monotonic()
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", "pairscope.lifeline", self.module, *self.arguments],
-            env={**os.environ, **self.environment},
+            # Threads of a matrix library wait for each other; on cores that are busy with ticks that takes seconds.
+            env={"OPENBLAS_NUM_THREADS": "1", **os.environ, **self.environment},
             stdin=subprocess.PIPE,
             start_new_session=True,  # the terminal's Ctrl-C is for the supervisor; it stops the parts in order
         )
