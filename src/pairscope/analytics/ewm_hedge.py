@@ -110,8 +110,8 @@ def ewm_ols_step(state: F8, y: float, x: float) -> None:  # pragma: no cover - c
     state[_XX2] = decay * decay * state[_XX2] + du * (u - state[_MX2])
     state[_W2] = w2
     state[EWM_ALPHA] = state[EWM_BETA] = state[EWM_STDERR] = state[EWM_R_SQUARED] = np.nan
-    # x that stood for long leaves what was known of it to fade: below the rounding of x it is gone.
-    noise = _EPS * max(abs(x), abs(state[_X0]))
+    # While x stands, what was known of it fades: below the rounding of x, and of its mean, it is gone.
+    noise = _EPS * (abs(x) + abs(state[_X0]) + w * abs(u))
     if state[_COUNT] < 3.0 or not state[_XX] > w * (noise * noise):
         return
     beta = state[_XY] / state[_XX]

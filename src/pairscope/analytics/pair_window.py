@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairscope.analytics.price_stats import checked
-from pairscope.errors import InputError
+from pairscope.errors import DegenerateSeries, InputError
 from pairscope.market.kernel import kernel
 from pairscope.market.ticks import F8
 
@@ -35,7 +35,7 @@ __all__ = [
 
 _LANES: Final = 32
 _EPS: Final = 2.0**-52
-_LARGEST: Final = 1e100
+_LARGEST: Final = 1e75
 
 
 class WindowFit(NamedTuple):
@@ -297,8 +297,8 @@ def _correlate_each(y: F8, x: F8, window: int, out: F8) -> None:  # pragma: no c
 def checked_pair(y: F8, x: F8, *, need: int = 3) -> tuple[F8, F8]:
     """Return both legs as float64, or raise a ``ValueError`` that names the argument. O(n).
 
-    Raises on NaN and infinities, on values beyond 1e100, whose squares leave float64, on fewer than ``need`` values,
-    on unequal lengths, and where all values of a leg are equal.
+    Raises on NaN and infinities, on values beyond 1e75 or that differ by less than 1e-75, whose products leave float64,
+    on fewer than ``need`` values, on unequal lengths, and where all values of a leg are equal.
 
     >>> [leg.tolist() for leg in checked_pair(np.array([1, 2]), np.array([3, 5]), need=2)]
     [[1.0, 2.0], [3.0, 5.0]]
@@ -309,6 +309,8 @@ def checked_pair(y: F8, x: F8, *, need: int = 3) -> tuple[F8, F8]:
     for name, leg in zip("yx", legs, strict=True):
         if np.abs(leg).max() > _LARGEST:
             raise InputError(f"{name}: has values beyond {_LARGEST:g}", loc=name)
+        if leg.max() - leg.min() < 1.0 / _LARGEST:
+            raise DegenerateSeries(f"{name}: varies by less than {1.0 / _LARGEST:g}", loc=name)
     return legs
 
 

@@ -113,9 +113,9 @@ def ols_hedge(y: F8, x: F8, *, newey_west: int | Literal["auto"] | None = None) 
     left -= left.mean()
     square = float(deviation @ deviation)
     if lags is not None:
-        stderr = np.sqrt(_long_run(deviation * left, lags)) / square
+        stderr = _long_run(deviation * left, lags) / square
         centre = float(np.mean(xs - xs[-1])) + xs[-1]
-        stderr_alpha = np.sqrt(_long_run(left * (1.0 / n - centre * deviation / square), lags))
+        stderr_alpha = _long_run(left * (1.0 / n - centre * deviation / square), lags)
     phi, variance = _persistence(left)
     return OlsHedge(
         fit.alpha,
@@ -127,7 +127,7 @@ def ols_hedge(y: F8, x: F8, *, newey_west: int | Literal["auto"] | None = None) 
         fit.residual_std,
         n,
         lags,
-        float(np.sqrt(max(0.0, _quadratic(deviation, phi) * variance)) / square),
+        float(np.sqrt(max(0.0, _quadratic(deviation, phi))) * np.sqrt(variance) / square),
         phi,
     )
 
@@ -201,17 +201,21 @@ def _lags(newey_west: int | Literal["auto"] | None, n: int) -> int | None:
         return None
     if newey_west == "auto":
         return int(4.0 * (n / 100.0) ** (2.0 / 9.0))
-    if isinstance(newey_west, str | bool) or int(newey_west) != newey_west or not 0 <= newey_west < n:
+    if isinstance(newey_west, str | bool) or not 0 <= newey_west < n or int(newey_west) != newey_west:
         raise InputError(f"newey_west: must be auto, None or a whole number from 0 to {n - 1}", loc="newey_west")
     return int(newey_west)
 
 
 def _long_run(g: F8, lags: int) -> float:
-    """Return n times the long-run variance of g by Bartlett's kernel, which is never negative."""
+    """Return the long-run deviation of the sum of g by Bartlett's kernel, which makes no variance negative."""
+    size = float(np.abs(g).max())
+    if size == 0.0:
+        return 0.0
+    g = g / size
     total = float(g @ g)
     for lag in range(1, lags + 1):
         total += 2.0 * (1.0 - lag / (lags + 1.0)) * float(g[lag:] @ g[:-lag])
-    return max(0.0, total)
+    return float(np.sqrt(max(0.0, total))) * size
 
 
 def _persistence(left: F8) -> tuple[float, float]:
