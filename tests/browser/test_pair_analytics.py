@@ -61,7 +61,10 @@ def test_the_tab_says_what_it_thinks_draws_four_charts_and_moves(watched: Watche
     assert "y=ETHUSDT&x=BTCUSDT" in page.url
     until(lambda: figure(page, "zscore") != "–", "a z-score")
     first = figure(page, "zscore")
+    drawn = rows_of(page)[-1]["zscore"]
     until(lambda: figure(page, "zscore") != first, "another z-score", within_s=5)
+    until(lambda: rows_of(page)[-1]["zscore"] != drawn, "another last point", within_s=5)
+    assert rows_of(page)[-1]["closed"] is False
     for name in ("spread", "hedge", "correlation", "halfLife", "sentinel", "age"):
         assert figure(page, name) != "–"
     assert page.locator(".ps-pair-note").inner_text() == "Moves with every trade"
@@ -70,7 +73,10 @@ def test_the_tab_says_what_it_thinks_draws_four_charts_and_moves(watched: Watche
     page.locator('[data-testid="stDataFrame"]').wait_for()
 
 
-def test_charts_are_the_same_nodes_with_the_same_zoom_after_ten_seconds_of_updates(watched: Watched) -> None:
+def test_charts_are_the_same_nodes_with_the_same_zoom_after_ten_seconds_of_updates(
+    watched: Watched, market: Any
+) -> None:
+    market.pairs.entries["ETHUSDT:BTCUSDT"] |= {"timeframe": "1s", "lookback": 600}
     page = opened(watched, f"{TAB}&y=ETHUSDT&x=BTCUSDT&pair_timeframe=1s&lookback=600")
     zoomed = zoom_in(page)
     marked = f"[document.querySelector('{BOARD}'), ...document.querySelectorAll('{BOARD} canvas')]"
@@ -81,7 +87,9 @@ def test_charts_are_the_same_nodes_with_the_same_zoom_after_ten_seconds_of_updat
         page.wait_for_timeout(1000)
         assert spacing(page) == zoomed
     assert page.evaluate(f"{marked}.every((node, i) => node === marked[i])")
-    assert rows_of(page)[-1]["timestamp"] > newest
+    rows = rows_of(page)
+    assert rows[-1]["timestamp"] >= newest + 8000
+    assert [row["timestamp"] for row in rows] == sorted({row["timestamp"] for row in rows})
 
 
 def test_a_new_entry_or_window_keeps_the_nodes_and_moves_the_lines(watched: Watched) -> None:
