@@ -211,3 +211,84 @@ def test_indicators_are_columns_by_bar() -> None:
     assert asked == ["sma:2,rsi:14"]
     assert table["sma:2"].iloc[1] == 1.5
     assert list(table.columns) == ["sma:2", "rsi:14"]
+
+
+def test_a_pair_s_series_is_a_table_by_time_and_its_holes_are_nan() -> None:
+    asked: list[dict[str, str]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(dict(request.url.params))
+        series = {"timestamp": [0, 60_000], "spread": [None, 0.5], "zscore": [None, 2.0]}
+        return httpx2.Response(200, json={"y": "A", "x": "B", "series": series})
+
+    client = client_of(answer)
+    table = client.pair_series("A", "B", lookback=60, end=datetime(2026, 1, 1))
+    assert table.zscore.isna().to_list() == [True, False]
+    assert str(table.index[1]) == "1970-01-01 00:01:00+00:00"
+    assert asked[0]["series"] == "true"
+    assert asked[0]["end"] == "2026-01-01T00:00:00.000Z"
+    assert client.pair("A", "B")["y"] == "A"
+    assert "series" not in asked[1]
+    assert client.symbol_analytics("A", window=30)["x"] == "B"
+    assert asked[2] == {"symbol": "A", "timeframe": "1m", "window": "30"}
+
+
+def test_correlations_are_a_matrix_by_symbol() -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        assert request.url.params["symbols"] == "A,B"
+        return httpx2.Response(200, json={"symbols": ["A", "B"], "matrix": [[1.0, None], [None, None]]})
+
+    table = client_of(answer).correlation(["A", "B"])
+    assert table.loc["A", "A"] == 1.0
+    assert table.isna().sum().sum() == 3
+    assert (table.dtypes == "float64").all()
+
+
+def test_statistics_follow_a_range_to_its_end_and_stop_at_the_limit() -> None:
+    asked: list[dict[str, str]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(dict(request.url.params))
+        at = int(request.url.params.get("cursor") or 0)
+        series = {"timestamp": [at, at + 1], "price": [1.0, None]}
+        return httpx2.Response(200, json={"series": series, "next": str(at + 2) if at < 4 else None})
+
+    client = client_of(answer)
+    whole = client.statistics(y="A", x="B", start=0, end=6)
+    assert len(whole) == 6
+    assert [page.get("cursor") for page in asked] == [None, "2", "4"]
+    assert "symbol" not in asked[0]
+    assert len(client.statistics("A", start=0, limit=3)) == 3
+    asked.clear()
+    assert len(client.statistics("A", limit=2)) == 2
+    assert len(asked) == 1
+
+
+def test_the_watch_list_is_read_changed_and_left() -> None:
+    asked: list[tuple[str, str, bytes]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append((request.method, request.url.path, request.content))
+        match request.method:
+            case "GET":
+                return httpx2.Response(200, json={"pairs": [{"y": "A", "x": "B", "live": None}]})
+            case "POST":
+                return httpx2.Response(201, json={"y": "A", "x": "B", "lookback": 60})
+            case _:
+                return httpx2.Response(204) if request.url.path.endswith("/B") else problem(404, "not on the list")
+
+    client = client_of(answer)
+    assert client.watchlist() == [{"y": "A", "x": "B", "live": None}]
+    assert client.watch("A", "B", lookback=60)["lookback"] == 60
+    client.unwatch("A", "B")
+    with pytest.raises(ApiRefused, match="not on the list"):
+        client.unwatch("A", "C")
+    assert [verb for verb, _, _ in asked] == ["GET", "POST", "DELETE", "DELETE"]
+    assert asked[2][1] == "/api/watchlist/A/B"
+
+
+def test_one_who_is_told_to_come_again_knows_when() -> None:
+    busy = problem(503, "18 heavy answers are being computed already", kind="busy", **{"Retry-After": "1"})
+    with pytest.raises(ApiRefused, match="heavy") as error:
+        client_of(lambda _: busy).pair("A", "B")
+    assert (error.value.http_status, error.value.retry_after_s) == (503, 1.0)

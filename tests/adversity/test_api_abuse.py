@@ -31,6 +31,13 @@ MONSTERS = (
     "/api/volume/BTCUSDT?start=0&end=9000000000000",
     "/api/indicators/BTCUSDT?indicators=" + ",".join(f"sma:{n}" for n in range(2, 100)),
     "/api/indicators/BTCUSDT?indicators=sma:" + "9" * 500,
+    "/api/analytics/pair?y=BTCUSDT&x=PEPEUSDT&lookback=1e9",
+    "/api/analytics/pair?y=BTCUSDT&x=" + "P" * 10_240,
+    "/api/analytics/pair?y=BTCUSDT&x=BTCUSDT&series=true&lookback=10000",
+    "/api/analytics/correlation?symbols=" + ",".join(["BTCUSDT"] * 1_000),
+    "/api/analytics/correlation?symbols=" + "," * 4_000,
+    "/api/analytics/statistics?symbol=BTCUSDT&window=-1",
+    "/api/analytics/symbol?symbol=%00",
 )
 
 
@@ -55,6 +62,10 @@ async def test_the_most_that_may_be_asked_for_is_answered(played: Market) -> Non
             "/api/ticks/BTCUSDT?limit=10000",
             "/api/volume/BTCUSDT?bins=500",
             "/api/indicators/BTCUSDT?limit=10000&timeframe=1s&indicators=rsi:1440,ema:1440,bb:1440:10",
+            "/api/analytics/pair?y=BTCUSDT&x=PEPEUSDT&timeframe=1s&lookback=10000&series=true&method=huber",
+            "/api/analytics/symbol?symbol=BTCUSDT&timeframe=1s&lookback=10000&window=10000",
+            "/api/analytics/correlation?symbols=BTCUSDT,PEPEUSDT&timeframe=1s&window=10000",
+            "/api/analytics/statistics?y=BTCUSDT&x=PEPEUSDT&timeframe=1s&limit=10000&lookback=10000&window=10000",
         ):
             assert (await api.get(path)).status_code == 200
 

@@ -331,7 +331,7 @@ def _columns(
     n, total, lookback = legs[0].size, every[0].size, min(settings.lookback, every[0].size)
     least = least_bars(lookback, settings.window)
     none = np.full(total, np.nan)
-    ols = parts.result("series.beta_ols", lambda: hedge_series(*every, lookback, least=least))
+    ols = parts.result("series.beta_ols", lambda: hedge_series(*every, lookback, least=least, first=total - n))
     by_kalman = HedgeSeries(none.copy(), none.copy(), np.zeros(total, np.int64))
     if kalman is not None:
         by_kalman.alpha[-n:], by_kalman.beta[-n:] = kalman.alphas, kalman.betas

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from pairscope import __version__
 from pairscope.api import problems
+from pairscope.api.analytics import add_analytics
 from pairscope.api.answers import GZIP_FROM, GZIP_LEVEL, Packing
 from pairscope.api.catalog import Catalog
 from pairscope.api.docs import add_docs
@@ -21,11 +22,14 @@ from pairscope.api.options import ApiOptions
 from pairscope.api.prices import add_prices
 from pairscope.api.problems import CatchAll
 from pairscope.api.security import BodyLimit, Gate, Keys, Origins, SecurityHeaders, Tickets
+from pairscope.api.statistics import add_statistics
 from pairscope.api.stream import Stream
 from pairscope.api.system import StatsView, add_system
 from pairscope.api.topics import Topics
 from pairscope.api.volume import add_volume
+from pairscope.api.warm_up import warm_up
 from pairscope.api.watchlist import add_watchlist
+from pairscope.api.workers import Workers
 from pairscope.ports import Services
 
 __all__ = ["ApiOptions", "create_app"]
@@ -36,16 +40,18 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     options = options or ApiOptions()
     catalog, stats = Catalog(services), StatsView(services)
     keys, tickets = Keys(options), Tickets(options.jwt_secret, services.clock)
+    workers = Workers()
     stream = Stream(services, options, Topics(services, catalog, stats), stats)
 
     def counters() -> Mapping[str, Any]:
-        return {**services.stats(), "stream": stream.counters()}
+        return {**services.stats(), "stream": stream.counters(), "workers": workers.counters()}
 
     metrics = Metrics(counters)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(work, name="stream") for work in (stream.publish_stats(), stream.watch())]
+        tasks.append(asyncio.create_task(warm_up(workers), name="warm-up"))
         try:
             yield
         finally:
@@ -53,6 +59,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await stream.close()
+            workers.close()
 
     app = FastAPI(
         title="Pairscope",
@@ -67,6 +74,8 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     add_prices(app, services, catalog)
     add_system(app, services, stats, metrics, tickets)
     add_indicators(app, services, catalog)
+    add_analytics(app, services, catalog, workers)
+    add_statistics(app, services, catalog, workers)
     add_volume(app, services, catalog)
     add_watchlist(app, services, catalog)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")

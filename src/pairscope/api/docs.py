@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -24,6 +24,13 @@ pre{overflow:auto;border-top:1px solid var(--line);padding-top:.6rem;margin-bott
 table{border-collapse:collapse;width:100%;margin:.6rem 0}
 td{border-top:1px solid var(--line);padding:.25rem .6rem .25rem 0;vertical-align:top}
 """
+_ASKING: Mapping[str, str] = {
+    "/api/indicators/{symbol}": "?indicators=sma:20,ema:20",
+    "/api/analytics/symbol": "?symbol=BTCUSDT",
+    "/api/analytics/statistics": "?symbol=BTCUSDT",
+}
+_OF_A_PAIR = ("/api/analytics/pair", "/api/analytics/correlation")
+"""Which symbols there are besides is not known here: these have no link."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 
 
@@ -66,8 +73,9 @@ def _words(text: str) -> str:
 
 def _section(path: str, verb: str, operation: dict[str, Any]) -> str:
     shown = f'<span class="verb">{verb.upper()}</span> <code>{escape(path)}</code>'
-    example = path.replace("{symbol}", "BTCUSDT") + ("?indicators=sma:20,ema:20" if "indicators" in path else "")
-    link = f' <a href="{escape(example)}">try</a>' if verb == "get" and "{y}" not in path else ""
+    example = path.replace("{symbol}", "BTCUSDT") + _ASKING.get(path, "")
+    alone = verb == "get" and path not in _OF_A_PAIR and "{y}" not in path
+    link = f' <a href="{escape(example)}">try</a>' if alone else ""
     rows = "".join(_row(parameter) for parameter in operation.get("parameters", ()))
     table = f"<table>{rows}</table>" if rows else ""
     answers = ", ".join(f"{status} {_words(r['description'])}" for status, r in sorted(operation["responses"].items()))

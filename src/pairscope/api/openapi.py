@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from pairscope.api.analytics_examples import ANALYTICS_EXAMPLES
 from pairscope.api.pair_examples import PAIR_EXAMPLES
 from pairscope.api.problems import MEDIA_TYPE
 from pairscope.api.security import FREE_PATHS
@@ -25,8 +26,8 @@ null. Errors are RFC 9457 problems. What reads bars or ticks also answers Arrow 
 The stream is the WebSocket `/ws/updates`: send `{"op": "subscribe", "topics": ["price:BTCUSDT", "bar:BTCUSDT:1m",
 "indicators:BTCUSDT:1m:sma:20,ema:20", "pair:ETHUSDT:BTCUSDT", "alerts", "stats"]}` (or `unsubscribe`); each message
 that comes is `{"topic", "seq", "data"}`, the topic's whole current value. A hole in `seq` means that a slow client was
-given the newest only. A bad message gets `{"error": ...}`. Browsers send a ticket from `POST /api/ws-ticket` in the subprotocols
-`pairscope.v1` and `ticket.<ticket>`.
+given the newest only. A bad message gets `{"error": ...}`. Browsers send a ticket from `POST /api/ws-ticket` in the
+subprotocols `pairscope.v1` and `ticket.<ticket>`.
 """
 
 _BAR = MappingProxyType(
@@ -48,6 +49,7 @@ _BAR = MappingProxyType(
 
 _EXAMPLES: Mapping[str, Any] = {
     **PAIR_EXAMPLES,
+    **ANALYTICS_EXAMPLES,
     "/api/health": {
         "status": "ok",
         "source": "live",
@@ -127,6 +129,7 @@ _PARAMETERS: Mapping[str, Any] = {
     "indicators": "sma:20,ema:20",
     "y": "ETHUSDT",
     "x": "BTCUSDT",
+    "symbols": "BTCUSDT,ETHUSDT,SOLUSDT",
     "timeframe": "1m",
 }
 
@@ -191,7 +194,7 @@ def _complete(verb: str, path: str, operation: dict[str, Any], *, free: bool) ->
                 content.setdefault("example", example)
     wrong = {"403"} if free else {"401", "403", "429", "503"}
     wrong |= {"422"} if operation.get("parameters") else set()
-    wrong |= {"404"} if "{symbol}" in path else set()
+    wrong |= {"404"} if "{symbol}" in path or path.startswith("/api/analytics") else set()
     if "requestBody" in operation:
         wrong |= {"404", "413", "415", "422"}
     wrong |= {"404"} if "{y}" in path else set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,18 +16,21 @@ __all__ = ["Workers"]
 T = TypeVar("T")
 
 _THREADS: Final = 2
+"""One where there are but two cores: the event loop keeps the other."""
 _WAITING: Final = 16
 _KEPT: Final = 32
 
 
 class Workers:
-    """Two threads and at most sixteen waiting; who comes beyond that is told to come again (``Busy``, 503).
+    """Few threads and at most sixteen waiting; who comes beyond that is told to come again (``Busy``, 503).
 
     ``once`` computes what was asked with the same key only once: for who asks meanwhile, and for a while afterwards.
     A key holds everything that the answer depends on, so what is kept is never old.
     """
 
-    def __init__(self, *, threads: int = _THREADS, waiting: int = _WAITING, kept: int = _KEPT) -> None:
+    def __init__(self, *, threads: int | None = None, waiting: int = _WAITING, kept: int = _KEPT) -> None:
+        if threads is None:
+            threads = max(1, min(_THREADS, (os.cpu_count() or 1) - 1))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="analytics")
         self._most = threads + waiting
         self._kept = kept
