@@ -219,6 +219,7 @@ class PairBoard {
     const { followed, live } = this.state();
     if (followed) return "Moves with every trade";
     if (!live) return "Moves at the close of each bar";
+    if (this.series.hasSameSettings(live)) return "Moves at the close of each bar: the stream's Kalman filter began at another bar";
     return "Moves at the close of each bar: live values are computed by the watch-list's settings; save these there to see every trade";
   }
 

@@ -100,7 +100,11 @@ export class PairSeries {
   /** Whether a live value is computed as the history is: by the same settings, by a filter that began at the same bar. */
   isSame(message) {
     const filter = this.settings.method !== "kalman" || !this.report || this.hasSameFilter(message);
-    return filter && SAME.every((name) => message[name] === this.settings[name]);
+    return filter && this.hasSameSettings(message);
+  }
+
+  hasSameSettings(message) {
+    return SAME.every((name) => message[name] === this.settings[name]);
   }
 
   hasSameFilter(message) {
