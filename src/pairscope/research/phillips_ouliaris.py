@@ -59,25 +59,25 @@ def _statistics(
             now, then, k = u[t], u[t + 1], shock[t]
             for r in range(LANES):
                 k[r] = then[r] - now[r] - phi[r] * now[r]
-                variance[r] += k[r] * k[r] / n
+                variance[r] += k[r] * k[r] / bars
         for lag in range(1, bandwidth + 1):
-            weight = (1.0 - lag / (bandwidth + 1.0)) / n
+            weight = (1.0 - lag / (bandwidth + 1.0)) / bars
             for t in range(lag, bars - 1):
                 k, past = shock[t], shock[t - lag]
                 for r in range(LANES):
                     onesided[r] += weight * (k[r] * past[r])
         for r in range(LANES):
             long_run = variance[r] + 2.0 * onesided[r]
-            corrected = phi[r] - np.divide(n * onesided[r], before[r])
+            corrected = phi[r] - np.divide(bars * onesided[r], before[r])
             facts[STATISTIC, r] = np.divide(corrected, np.sqrt(np.divide(long_run, before[r])))
 
 
 def phillips_tile(left: Block, right: Block, place: tuple[int, int], rule: Rule) -> Tested:
     r"""Test every pair of two blocks by Phillips and Ouliaris' :math:`Z_t`; ``rule.lags`` is the bandwidth.
 
-    .. math:: Z_t = \frac{(\hat\phi - 1) - n \hat\lambda / \sum u_{t-1}^2}{\sqrt{\hat\omega^2 / \sum u_{t-1}^2}}, \qquad
-        \hat\lambda = \sum_{j=1}^{q} \Bigl(1 - \frac{j}{q+1}\Bigr) \frac1n \sum_t k_t k_{t-j}, \qquad
-        \hat\omega^2 = \frac1n \sum_t k_t^2 + 2 \hat\lambda
+    .. math:: Z_t = \frac{(\hat\phi - 1) - T \hat\lambda / \sum u_{t-1}^2}{\sqrt{\hat\omega^2 / \sum u_{t-1}^2}}, \qquad
+        \hat\lambda = \sum_{j=1}^{q} \Bigl(1 - \frac{j}{q+1}\Bigr) \frac1T \sum_t k_t k_{t-j}, \qquad
+        \hat\omega^2 = \frac1T \sum_t k_t^2 + 2 \hat\lambda
 
     for the residual u of y on x, :math:`\hat\phi` its AR(1) coefficient and k what that leaves. Its asymptotic law is
     that of the augmented t-ratio, and so are its p-values. O(T q) a pair.

@@ -31,11 +31,11 @@ _NAMES: Final = (
 class Examination:
     """A row a discovery, in the order of the screen.
 
-    ``hurst`` of the spread; ``johansen_trace`` for "no relation", ``johansen_rank`` relations at 5 % (1 for a pair that
-    both tests see tied); ``spread_bps`` the spread's standard deviation in basis points of y's value, ``cost_bps`` a
-    round trip of both legs in the same unit, ``edge_bps`` what a reversion from ``entry`` to ``exit`` standard
-    deviations leaves after it; ``beta_stable`` the share of sub-periods whose hedge ratio has an interval that meets
-    the whole's, ``rejects`` that of sub-periods which by themselves reject "not cointegrated" at 5 %.
+    ``hurst`` of the spread; ``johansen_trace`` for "no relation", ``johansen_rank`` relations at 5 % (1 or more where
+    both tests see the pair tied); ``spread_bps`` the spread's standard deviation in basis points of y's value,
+    ``cost_bps`` a round trip of both legs in the same unit, ``edge_bps`` what a reversion from ``entry`` to ``exit``
+    standard deviations leaves after it; ``beta_stable`` the share of sub-periods whose hedge ratio has an interval that
+    meets the whole's, ``rejects`` that of sub-periods which by themselves reject "not cointegrated" at 5 %.
     """
 
     y: NDArray[np.str_]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -19,15 +20,18 @@ from pairscope.research.screen_tile import ScreenLag, judge_tile
 
 __all__ = ["SlidingScreen"]
 
+_REFRESHED: Final = 64
+"""Bars after which a tile's products are made from scratch again, where there are fewer tiles than that."""
+
 
 class SlidingScreen:
     """The screen of the last T bars, for ever newer bars: equal to a fresh one to 1e-8.
 
     The products of changes at each lag, most of a fresh screen's arithmetic, gain the new bar's and lose the oldest
-    one's; all else is computed anew. With each bar one tile is made from scratch in turn, so that no more rounding
-    gathers than that of as many bars as there are tiles. Where the set of testable symbols changes (a hole came or
-    went) all products are made anew, which costs as much as a fresh screen. An object is used from one thread at a
-    time, and its ``executor`` must be one of threads.
+    one's; all else is computed anew. The tiles' products are made from scratch in turn, one a bar at most and each
+    every 64 bars (or as many as there are tiles), so that rounding does not gather. Where the set of testable symbols
+    changes (a hole came or went) all products are made anew, which costs as much as a fresh screen. An object is used
+    from one thread at a time, and its ``executor`` must be one of threads.
 
     >>> prices = np.exp(np.cumsum(np.random.default_rng(0).standard_normal((120, 3)), axis=0) * 0.01)
     >>> sliding = SlidingScreen(prices[:100], ["A", "B", "C"])
@@ -56,7 +60,7 @@ class SlidingScreen:
         self._rule = rule_of(self._market.bars, maxlag=maxlag, autolag=autolag, both_directions=both_directions)
         self._blocks: list[Block] = []
         self._products: dict[tuple[int, int], F8] = {}
-        self._turn = 0
+        self._bars_taken = 0
         self._rebuild()
 
     @property
@@ -80,10 +84,10 @@ class SlidingScreen:
         self._blocks = [_moved_on(block, market, i * LANES) for i, block in enumerate(old)]
         for (i, j), products in self._products.items():
             slide_products(products, (old[i], old[j]), (self._blocks[i], self._blocks[j]))
-        if self._products:
-            place = list(self._products)[self._turn % len(self._products)]
+        turn = self._bars_taken % max(_REFRESHED, len(self._products))
+        self._bars_taken += 1
+        for place in list(self._products)[turn : turn + 1]:
             self._products[place] = lag_products(*(self._blocks[i] for i in place))
-            self._turn += 1
 
     def screen(
         self,
