@@ -196,6 +196,27 @@ async def test_who_listens_to_a_pair_hears_it_close_and_move_in_between(house, s
     assert moved["spread"]["zscore"] != first["spread"]["zscore"]
 
 
+async def test_many_pairs_that_move_at_once_are_told_a_few_with_each_batch_and_none_is_forgotten(
+    house, symbols, monkeypatch
+):
+    monkeypatch.setattr("pairscope.pipeline.TOLD_A_BATCH", 1)
+    engine, cache, bus, journal = house
+    book = PairBook(symbols, engine)
+    line = Pipeline(Script([]), engine, journal, Publisher(engine, cache, bus, book), book, clock=lambda: START)
+    await line.step(batch(symbols, [100.0], at_s=0, first_id=1))
+    listener = bus.subscribe()
+    for other in ("ETHUSDT", "SOLUSDT", "XRPUSDT"):
+        symbols.id_of(other)
+        book.put(PairSettings(other, "BTCUSDT", "1s"))
+        listener.add([f"pair:{other}:BTCUSDT"])
+    told = []
+    for i in range(5):
+        await line.step(batch(symbols, [101.0] if i == 0 else [], at_s=0.1 + 0.01 * i, first_id=2 + i))
+        told += [message.topic for message in listener._waiting.values()]
+        listener._waiting.clear()
+    assert sorted(told) == [f"pair:{other}:BTCUSDT" for other in ("ETHUSDT", "SOLUSDT", "XRPUSDT")]
+
+
 async def test_pairs_read_again_what_the_store_rebuilt_beyond_the_engine_s_reach(house, symbols):
     engine, cache, bus, _ = house
     symbols.id_of("ETHUSDT")

@@ -29,6 +29,8 @@ INDICATOR_PERIOD_NS: Final = 200_000_000
 """Live indicators are worked out at most five times a second for a topic: they are for the eye."""
 PAIR_PERIOD_NS: Final = 200_000_000
 """So are pairs between closes."""
+TOLD_A_BATCH: Final = 40
+"""Pairs that are told with one batch; where more have moved, the others wait for the next one, a few milliseconds."""
 
 
 class TickRate:
@@ -71,7 +73,8 @@ class Publisher:
         self._wanted: frozenset[str] = frozenset()
         self._bars: dict[str, list[tuple[str, str]]] = {}
         self._indicators: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}
-        self._pairs: dict[str, list[tuple[str, str, str]]] = {}
+        self._pairs: dict[str, list[tuple[str, str]]] = {}
+        self._untold: dict[tuple[str, str], bool] = {}
         self._due: dict[str, int] = {}
         self._told: set[str] = set()
         self._owed: dict[str, None] = {}
@@ -142,7 +145,7 @@ class Publisher:
                 self._indicators.setdefault(symbol, []).append((topic, timeframe, tuple(text.split(","))))
             elif kind == "pair":
                 for leg in (symbol, rest):
-                    self._pairs.setdefault(leg, []).append((topic, symbol, rest))
+                    self._pairs.setdefault(leg, []).append((symbol, rest))
         self._due = {t: due for t, due in self._due.items() if t in wanted}
 
     def _publish_open(self, updates: Updates) -> None:
@@ -178,23 +181,28 @@ class Publisher:
     def _publish_pairs(self, updates: Updates) -> None:
         """Tell the bus of pairs that stepped, and of those of which a leg moved, at most five times a second.
 
-        A close holds back what is provisional: the bus keeps a topic's newest value only.
+        A close comes before what is provisional and holds it back: the bus keeps a topic's newest value only.
         """
         for y, x in self._book.moved():
-            topic = f"pair:{y}:{x}"
-            if topic in self._wanted:
-                self._publish_pair(topic, y, x, updates, closed=True)
+            if f"pair:{y}:{x}" in self._wanted:
+                self._untold[y, x] = True
         names = self._engine.symbols_table
         for symbol in (names[i] for i in updates.touched.tolist()) if self._pairs else ():
-            for topic, y, x in self._pairs.get(symbol, ()):
-                if updates.watermark_ns >= self._due.get(topic, 0):
-                    self._publish_pair(topic, y, x, updates, closed=False)
-
-    def _publish_pair(self, topic: str, y: str, x: str, updates: Updates, *, closed: bool) -> None:
-        view = self._book.view(y, x, closed=closed)
-        if view is not None:
-            self._due[topic] = updates.watermark_ns + PAIR_PERIOD_NS
-            self._bus.publish(topic, schemas.encode_pair(view))
+            for key in self._pairs.get(symbol, ()):
+                self._untold.setdefault(key, False)
+        left = TOLD_A_BATCH
+        for key, closed in list(self._untold.items()):
+            topic = f"pair:{key[0]}:{key[1]}"
+            if not closed and updates.watermark_ns < self._due.get(topic, 0) and topic in self._wanted:
+                continue
+            if not left:
+                break
+            del self._untold[key]
+            view = self._book.view(*key, closed=closed) if topic in self._wanted else None
+            if view is not None:
+                left -= 1
+                self._due[topic] = updates.watermark_ns + PAIR_PERIOD_NS
+                self._bus.publish(topic, schemas.encode_pair(view))
 
 
 class Pipeline:

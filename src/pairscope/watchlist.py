@@ -55,6 +55,7 @@ class Watchlist:
         self._heard: dict[tuple[str, str], float] = {}
         self._woken = asyncio.Event()
         self._refused = 0
+        self._warm = False
 
     async def restore(self, pairs: Iterable[str] = ()) -> None:
         """Take up the list as it was kept, and put ``Y:X`` of the settings on it where they are not there yet."""
@@ -122,8 +123,10 @@ class Watchlist:
 
     async def run(self) -> None:
         """Read what pairs lack and let go of those that nobody listens to, until cancelled."""
-        await asyncio.to_thread(warm_up)
         while True:
+            if not self._warm and self._book.lacking():
+                await asyncio.to_thread(warm_up)  # where there are no pairs, nobody pays for them
+                self._warm = True
             await self.catch_up()
             self.let_go()
             self._woken.clear()

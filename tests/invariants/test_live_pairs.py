@@ -180,7 +180,10 @@ async def test_closed_values_are_those_of_the_batch_kernels_over_the_stored_bars
         ols = rolling_ols_hedge(y, x, n)
         assert (ratios["ols"]["alpha"], ratios["ols"]["beta"]) == (ols.alpha[-1], ols.beta[-1])
         assert (ratios["ols"]["stderr"], ratios["ols"]["r_squared"]) == (ols.stderr[-1], ols.r_squared[-1])
-        huber = huber_hedge(y[-n:], x[-n:])
+        robust = bars_y.ts_open_ns <= ratios["huber"]["timestamp"] * 1_000_000
+        inside = times[robust] > times[robust][-1] - 2 * pair.lookback
+        n = min(int(inside.sum()), pair.lookback)
+        huber = huber_hedge(y[robust][-n:], x[robust][-n:])
         assert (ratios["huber"]["alpha"], ratios["huber"]["beta"]) == (huber.alpha, huber.beta)
         since = bars_y.ts_open_ns >= ratios["kalman"]["since"] * 1_000_000
         assert pair.lookback * 0.3 < since.sum() == ratios["kalman"]["n"] <= 2 * pair.lookback

@@ -29,7 +29,7 @@ _LIVE = MappingProxyType(
         "n": 1440,
         "hedge_ratio": {
             "ols": {"alpha": -4.1021, "beta": 1.0912, "stderr": 0.0061, "r_squared": 0.9571},
-            "huber": {"alpha": -4.0987, "beta": 1.0909, "stderr": 0.0059},
+            "huber": {"alpha": -4.0987, "beta": 1.0909, "stderr": 0.0059, "timestamp": 1767225540000},
             "kalman": {"alpha": -4.0411, "beta": 1.0858, "stderr": 0.0212, "since": 1767093600000, "n": 2201},
         },
         "spread": {"method": "ols", "last": 0.00412, "mean": 0.00087, "std": 0.00141, "zscore": 2.305},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, FastAPI, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +21,7 @@ from pairscope.ports import Services
 
 __all__ = ["add_watchlist", "json_only"]
 
+AT_ONCE: Final = 16
 Y = Annotated[str, Path(description="The dependent symbol, in any case.")]
 X = Annotated[str, Path(description="The hedging symbol, in any case.")]
 Lookback = Annotated[int, Field(ge=3, le=MOST_LOOKBACK, description="Bars that the hedge ratio is fitted on.")]
@@ -93,7 +95,12 @@ def add_watchlist(app: FastAPI, services: Services, catalog: Catalog) -> None:
     @app.get("/api/watchlist", response_model=schemas.WatchlistOut, summary="The watched pairs and what they say now")
     async def watchlist() -> Response:
         """By name; `live` is what the `pair` topic of the stream says."""
-        return _json(b'{"pairs":[%b]}' % b",".join(entry(settings) for settings in pairs.entries()))
+        parts = []
+        for i, settings in enumerate(pairs.entries()):
+            if i % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)  # a long list lets others through
+            parts.append(entry(settings))
+        return _json(b'{"pairs":[%b]}' % b",".join(parts))
 
     @app.post(
         "/api/watchlist",

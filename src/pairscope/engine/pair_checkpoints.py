@@ -54,9 +54,9 @@ class Checkpoints:
         since = int(at[newest])
         if since == _NONE:
             return None
-        version = pairs["version"][place]
+        revision = pairs["revision"][place]
         pairs[place] = self._pairs[newest, place]
-        pairs["version"][place] = version  # it counts readings and never goes back
+        pairs["revision"][place] = revision
         filters[place] = self._filters[newest, place]
         sentinels[place] = self._sentinels[newest, place]
         return since

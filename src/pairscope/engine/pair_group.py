@@ -96,7 +96,7 @@ class PairGroup:
         record["offset"] = crc32(settings.key.encode()) % lookback
         self.pairs[place] = record[0]
         self._forget(place)
-        self.tape.keep(3 * lookback)
+        self.tape.keep(_history(lookback))
         if self._rows.shape[1] < lookback + 2:
             self._rows = np.full((4, lookback + 2), np.nan)
         for row in self._legs(place):
@@ -202,6 +202,7 @@ class PairGroup:
         slots = tape.common(*self._legs(place), self.next_slot)
         first = self._checkpoints.restore(place, changed, self.pairs, self._filters, self.sentinels)
         pair["state"] = READY
+        pair["revision"] += 1
         self.moved[place] = None
         lookback, offset = int(pair["lookback"]), int(pair["offset"])
         epoch = (int(slots[-1]) - offset) // lookback if slots.size else _NO_EPOCH
@@ -222,9 +223,10 @@ class PairGroup:
 
     # -- what is asked -------------------------------------------------------------------------------------------------
 
-    def rows(self, place: int) -> tuple[F8, F8]:
-        """Return the bars that a pair's hedge ratio is fitted on, y and x in its price space."""
+    def rows(self, place: int, slot: int) -> tuple[F8, F8]:
+        """Return the bars that a pair's hedge ratio was fitted on as of a slot, y and x in its price space."""
         copy, filters = self.pairs[place : place + 1].copy(), self._filters[place].copy()
+        copy["slot"] = slot
         n = read(copy, 0, filters, self.tape.logs, self.tape.closes, self._rows)
         return self._window(copy, n)
 
@@ -298,7 +300,7 @@ class PairGroup:
         except (InputError, NumericalError, NotConverged):
             return
         told = zscore_window(y, x, y.size, int(pair["window"]), fit.alpha, fit.beta)
-        pair["alpha"], pair["beta"] = fit.alpha, fit.beta
+        pair["alpha"], pair["beta"], pair["stderr"] = fit.alpha, fit.beta, fit.stderr
         pair["last"], pair["mean"], pair["std"], pair["zscore"] = told
 
     def _window(self, record: NDArray[Any], n: int) -> tuple[F8, F8]:
@@ -309,7 +311,7 @@ class PairGroup:
 
     def _loaded(self, place: int) -> None:
         """Let a pair be computed anew where the history of both legs is there."""
-        need = 3 * int(self.pairs["lookback"][place])
+        need = _history(int(self.pairs["lookback"][place]))
         if all(self._depth[row] >= need for row in self._legs(place)):
             self.pairs["state"][place] = STALE
             self.stale[place] = _ANY
@@ -326,7 +328,7 @@ class PairGroup:
         need = dict.fromkeys(self._held, 0)
         for leg in ("leg_y", "leg_x"):
             for row, lookback in zip(used[leg].tolist(), used["lookback"].tolist(), strict=True):
-                need[row] = max(need[row], 3 * lookback)
+                need[row] = max(need[row], _history(lookback))
         return need
 
     def _of_rows(self, rows: I8) -> NDArray[np.bool_]:
@@ -360,3 +362,8 @@ class PairGroup:
         self._checkpoints.grow(more)
         self._filters = np.concatenate([self._filters, np.zeros((more, 2, KALMAN_STATE))])
         self.sentinels = np.concatenate([self.sentinels, np.zeros((more, SENTINEL_STATE))])
+
+
+def _history(lookback: int) -> int:
+    """Return how many slots a pair needs: it may have stopped a lookback ago, and reaches back two from there."""
+    return 3 * lookback + 16

@@ -46,7 +46,7 @@ PAIR = np.dtype(
         ("slot", "i8"),  # of the newest bar in common, -1 before the first
         ("since", "i8"),  # the slots at which the filter in use and the one that warms up have begun, -1: not yet
         ("since_next", "i8"),
-        ("version", "i8"),  # counts readings
+        ("revision", "i8"),  # counts how often the pair was computed anew
         ("n", "i8"),
         ("kalman_n", "i8"),
         ("close_y", "f8"),
@@ -60,6 +60,7 @@ PAIR = np.dtype(
         ("kalman_stderr", "f8"),
         ("alpha", "f8"),  # the hedge ratio of the pair's method, which makes its spread
         ("beta", "f8"),
+        ("stderr", "f8"),
         ("last", "f8"),
         ("mean", "f8"),
         ("std", "f8"),
@@ -129,11 +130,11 @@ def _tell(
     pair: Any, state: F8, y: F8, x: F8, log_y: F8, log_x: F8, end: int, n: int
 ) -> None:  # pragma: no cover - compiled
     """Write what ``n`` rows before ``end`` and the filter's state say."""
-    pair.version += 1
     pair.n = min(n, pair.lookback)
     pair.ols_alpha = pair.ols_beta = pair.ols_stderr = pair.ols_r_squared = np.nan
     pair.kalman_alpha = pair.kalman_beta = pair.kalman_stderr = np.nan
-    pair.last = pair.mean = pair.std = pair.zscore = pair.correlation = pair.alpha = pair.beta = np.nan
+    pair.last = pair.mean = pair.std = pair.zscore = pair.correlation = np.nan
+    pair.alpha = pair.beta = pair.stderr = np.nan
     pair.kalman_n = int(state[KALMAN_COUNT])
     if pair.n >= pair.least:
         fit = fit_window(y, x, end, pair.n)
@@ -143,9 +144,9 @@ def _tell(
         pair.kalman_alpha, pair.kalman_beta = state[KALMAN_ALPHA], state[KALMAN_BETA]
         pair.kalman_stderr = np.sqrt(state[KALMAN_VARIANCE])
     if pair.method == OLS:
-        pair.alpha, pair.beta = pair.ols_alpha, pair.ols_beta
+        pair.alpha, pair.beta, pair.stderr = pair.ols_alpha, pair.ols_beta, pair.ols_stderr
     elif pair.method == KALMAN:
-        pair.alpha, pair.beta = pair.kalman_alpha, pair.kalman_beta
+        pair.alpha, pair.beta, pair.stderr = pair.kalman_alpha, pair.kalman_beta, pair.kalman_stderr
     if n >= pair.window and not np.isnan(pair.beta):
         spread = zscore_window(y, x, end, pair.window, pair.alpha, pair.beta)
         pair.last, pair.mean, pair.std, pair.zscore = spread.last, spread.mean, spread.std, spread.zscore

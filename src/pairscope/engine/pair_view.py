@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pairscope.analytics.sentinel import BARS, STATISTIC, STATUS, THRESHOLD, SentinelStatus
@@ -35,16 +35,18 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Robust:
-    """Huber's hedge ratio, or why there is none."""
+    """Huber's hedge ratio and the open time of the newest bar in it, or why there is none."""
 
     alpha: float | None = None
     beta: float | None = None
     stderr: float | None = None
+    timestamp: int | None = None
     reason: str | None = None
 
 
 def document(
     settings: PairSettings,
+    fields: Mapping[str, Any],
     pair: Any,
     sentinel: F8,
     robust: Robust,
@@ -60,6 +62,7 @@ def document(
 ) -> Mapping[str, Any]:
     """Return what a pair says. ``open_slot``: the slot of an open bar that the figures are provisional of.
 
+    ``fields`` are the settings as a mapping, made once.
     A pair that is not ``alive`` has no bar in common within its lookback, and no figures.
     """
     step_ms = step_ns // MS
@@ -71,7 +74,7 @@ def document(
     stale_leg, stale_reason = _stale(settings, ages, max(STALE_NS, 2 * step_ns) // MS)
     reasons = [reason for reason in (missing, stale_reason) if reason]
     return {
-        **asdict(settings),
+        **fields,
         "timestamp": slot * step_ms if alive else None,
         "closed": open_slot is None,
         "n": n,
@@ -86,6 +89,7 @@ def document(
                 "alpha": robust.alpha,
                 "beta": robust.beta,
                 "stderr": robust.stderr,
+                "timestamp": robust.timestamp,
                 **({"reason": robust.reason} if robust.reason else {}),
             },
             "kalman": {

@@ -7,10 +7,11 @@ however they came: a stream that was never cut, a restart, a replay, a late tick
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pairscope.analytics.regression import huber_hedge
 from pairscope.engine.pair_group import STALE, WAITING, PairGroup
@@ -28,6 +29,8 @@ __all__ = ["PairBook", "Wanted", "warm_up"]
 Key = tuple[str, str]
 MS: Final = 1_000_000
 MINUTE_NS: Final = 60_000_000_000
+ROBUST_NS: Final = 10_000_000_000
+"""How often Huber's hedge ratio is computed where it does not make the spread; at every bar where one is longer."""
 WORK_A_BATCH: Final = 6_000
 """Bars that pairs are computed anew with in one batch; other pairs wait for the next, and are not told meanwhile."""
 
@@ -42,13 +45,14 @@ class Wanted:
 
 @dataclass(slots=True)
 class _Entry:
-    """A pair in the book: where it stands, and Huber's hedge ratio as of the version that it was asked for."""
+    """A pair in the book: where it stands, and Huber's hedge ratio as it was last computed, by (slot, revision)."""
 
     settings: PairSettings
     listed: bool
     group: PairGroup
     place: int
-    robust: tuple[int, Robust] = (-1, Robust())
+    fields: Mapping[str, Any]
+    robust: tuple[tuple[int, int], Robust] = ((-1, -1), Robust())
 
 
 class PairBook:
@@ -87,7 +91,7 @@ class PairBook:
         if group is None:
             group = self._groups[settings.timeframe] = PairGroup(settings.timeframe, self._live.watermark_ns())
         place = group.add(settings, self._symbols.id_of(settings.y), self._symbols.id_of(settings.x))
-        self._entries[key] = _Entry(settings, listed, group, place)
+        self._entries[key] = _Entry(settings, listed, group, place, asdict(settings))
         self._at[settings.timeframe, place] = key
 
     def remove(self, y: str, x: str) -> bool:
@@ -203,14 +207,15 @@ class PairBook:
         record, robust, open_slot = group.pairs[place : place + 1], Robust(), None
         alive = not waiting and int(record["slot"][0]) >= max(0, group.next_slot - entry.settings.lookback)
         if alive:
-            robust = self._robust(entry)
             traded = max(leg.traded_ns for leg in legs) // group.step_ns
             if not closed and traded >= group.next_slot and all(leg.price is not None for leg in legs):
                 open_slot = traded
                 prices = [leg.price or 0.0 for leg in legs]
                 record = group.provisional(place, traded, *prices).record
+            robust = self._robust(entry, record, traded if open_slot is not None else int(record["slot"][0]))
         return document(
             entry.settings,
+            entry.fields,
             record[0],
             group.sentinels[place],
             robust,
@@ -251,20 +256,39 @@ class PairBook:
         at_ns = int(view["timestamp"]) * MS
         return Leg(float(view["price"]), at_ns if view["size"] is not None else at_ns - 1)
 
-    def _robust(self, entry: _Entry) -> Robust:
-        """Return Huber's hedge ratio as of the newest closed bar, computed when it is first asked for."""
-        pair = entry.group.pairs[entry.place]
-        version = int(pair["version"])
-        if entry.robust[0] != version:
-            found = Robust(reason=f"needs {int(pair['least'])} bars in common, has {int(pair['n'])}")
-            if pair["n"] >= pair["least"]:
-                try:
-                    fit = huber_hedge(*entry.group.rows(entry.place))
-                    found = Robust(float(fit.alpha), float(fit.beta), float(fit.stderr))
-                except (InputError, NumericalError, NotConverged) as error:
-                    found = Robust(reason=str(error))
-            entry.robust = version, found
+    def _robust(self, entry: _Entry, record: NDArray[Any], slot: int) -> Robust:
+        """Return Huber's hedge ratio: the record's where it makes the spread, else that of some seconds ago at most.
+
+        That is as of the newest bar before a slot that follows from the time alone, so that it does not depend on who
+        asked when; it takes longer than all the rest together.
+        """
+        group, place, pair = entry.group, entry.place, record[0]
+        if entry.settings.method == "huber" and pair["beta"] == pair["beta"]:
+            at_ms = slot * group.step_ns // MS
+            return Robust(float(pair["alpha"]), float(pair["beta"]), float(pair["stderr"]), at_ms)
+        every = max(1, ROBUST_NS // group.step_ns)
+        newest, phase = int(group.pairs["slot"][place]), int(pair["offset"])
+        as_of = (newest + 1 - phase) // every * every + phase - 1
+        key = as_of, int(pair["revision"])
+        if entry.robust[0] != key:
+            entry.robust = key, self._robust_as_of(group, place, min(as_of, newest))
         return entry.robust[1]
+
+    def _robust_as_of(self, group: PairGroup, place: int, end: int) -> Robust:
+        """Return Huber's hedge ratio as of the newest bar in common up to a slot."""
+        pair = group.pairs[place]
+        slots = group.tape.common(int(pair["leg_y"]), int(pair["leg_x"]), end + 1)
+        slot = int(slots[-1]) if slots.size else -1
+        if slot < 0 or slot <= end - int(pair["lookback"]):
+            return Robust(reason="no bars in common yet")
+        y, x = group.rows(place, slot)
+        if y.size < pair["least"]:
+            return Robust(reason=f"needs {int(pair['least'])} bars in common, has {y.size}")
+        try:
+            fit = huber_hedge(y, x)
+        except (InputError, NumericalError, NotConverged) as error:
+            return Robust(reason=str(error))
+        return Robust(float(fit.alpha), float(fit.beta), float(fit.stderr), slot * group.step_ns // MS)
 
 
 def warm_up() -> None:

@@ -28,6 +28,12 @@ class LiveHedge(_Part):
     reason: str | None = Field(None, description="Why there is none.")
 
 
+class LiveHuber(LiveHedge):
+    """Huber's, computed every ten seconds unless it makes the spread."""
+
+    timestamp: int | None = Field(description="Open time of the newest bar in it, ms.")
+
+
 class LiveOls(LiveHedge):
     """Least squares over the lookback."""
 
@@ -45,7 +51,7 @@ class LiveHedges(_Part):
     """The hedge ratio by each method."""
 
     ols: LiveOls
-    huber: LiveHedge
+    huber: LiveHuber
     kalman: LiveKalman
 
 
