@@ -133,7 +133,7 @@ async def _page(
     """Return a page of closed bars and where the next begins."""
     if query.newest:
         return await _newest(services, names, query.timeframe, query.limit), None
-    cursor, step = query.cursor, timeframe_ns(query.timeframe)
+    cursor = query.cursor
     for last in (*(False,) * (_SPARSE - 1), True):
         pages = await asyncio.gather(
             *(
@@ -149,12 +149,6 @@ async def _page(
         cursor = str(until_ns // _MS) if more else None
         if len(found[0]) or cursor is None or last:
             break
-    rows = found[0].ts_open_ns
-    if rows.size > query.limit:
-        found, cursor = (
-            tuple(leg.take(slice(0, query.limit)) for leg in found),
-            str((int(rows[query.limit - 1]) + step) // _MS),
-        )
     return found, cursor
 
 
