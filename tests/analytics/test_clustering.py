@@ -73,3 +73,8 @@ def test_misuse_is_refused_by_name() -> None:
         cluster_order(np.array([[1.0, 1.5], [1.5, 1.0]]))
     with pytest.raises(ValueError, match="distance: has values that are negative"):
         average_linkage(np.array([[0.0, -1.0], [-1.0, 0.0]]))
+
+
+def test_rows_without_a_single_correlation_keep_their_order() -> None:
+    assert cluster_order(np.full((3, 3), np.nan)).tolist() == [0, 1, 2]
+    assert cluster_order(np.ones((1, 1))).tolist() == [0]

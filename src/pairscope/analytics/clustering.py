@@ -85,12 +85,13 @@ def cluster_order(matrix: F8) -> NDArray[np.int64]:
     if np.isnan(rho).any() or np.abs(rho).max(initial=0.0) > 1.0 + 1e-9:
         raise InputError("matrix: has values that are no correlations", loc="matrix")
     apart: F8 = np.sqrt(np.clip(0.5 * (1.0 - rho), 0.0, 1.0))
+    if kept.size < 2:
+        return np.concatenate([kept, np.flatnonzero(empty)]).astype(np.int64)
     tree = average_linkage(apart)
     branches = [[k] for k in range(kept.size)]
     for a, b in zip(tree.left.tolist(), tree.right.tolist(), strict=True):
         branches.append(_joined(branches[a], branches[b], apart))
-    order = branches[-1] if branches else []
-    return np.concatenate([kept[order], np.flatnonzero(empty)]).astype(np.int64)
+    return np.concatenate([kept[branches[-1]], np.flatnonzero(empty)]).astype(np.int64)
 
 
 def _joined(a: list[int], b: list[int], apart: F8) -> list[int]:

@@ -26,6 +26,8 @@ __all__ = ["RawTrades", "pair_report", "pair_rows"]
 _Z95: Final = 1.959963984540054
 _MOST_LAG: Final = 10
 _MOST_SLOPES: Final = 3000
+_APART_NS: Final = 500_000_000
+"""How far apart ticks must lie to be used: sooner, the bid-ask bounce and the time a leg takes to follow weigh in."""
 _LEVELS: Final = ("10%", "5%", "1%")
 _TEST: Final = ("statistic", "pvalue", "lags", "critical_values")
 _HEDGE: Final = ("alpha", "beta", "stderr")
@@ -228,10 +230,12 @@ def _correlation(
         if trades is None or not (len(trades.y) and len(trades.x)):
             raise NotEnoughData("trades:", need=3, have=0 if trades is None else min(len(trades.y), len(trades.x)))
         y, x = trades.y, trades.x
-        found = hayashi_yoshida(y.ts_event_ns, np.log(y.price), x.ts_event_ns, np.log(x.price))
+        logs = np.log(y.price), np.log(x.price)
+        found = hayashi_yoshida(y.ts_event_ns, logs[0], x.ts_event_ns, logs[1], apart_ns=_APART_NS)
         return {
             "correlation": found.correlation,
             "covariance": found.covariance,
+            "apart_ms": _APART_NS // 1_000_000,
             "n_y": found.moves_y,
             "n_x": found.moves_x,
         }

@@ -12,10 +12,7 @@ from pairscope.market.bars import timeframe_ns
 from pairscope.market.pairs import PairSettings
 from pairscope.ports import Services
 
-__all__ = ["STALE_NS", "LegAges"]
-
-STALE_NS: Final = 60_000_000_000
-"""A leg is stale when its last trade is older than this, or than two bars where that is longer."""
+__all__ = ["LegAges"]
 
 _MS: Final = 1_000_000
 
@@ -42,7 +39,7 @@ class LegAges:
             found[place] = {"symbol": symbol, "last": float(bars.close[-1]), "price": price, "age_ms": age_ms}
         oldest = max(found, key=lambda place: found[place]["age_ms"])
         age_ms = found[oldest]["age_ms"]
-        stale = age_ms * _MS > max(STALE_NS, 2 * timeframe_ns(settings.timeframe))
+        stale = age_ms * _MS > settings.stale_ns
         warnings = []
         if stale:
             name = found[oldest]["symbol"]

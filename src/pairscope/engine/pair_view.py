@@ -11,10 +11,8 @@ from pairscope.analytics.sentinel import BARS, STATISTIC, STATUS, THRESHOLD, Sen
 from pairscope.market.pairs import PairSettings
 from pairscope.market.ticks import F8
 
-__all__ = ["STALE_NS", "Leg", "Robust", "document"]
+__all__ = ["Leg", "Robust", "document"]
 
-STALE_NS: Final = 60_000_000_000
-"""A leg is stale when its last trade is older than this, or than two bars where that is longer."""
 MS: Final = 1_000_000
 _SAYS: Final = {
     SentinelStatus.WATCHING: "ok",
@@ -71,7 +69,7 @@ def document(
     figures = {name: _number(pair[name]) if alive else None for name in _FIGURES}
     missing = _missing(settings, pair, figures, n=n, alive=alive, waiting=waiting)
     ages = [max(0, watermark_ns - leg.traded_ns) // MS if leg.traded_ns >= 0 else None for leg in legs]
-    stale_leg, stale_reason = _stale(settings, ages, max(STALE_NS, 2 * step_ns) // MS)
+    stale_leg, stale_reason = _stale(settings, ages, settings.stale_ns // MS)
     reasons = [reason for reason in (missing, stale_reason) if reason]
     return {
         **fields,

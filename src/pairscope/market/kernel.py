@@ -42,7 +42,9 @@ def _sources_digest() -> bytes:
     """Return a digest of every source that holds kernels which others call."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
-    for path in sorted(path for folder in ("market", "analytics", "research") for path in package.glob(f"{folder}/*.py")):
+    for path in sorted(
+        path for folder in ("market", "analytics", "research") for path in package.glob(f"{folder}/*.py")
+    ):
         text = path.read_bytes()
         if b"@kernel" in text:
             digest.update(text)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from pairscope.errors import InputError
-from pairscope.market.bars import TIMEFRAMES
+from pairscope.market.bars import TIMEFRAMES, timeframe_ns
 
 __all__ = ["MOST_LOOKBACK", "HedgeMethod", "PairSettings", "PriceSpace"]
+
+_STALE_NS: Final = 60_000_000_000
 
 HedgeMethod = Literal["ols", "huber", "kalman"]
 PriceSpace = Literal["log", "linear"]
@@ -59,6 +61,15 @@ class PairSettings:
             raise InputError("price_space: must be log or linear", loc="price_space")
         if not 0.0 <= self.exit < self.entry <= 100.0:
             raise InputError("exit: must be below entry, both from 0 to 100", loc="exit")
+
+    @property
+    def stale_ns(self) -> int:
+        """How old a leg's last trade may be before it says nothing any more: a minute, or two bars where that is more.
+
+        >>> PairSettings("ETHUSDT", "BTCUSDT", timeframe="5m").stale_ns
+        600000000000
+        """
+        return max(_STALE_NS, 2 * timeframe_ns(self.timeframe))
 
     @property
     def key(self) -> str:
