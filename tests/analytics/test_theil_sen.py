@@ -17,7 +17,9 @@ def test_slopes_that_are_counted_first_give_the_same_bits_as_slopes_that_are_hel
         y = np.round(0.7 * x + rng.standard_cauchy(600), decimals)
         held = theil_sen_hedge(y, np.round(x, decimals))
         monkeypatch.setattr("pairscope.analytics.theil_sen._AT_ONCE", 100)
-        assert theil_sen_hedge(y, np.round(x, decimals)) == held
+        for sampled in (1_000_000, 1000, 30):
+            monkeypatch.setattr("pairscope.analytics.theil_sen._SAMPLE", sampled)
+            assert theil_sen_hedge(y, np.round(x, decimals)) == held
         monkeypatch.undo()
 
 

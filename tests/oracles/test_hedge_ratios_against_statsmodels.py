@@ -113,18 +113,35 @@ def test_rolling_ols_equals_statsmodels(pair: Pair, window: int) -> None:
         assert ours.beta[t] == fit_window(y, x, t + 1, window).beta
 
 
+def exact_fit(y: np.ndarray, x: np.ndarray) -> tuple[float, float, float]:
+    """Beta, the residuals' deviation and 1 - r² in fractions."""
+    legs = [[Fraction(float(value)) for value in leg] for leg in (x, y)]
+    means = [sum(leg) / len(leg) for leg in legs]
+    du, dv = [[value - mean for value in leg] for leg, mean in zip(legs, means, strict=True)]
+    beta = sum(a * b for a, b in zip(du, dv, strict=True)) / sum(a * a for a in du)
+    left = sum((b - beta * a) ** 2 for a, b in zip(du, dv, strict=True))
+    return float(beta), float(left / (x.size - 2)) ** 0.5, float(left / sum(b * b for b in dv))
+
+
 def test_a_fit_next_to_perfect_keeps_its_digits() -> None:
     """Against exact fractions, where r² is 1 less 1e-12."""
     x = 11.0 + 1e-2 * np.cumsum(np.random.default_rng(5).standard_normal(300))
     y = 3.0 + 0.8 * x + 1e-8 * np.random.default_rng(6).standard_normal(300)
-    fit = fit_window(y, x, 300, 300)
-    u, v = [[Fraction(float(value)) for value in leg] for leg in (x, y)]
-    du, dv = [[value - sum(leg) / 300 for value in leg] for leg in (u, v)]
-    beta = sum(a * b for a, b in zip(du, dv, strict=True)) / sum(a * a for a in du)
-    left = sum((b - beta * a) ** 2 for a, b in zip(du, dv, strict=True))
-    assert 1.0 - fit.r_squared == pytest.approx(float(left / sum(b * b for b in dv)), rel=1e-3)
-    assert fit.residual_std == pytest.approx(float(left / 298) ** 0.5, rel=1e-9)
-    assert fit.beta == pytest.approx(float(beta), rel=1e-14)
+    fit, (beta, deviation, unexplained) = fit_window(y, x, 300, 300), exact_fit(y, x)
+    assert 1.0 - fit.r_squared == pytest.approx(unexplained, rel=1e-3, abs=0.0)
+    assert fit.residual_std == pytest.approx(deviation, rel=1e-9, abs=0.0)
+    assert fit.beta == pytest.approx(beta, rel=1e-14, abs=0.0)
+
+
+def test_a_newest_row_far_from_all_others_costs_no_digits() -> None:
+    """Rows are measured from it, so that all the others carry its distance; against exact fractions."""
+    rng = np.random.default_rng(7)
+    x = 11.0 + 1e-3 * np.cumsum(rng.standard_normal(1000))
+    y = 3.0 + 0.8 * x + 1e-3 * rng.standard_normal(1000)
+    x[-1], y[-1] = 60.0, 75.0
+    fit, (beta, deviation, _) = fit_window(y, x, 1000, 1000), exact_fit(y, x)
+    assert fit.beta == pytest.approx(beta, rel=3e-15, abs=0.0)
+    assert fit.residual_std == pytest.approx(deviation, rel=1e-12, abs=0.0)
 
 
 def test_ewm_ols_equals_weighted_least_squares_at_every_bar(pair: Pair) -> None:

@@ -42,6 +42,8 @@ __all__ = [
 
 _NEVER: Final = -9.0
 """The power of ten that stands for no walk at all."""
+_FLAT: Final = 1e-6
+"""A likelihood that grows by less, in nats, has been followed far enough."""
 _AROUND: Final = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1))
 
 
@@ -164,7 +166,7 @@ def _trained(y: F8, x: F8) -> tuple[F8, KalmanNoise]:
         (_, (a, b)) = best
         moves = [(a + i * step * (a > _NEVER), b + j * step * (b > _NEVER)) for i, j in _AROUND]
         found = max(((judge(at), at) for at in moves), key=lambda found: found[0])
-        if found[0] > best[0]:
+        if found[0][0] > best[0][0] + _FLAT:
             best = found
         else:
             step /= 2.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Final
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from pairscope.market.ticks import F8
 
 __all__ = ["TheilSenHedge", "theil_sen_hedge"]
 
-_AT_ONCE = 4_000_000
+_AT_ONCE: Final = 4_000_000
 """Slopes that are held at once; more of them are counted first, and only those near the wanted ranks are kept."""
+_SAMPLE: Final = 1_000_000
+"""Slopes in the sample that says where those ranks are near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,9 @@ def _ranked(y: F8, x: F8, after: np.ndarray, ranks: list[int], slopes: int) -> l
         return [float(every[rank]) for rank in ranks]
     # Every k-th slope is a sample whose quantiles lie near those of all: bracket the ranks, which lie close together,
     # count what lies below, keep what lies within; a bracket that missed is widened.
-    step = slopes // 1_000_000 + 1
+    step = slopes // _SAMPLE + 1
     sample = np.sort(np.concatenate([_slopes(y, x, after, i)[i % step :: step] for i in range(n)]))
-    first, last, reach = min(ranks), max(ranks), sample.size // 100
+    first, last, reach = min(ranks), max(ranks), sample.size // 100 + 1
     while True:
         at = int(first / slopes * sample.size) - reach, int(last / slopes * sample.size) + reach
         bottom = sample[at[0]] if at[0] >= 0 else -np.inf
