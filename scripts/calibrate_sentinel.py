@@ -110,9 +110,10 @@ def solve(populations: Sequence[Population], train: int, rate: float) -> F8:
 
 
 def calibrate(train: int, pairs: int, rates: Sequence[float] = RATES) -> F8:
-    """Return the thresholds of one length of training, ``[rate][knot]``."""
+    """Return the thresholds of one length of training, ``[rate][knot]``, none below that of a higher rate."""
     populations = [watch(train, phi, pairs, [1, train, i]) for i, phi in enumerate(speeds(train))]
-    return np.array([solve(populations, train, rate) for rate in rates])
+    found = np.array([solve(populations, train, rate) for rate in rates])
+    return np.asarray(np.maximum.accumulate(found, axis=0))
 
 
 def check(train: int, pairs: int) -> list[str]:

@@ -73,8 +73,8 @@ _PULL, _LEVEL, _SLOPE = 13, 14, 15
 _P_LEVEL, _P_BOTH, _P_SLOPE = 16, 17, 18
 _VARIANCE, _QUICK, _SPREAD, _DISTANCE = 19, 20, 21, 22
 _LAGS: Final = 4
-_GAMMA, _STEPS = 23, 23 + _LAGS
-SENTINEL_STATE: Final = 23 + 2 * _LAGS
+_SHARED, _GAMMA, _STEPS = 23, 24, 24 + _LAGS
+SENTINEL_STATE: Final = 24 + 2 * _LAGS
 """The length of a state: float64, flat."""
 
 _SHRINK: Final = 0.5
@@ -120,15 +120,16 @@ def break_sentinel(y: F8, x: F8, *, train: int, rate: float = 0.01, warn_rate: f
     some bar on the spread no longer reverts. Each bar after training adds the log-likelihood ratio of its step,
 
     .. math:: W_t = \max\bigl(0,\ W_{t-1} + \ln f_1(\Delta s_t) - \ln f_0(\Delta s_t)\bigr), \qquad
-        f_0 = t_4(c_t + b_t x_{t-1} - a s_{t-1} + \textstyle\sum \gamma_i \Delta s_{t-i},\ \sigma_t^2 (1 + \rho_t)),
-        \quad f_1 = t_4(\sum \gamma_i \Delta s_{t-i},\ \sigma_t^2)
+        f_0 = t_4(c_t + b_t x_{t-1} - a s_{t-1} + m_t,\ \sigma_t^2 (1 + \rho_t)),
+        \quad f_1 = t_4(m_t,\ \sigma_t^2)
 
-    with t densities of four degrees of freedom, so that a jump proves little, level c and slope b learnt on, bar by bar
-    (recursive least squares, :math:`\rho_t` their uncertainty), and :math:`\sigma_t` by exponential weights from the
-    bars before. An alarm is :math:`W_t > h`. Of unbroken pairs the share ``rate`` (0.005 to 0.1)
-    alarms within the horizon, the ``train`` bars after training; ``warn_rate`` likewise warns. The threshold h was
-    found by simulation for 50 to 10,000 bars of training. Where the spread reverted too weakly in training there is
-    no verdict (and no alarm). ``y`` and ``x`` are taken as they are: pass logarithms of prices.
+    with :math:`m_t = d \Delta x_t + \sum \gamma_i \Delta s_{t-i}`, which both expect; t densities of four degrees of
+    freedom, so that a jump proves little; level c and slope b learnt on, bar by bar (recursive least squares,
+    :math:`\rho_t` their uncertainty); :math:`\sigma_t` by exponential weights from the bars before. An alarm is
+    :math:`W_t > h`. Of unbroken pairs the share ``rate`` (0.005 to 0.1) alarms within the horizon, the ``train`` bars
+    after training; ``warn_rate`` likewise warns. The threshold h was found by simulation for 50 to 10,000 bars of
+    training. Where the spread reverted too weakly in training there is no verdict (and no alarm). ``y`` and ``x`` are
+    taken as they are: pass logarithms of prices.
 
     Warm-up: ``train`` bars. NaN, infinities, unequal lengths, fewer than ``train`` bars and a training span that is
     constant or without noise raise ``ValueError`` naming the argument. O(n). References: Page (1954), *Continuous
@@ -160,9 +161,10 @@ def sentinel_train(y: F8, x: F8, *, rate: float = 0.01, warn_rate: float = 0.05)
 
     The spread s is what ordinary least squares of ``y`` on ``x`` leaves; its error correction
 
-    .. math:: \Delta s_t = c + b x_{t-1} - a s_{t-1} + \sum_{i=1}^{p} \gamma_i \Delta s_{t-i} + \varepsilon_t
+    .. math:: \Delta s_t = c + b x_{t-1} - a s_{t-1} + d \Delta x_t
+        + \sum_{i=1}^{p} \gamma_i \Delta s_{t-i} + \varepsilon_t
 
-    is fitted by least squares with p of 0 to 4 by Schwarz's criterion. Half of a is held against the random
+    is fitted by least squares with p of 0 to 4 by Akaike's criterion. Half of a is held against the random
     walk, since least squares finds too fast a reversion; :math:`\kappa = n a / (1 - \sum \gamma_i)`, the reversion
     over the whole of training, sets the thresholds, and below 10 there is no verdict. A state is ``SENTINEL_STATE``
     numbers; its readings stand at ``STATISTIC``, ``THRESHOLD``, ``WARN_THRESHOLD``, ``STATUS``, ``BARS``, ``ALARM``
@@ -215,10 +217,11 @@ def sentinel_step(state: F8, y: float, x: float) -> None:  # pragma: no cover - 
     spread = ((y - state[_MEAN_Y]) - state[_BETA] * (x - state[_MEAN_X])) / state[_SCALE]
     spread = min(max(spread, -_FAR), _FAR)
     step = spread - previous
-    drift = 0.0
+    distance = state[_DISTANCE]
+    now = min(max((x - state[_MEAN_X]) / state[_SCALE_X], -_FAR), _FAR)
+    drift = state[_SHARED] * (now - distance)
     for i in range(_LAGS):
         drift += state[_GAMMA + i] * state[_STEPS + i]
-    distance = state[_DISTANCE]
     walk = step - drift
     expected = state[_LEVEL] + state[_SLOPE] * distance - state[_PULL] * previous
     gain_level = state[_P_LEVEL] + state[_P_BOTH] * distance
@@ -250,7 +253,7 @@ def sentinel_step(state: F8, y: float, x: float) -> None:  # pragma: no cover - 
         state[_STEPS + i] = state[_STEPS + i - 1]
     state[_STEPS] = step
     state[_SPREAD] = spread
-    state[_DISTANCE] = min(max((x - state[_MEAN_X]) / state[_SCALE_X], -_FAR), _FAR)
+    state[_DISTANCE] = now
     if state[STATUS] == _TRIPPED:
         return
     if bar >= state[_HORIZON]:
@@ -293,7 +296,13 @@ def _fit(y: F8, x: F8, state: F8) -> None:
     steps = np.diff(s)
     target = steps[_LAGS:]
     design = np.column_stack(
-        [np.ones(target.size), u[_LAGS:-1], s[_LAGS:-1], *(steps[_LAGS - i : -i] for i in range(1, _LAGS + 1))]
+        [
+            np.ones(target.size),
+            u[_LAGS:-1],
+            s[_LAGS:-1],
+            np.diff(u)[_LAGS:],
+            *(steps[_LAGS - i : -i] for i in range(1, _LAGS + 1)),
+        ]
     )
     # Least squares twice: what the first leaves says which hours were wild, and the second weighs them less.
     plain = _error_correction(design, target)
@@ -303,11 +312,11 @@ def _fit(y: F8, x: F8, state: F8) -> None:
     coefficients = _error_correction(rows, goal)
     residual = target - design @ coefficients
     slow, sigma = _variances(residual, _DECAY)
-    pull, gammas = -float(coefficients[2]), coefficients[3:]
+    pull, gammas = -float(coefficients[2]), coefficients[4:]
     gain = 1.0 - float(gammas.sum())
     # Level and slope once more, given the weaker pull. From here on spreads are in units of their noise.
     covariance = np.linalg.inv(rows[:, :2].T @ rows[:, :2])
-    rest = goal + _SHRINK * pull * rows[:, 2] - rows[:, 3:] @ gammas
+    rest = goal + _SHRINK * pull * rows[:, 2] - rows[:, 3:] @ coefficients[3:]
     level, slope = covariance @ (rows[:, :2].T @ rest) / sigma
     state[REVERSION] = max(0.0, y.size * pull / gain) if gain > 0.0 else 0.0
     state[_MEAN_Y], state[_MEAN_X], state[_BETA] = mean_y, mean_x, beta
@@ -316,7 +325,7 @@ def _fit(y: F8, x: F8, state: F8) -> None:
     state[_P_LEVEL], state[_P_BOTH], state[_P_SLOPE] = covariance[0, 0], covariance[0, 1], covariance[1, 1]
     state[_VARIANCE], state[_QUICK] = slow[-1], _variances(residual, _QUICK_DECAY)[0][-1]
     state[_SPREAD], state[_DISTANCE] = s[-1] / sigma, u[-1]
-    state[_GAMMA : _GAMMA + _LAGS] = gammas
+    state[_SHARED], state[_GAMMA : _GAMMA + _LAGS] = coefficients[3] / sigma, gammas
     state[_STEPS : _STEPS + _LAGS] = steps[: -_LAGS - 1 : -1] / sigma
 
 
@@ -329,14 +338,14 @@ def _variances(residual: F8, decay: float) -> tuple[F8, float]:
 
 
 def _error_correction(rows: F8, target: F8) -> F8:
-    """Return level, slope, reversion (negative) and lags, as many as Schwarz's criterion likes best, the others 0.
+    """Return level, slope, reversion (negative), share in x's step and, as Akaike's criterion likes best, lags or 0.
 
     The sums of products are made once; each number of lags solves a leading part of them.
     """
     size = target.size
     gram, moment, square = rows.T @ rows, rows.T @ target, float(target @ target)
-    best, coefficients = np.inf, np.zeros(3 + _LAGS)
-    for width in range(3, 4 + _LAGS):
+    best, coefficients = np.inf, np.zeros(4 + _LAGS)
+    for width in range(4, 5 + _LAGS):
         part = gram[:width, :width]
         if not np.linalg.cond(part) < 1e10:
             break
@@ -344,12 +353,12 @@ def _error_correction(rows: F8, target: F8) -> F8:
         left = square - float(answer @ moment[:width])
         if left <= 1e-12 * square:
             raise DegenerateSeries("y: its spread follows from its own past, there is no noise", loc="y")
-        criterion = size * np.log(left / size) + width * np.log(size)
+        criterion = size * np.log(left / size) + 2.0 * width
         if criterion < best:
-            best, coefficients = criterion, np.zeros(3 + _LAGS)
+            best, coefficients = criterion, np.zeros(4 + _LAGS)
             coefficients[:width] = answer
     if not np.isfinite(best):
-        raise DegenerateSeries("y: its spread is a straight line or too large to compute with", loc="y")
+        raise DegenerateSeries("x: it or the spread is a straight line in time, or too large to compute with", loc="x")
     return coefficients
 
 
