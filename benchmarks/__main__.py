@@ -9,12 +9,12 @@ import argparse
 import sys
 import time
 
-from benchmarks import ingest, lag, market, pairs, rest, startup, ws
+from benchmarks import ingest, lag, market, pairs, rest, screen, startup, ws
 from benchmarks.report import Report, write
 
 __all__ = ["main"]
 
-NAMES = ("startup", "rest", "ingest", "lag", "ws", "pairs", "market")
+NAMES = ("startup", "rest", "ingest", "lag", "ws", "pairs", "screen", "market")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -56,6 +56,8 @@ def measure(name: str, told: argparse.Namespace) -> Report:
             return lag.measure(seconds=told.seconds)
         case "ws":
             return ws.measure(seconds=told.seconds)
+        case "screen":
+            return screen.measure(rounds=told.rounds)
         case "pairs":
             return pairs.measure(seconds=told.seconds)
         case _:

@@ -179,15 +179,15 @@ def test_benjamini_yekutieli_is_stricter_and_says_so(walks: Walks) -> None:
 def test_a_market_without_pairs_has_discoveries_no_more_often_than_promised(walks: Walks) -> None:
     """200 markets, FDR 5 %: without a pair, any discovery is false, so at most one market in twenty should have one.
 
-    A binomial of 200 at 5 % exceeds 18 once in 80; finite samples and AIC's choice push MacKinnon's tail by little.
+    A binomial of 200 at 5 % exceeds 18 once in 170. (Of 1,000 such markets 4.5 % had a discovery, 5.6 % at 400 bars.)
     """
-    markets = [screen_pairs(*walks(400, 8, 1000 + seed), maxlag=4) for seed in range(200)]
+    markets = [screen_pairs(*walks(1440, 8, 1000 + seed)) for seed in range(200)]
     with_any = sum(bool((market.qvalue <= 0.05).any()) for market in markets)
     small = sum(int((market.pvalue <= 0.05).sum()) for market in markets)
     tests = sum(market.tests for market in markets)
     print(f"\n200 null markets: {with_any} with a discovery at 5 %; p <= 0.05 in {small / tests:.2%} of {tests} tests")
     assert with_any <= 18
-    assert 0.035 <= small / tests <= 0.065
+    assert 0.04 <= small / tests <= 0.06
 
 
 def test_planted_pairs_are_found_and_few_others(walks: Walks) -> None:
