@@ -9,10 +9,10 @@ import numpy as np
 from pairscope.market.kernel import kernel
 from pairscope.market.ticks import F8
 from pairscope.research.screen_block import LANES, Block
-from pairscope.research.screen_described import Tested, describe
+from pairscope.research.screen_described import TileTests, describe
 from pairscope.research.screen_products import cross_products
 from pairscope.research.screen_refit import FACTS, LAST, REVERSION, SLOPE, SQUARES, STATISTIC
-from pairscope.research.screen_tile import Rule, tests_of
+from pairscope.research.screen_tile import Rule, directed_pairs
 
 __all__ = ["bandwidth_of", "phillips_tile"]
 
@@ -72,7 +72,7 @@ def _statistics(
             facts[STATISTIC, r] = np.divide(corrected, np.sqrt(np.divide(long_run, before[r])))
 
 
-def phillips_tile(left: Block, right: Block, place: tuple[int, int], rule: Rule) -> Tested:
+def phillips_tile(left: Block, right: Block, place: tuple[int, int], rule: Rule) -> TileTests:
     r"""Test every pair of two blocks by Phillips and Ouliaris' :math:`Z_t`; ``rule.lags`` is the bandwidth.
 
     .. math:: Z_t = \frac{(\hat\phi - 1) - T \hat\lambda / \sum u_{t-1}^2}{\sqrt{\hat\omega^2 / \sum u_{t-1}^2}}, \qquad
@@ -85,7 +85,7 @@ def phillips_tile(left: Block, right: Block, place: tuple[int, int], rule: Rule)
     """
     bars = left.values.shape[1]
     cross = cross_products(left.levels, right.levels_lanes)
-    tests = tests_of(len(left), len(right), rule, diagonal=place[0] == place[1])
+    tests = directed_pairs(len(left), len(right), rule, diagonal=place[0] == place[1])
     found = np.zeros((2, len(left), FACTS, LANES))
     own_rows, own_lanes = left.own[:, -1].copy(), np.zeros(LANES)
     own_lanes[: len(right)] = right.own[:, -1]

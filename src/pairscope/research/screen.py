@@ -23,7 +23,7 @@ from pairscope.market.ticks import F8, I8
 from pairscope.research.executor import open_executor
 from pairscope.research.phillips_ouliaris import bandwidth_of, phillips_tile
 from pairscope.research.screen_block import LANES, Block, block_of
-from pairscope.research.screen_described import Tested
+from pairscope.research.screen_described import TileTests
 from pairscope.research.screen_table import Control, ScreenResult, tabulate
 from pairscope.research.screen_tile import Rule, ScreenLag, screen_tile
 
@@ -175,15 +175,15 @@ def blocks_of(market: Market, lags: int) -> list[Block]:
 
 
 def compute_tiles(
-    work: Callable[..., Tested],
+    work: Callable[..., TileTests],
     jobs: Sequence[tuple[Any, ...]],
     *,
     executor: Executor | None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> list[Tested]:
+) -> list[TileTests]:
     """Compute tiles wherever ``executor`` does, and return them in the order of the jobs."""
-    done: dict[int, Tested] = {}
+    done: dict[int, TileTests] = {}
     with _lent(executor, len(jobs)) as pool:
         futures = {pool.submit(work, *job): place for place, job in enumerate(jobs)}
         try:
@@ -198,7 +198,7 @@ def compute_tiles(
     return [done[place] for place in range(len(jobs))]
 
 
-def _ended(futures: Iterable[Future[Tested]], cancelled: Callable[[], bool] | None) -> Iterator[Future[Tested]]:
+def _ended(futures: Iterable[Future[TileTests]], cancelled: Callable[[], bool] | None) -> Iterator[Future[TileTests]]:
     """Yield futures as they end, until somebody cancels."""
     open_ones = set(futures)
     while open_ones:

@@ -13,10 +13,10 @@ from pairscope.research.screen_block import LANES, Block
 from pairscope.research.screen_products import cross_products
 from pairscope.research.screen_refit import LAST, REVERSION, SLOPE, SQUARES, STATISTIC
 
-__all__ = ["Description", "Tested", "describe"]
+__all__ = ["Description", "TileTests", "describe"]
 
 
-class Tested(NamedTuple):
+class TileTests(NamedTuple):
     """A tile's tests as columns, ``y`` and ``x`` by their place among all symbols, and pairs that cannot be tested.
 
     ``recomputed`` counts the tests that were computed from the series themselves.
@@ -57,15 +57,15 @@ class Description:
         self.untested.append((int(self.y[i]), int(self.x[i]), reason))
         self.statistic[i] = np.nan
 
-    def finished(self, recomputed: int) -> Tested:
+    def finished(self, recomputed: int) -> TileTests:
         """Return the tests that could be made, and what is known of the others."""
         with np.errstate(invalid="ignore"):
             beyond = ~np.isfinite(self.alpha + self.beta + self.spread_std + self.zscore)
         for i in np.flatnonzero(beyond & ~np.isnan(self.statistic)):
             self.refuse(int(i), "their scales are too far apart for float64")
         kept = ~np.isnan(self.statistic)
-        columns = {name: getattr(self, name)[kept] for name in Tested._fields[:10]}
-        return Tested(**columns, untested=tuple(self.untested), recomputed=recomputed)
+        columns = {name: getattr(self, name)[kept] for name in TileTests._fields[:10]}
+        return TileTests(**columns, untested=tuple(self.untested), recomputed=recomputed)
 
 
 def describe(

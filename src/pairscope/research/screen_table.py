@@ -13,7 +13,7 @@ from pairscope.analytics.false_discovery import benjamini_hochberg, benjamini_ye
 from pairscope.analytics.mackinnon import mackinnon_pvalues
 from pairscope.errors import InputError
 from pairscope.market.ticks import F8, I8
-from pairscope.research.screen_described import Tested
+from pairscope.research.screen_described import TileTests
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +130,7 @@ class ScreenResult:
 
 
 def tabulate(
-    tiles: Sequence[Tested],
+    tiles: Sequence[TileTests],
     symbols: Sequence[str],
     excluded: Mapping[str, str],
     *,
@@ -142,12 +142,12 @@ def tabulate(
 ) -> ScreenResult:
     """Put tiles together, give every test its p- and q-value, and rank the tests. O(m log m)."""
     names = np.array(symbols, np.str_) if symbols else np.array([], "<U1")
-    parts = [[tile[i] for tile in tiles] for i in range(len(Tested._fields) - 2)]
+    parts = [[tile[i] for tile in tiles] for i in range(len(TileTests._fields) - 2)]
     y, x, alpha, beta, value, lags, half_life, zscore, std, correlation = (
         np.concatenate(part) if part else np.empty(0) for part in parts
     )
     pvalue = mackinnon_pvalues(value, "c", series=2)
-    order = np.lexsort((value, pvalue))
+    order = _ranking(pvalue, value)
     pvalue = pvalue[order]
     untested = {(symbols[i], symbols[j]): reason for tile in tiles for i, j, reason in tile.untested}
     return ScreenResult(
@@ -173,6 +173,19 @@ def tabulate(
         recomputed=sum(tile.recomputed for tile in tiles),
         elapsed_ms=0.0,
     )
+
+
+def _ranking(pvalue: F8, statistic: F8) -> NDArray[np.int64]:
+    """Return the order by p-value, equal ones by statistic, then as they stand."""
+    # The quick sort leaves equal values in any order; few are, at 0, 1 and by chance, and only those are sorted again.
+    order = np.argsort(pvalue)
+    ranked = pvalue[order]
+    again = np.zeros(order.size, np.bool_)
+    again[1:] = ranked[1:] == ranked[:-1]
+    again[:-1] |= again[1:]
+    equal = order[again]
+    order[again] = equal[np.lexsort((equal, statistic[equal], pvalue[equal]))]
+    return order
 
 
 def _family(

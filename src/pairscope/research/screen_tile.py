@@ -18,12 +18,12 @@ from pairscope.errors import DegenerateSeries, NotEnoughData
 from pairscope.market.ticks import F8
 from pairscope.research.modified_criterion import modified_lags
 from pairscope.research.screen_block import LANES, Block
-from pairscope.research.screen_described import Tested, describe
+from pairscope.research.screen_described import TileTests, describe
 from pairscope.research.screen_products import cross_products, lag_products
 from pairscope.research.screen_refit import DOUBT, FACTS, SQUARES, refit
 from pairscope.research.screen_select import RULES, select_lags
 
-__all__ = ["Rule", "ScreenLag", "judge_tile", "screen_tile", "tests_of"]
+__all__ = ["Rule", "ScreenLag", "directed_pairs", "judge_tile", "screen_tile"]
 
 ScreenLag = Literal["aic", "bic", "t-stat", "maic"]
 """What chooses the number of lags: those of a single test, and Ng and Perron's modified criterion."""
@@ -44,15 +44,15 @@ class Rule:
     both_directions: bool
 
 
-def screen_tile(left: Block, right: Block, place: tuple[int, int], rule: Rule) -> Tested:
+def screen_tile(left: Block, right: Block, place: tuple[int, int], rule: Rule) -> TileTests:
     """Test every pair of a symbol of ``left`` and one of ``right``; ``place`` are the blocks' numbers."""
     return judge_tile(left, right, lag_products(left, right), place, rule)
 
 
-def judge_tile(left: Block, right: Block, products: F8, place: tuple[int, int], rule: Rule) -> Tested:
+def judge_tile(left: Block, right: Block, products: F8, place: tuple[int, int], rule: Rule) -> TileTests:
     """Test every pair of two blocks whose products of changes are known."""
     cross = cross_products(left.levels, right.levels_lanes)
-    tests = tests_of(len(left), len(right), rule, diagonal=place[0] == place[1])
+    tests = directed_pairs(len(left), len(right), rule, diagonal=place[0] == place[1])
     taken, safe = _lags(left, right, products, cross, tests, rule)
     order = np.argsort(taken, kind="stable")
     tests, taken, safe = tests[order], taken[order], safe[order]
@@ -81,7 +81,7 @@ def judge_tile(left: Block, right: Block, products: F8, place: tuple[int, int], 
     return table.finished(int((~safe).sum()))
 
 
-def tests_of(rows: int, lanes: int, rule: Rule, *, diagonal: bool) -> NDArray[np.int64]:
+def directed_pairs(rows: int, lanes: int, rule: Rule, *, diagonal: bool) -> NDArray[np.int64]:
     """Return the tests of a tile: 1 where the row is y and 0 where the lane is, the row, the lane."""
     s, r = (index.ravel() for index in np.indices((rows, lanes)))
     if diagonal:
