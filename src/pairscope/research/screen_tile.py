@@ -29,7 +29,7 @@ ScreenLag = Literal["aic", "bic", "t-stat", "maic"]
 """What chooses the number of lags: those of a single test, and Ng and Perron's modified criterion."""
 
 _DOUBTFUL: Final = 2e-10
-"""Estimated relative error of a statistic from which it is computed again; the true one was never ten times that."""
+"""Estimated relative error of a statistic from which it is computed again; the true one was up to 4 times that here."""
 
 _COLLINEAR: Final = 3e-6
 """1 - R² below which the direct test decides whether there is anything to test."""
