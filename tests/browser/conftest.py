@@ -78,6 +78,7 @@ def market(served: tuple[Any, str]) -> Iterator[Any]:
     yield served[0]
     served[0].stalled = served[0].down = False
     served[0].pairs.reset()
+    served[0].screen.reset()
 
 
 @pytest.fixture

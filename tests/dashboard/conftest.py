@@ -29,6 +29,7 @@ def market(served: tuple[ScriptedMarket, str]) -> Iterator[ScriptedMarket]:
     yield served[0]
     served[0].stalled = served[0].down = False
     served[0].pairs.reset()
+    served[0].screen.reset()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 
 from .scripted_pairs import ScriptedPairs
+from .scripted_screen import ScriptedScreen
 
 SECONDS = {
     "1s": 1,
@@ -136,6 +137,7 @@ class ScriptedMarket:
         self.cuts = 0
         self.revised: list[dict[str, Any]] = []
         self.pairs = ScriptedPairs(self)
+        self.screen = ScriptedScreen(self)
         self._write_history()
         self.app = self._app()
 
@@ -231,6 +233,7 @@ class ScriptedMarket:
         app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
         self._routes(app)
         self.pairs.install(app)
+        self.screen.install(app)
         app.add_api_websocket_route("/ws/updates", self._updates)
         return app
 

@@ -21,6 +21,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
     "global.developmentMode": "false",
+    "global.disableWidgetStateDuplicationWarning": "true",  # opening a pair sets its settings: their defaults are first
     "logger.level": "warning",
     "logger.hideWelcomeMessage": "true",
     "runner.magicEnabled": "false",

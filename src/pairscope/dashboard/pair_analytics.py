@@ -17,6 +17,8 @@ from pairscope.dashboard.pair_tables import Row, hedge_rows, measure_rows, test_
 from pairscope.dashboard.pair_verdict import Verdict, verdict_of
 from pairscope.dashboard.pair_words import when
 from pairscope.dashboard.price_monitor import palette_chosen
+from pairscope.dashboard.scanner import show_scanner
+from pairscope.dashboard.scanner_choice import choose_view
 from pairscope.errors import PairscopeError
 
 __all__ = ["show"]
@@ -34,6 +36,9 @@ def show(api: LiveApi, client: Client, known: Sequence[str]) -> None:
             "A pair needs two symbols, and fewer are followed yet. They appear here as soon as their first trades "
             "arrive; `pairscope run` starts the feed, `pairscope doctor` says what keeps it from starting."
         )
+        return
+    if choose_view() == "Scanner":
+        show_scanner(api, client, known)
         return
     heard = watched_pairs(client)
     watched: Sequence[Mapping[str, Any]] = heard.document or ()

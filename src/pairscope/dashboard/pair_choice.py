@@ -182,6 +182,7 @@ def open_pair(entry: Mapping[str, Any]) -> None:
     """Make the page show a pair by the settings of its watch-list entry; to be called before widgets are drawn."""
     state = st.session_state
     state["y"], state["x"] = str(entry["y"]), str(entry["x"])
+    state["_pair_offered"] = True
     plain = {
         "timeframe": "pair_timeframe",
         "lookback": "lookback",

@@ -13,7 +13,7 @@ from pairscope.dashboard.live_chart.assets import LIBRARY, PREFIX, VERSION
 
 __all__ = ["LiveApi", "View", "live_view"]
 
-View = Literal["status", "board", "access", "pair_board", "watch_list"]
+View = Literal["status", "board", "access", "pair_board", "watch_list", "scanner"]
 
 _HERE: Final = Path(__file__).parent
 
@@ -61,7 +61,7 @@ def _component() -> Any:
     """Return the component's mount; registering it again with the same text changes nothing."""
     return st.components.v2.component(
         "pairscope_live_view",
-        css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("live.css", "pair.css")),
+        css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("live.css", "pair.css", "scanner.css")),
         js=_LOADER,
         isolate_styles=False,
     )

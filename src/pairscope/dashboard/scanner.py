@@ -1,0 +1,196 @@
+"""The Scanner: which pairs of the whole market hold together now, tested at each close, with errors controlled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import streamlit as st
+
+from pairscope.client import Client
+from pairscope.dashboard.live_chart import LiveApi, live_view
+from pairscope.dashboard.pair_source import Heard
+from pairscope.dashboard.pair_verdict import TIMEFRAME_S
+from pairscope.dashboard.price_monitor import palette_chosen
+from pairscope.dashboard.scanner_choice import MOST_ROWS, ScanChoice, choose_scan, open_from_scan
+from pairscope.dashboard.scanner_network import MOST_TIES, network_figure, partner_rows, ties_of
+from pairscope.dashboard.scanner_source import discovery_events, screened
+from pairscope.dashboard.scanner_words import account_of, csv_of, event_rows, headline, rows_of
+
+__all__ = ["show_scanner"]
+
+_REFRESH_S: Final = 10
+_SENT: Final = (
+    "y", "x", "beta", "statistic", "pvalue", "qvalue", "half_life", "zscore", "correlation", "discovery", "spread_bps",
+    "cost_bps", "edge_bps", "zscores",
+)  # fmt: skip
+
+
+def show_scanner(api: LiveApi, client: Client, known: Sequence[str]) -> None:
+    """Draw the view."""
+    choice = choose_scan(known)
+    problem = choice.problem()
+    if problem:
+        st.warning(problem)
+        return
+    _scan(api, client, choice)
+
+
+def _draw(api: LiveApi, client: Client, choice: ScanChoice) -> None:
+    """Draw the newest screen: drawn again every ten seconds, and nothing of it moves while there is no other."""
+    if "_opened_from_scan" in st.session_state:
+        st.rerun(scope="app")
+    heard = _heard(client, choice)
+    if heard.document is None:
+        told = f"The screen could not be read: {heard.problem}" if heard.passing else heard.problem
+        st.warning(told)
+        return
+    rows = rows_of(heard.document, choice)
+    found = _say(heard, choice)
+    main, side = st.columns([0.69, 0.31], gap="medium")
+    with main:
+        _table(api, heard.document, rows, choice)
+    with side:
+        _network(rows, found)
+        _events(client, choice)
+    with st.expander("What was tested, and what was left out", icon=":material/help:"):
+        _explain(heard.document, choice)
+
+
+_scan = st.fragment(run_every=_REFRESH_S)(_draw)
+
+
+def _heard(client: Client, choice: ScanChoice) -> Heard:
+    key = str(choice.asked())
+    if st.session_state.get("_heard_screen_key") == key:
+        return screened(client, choice)
+    with st.spinner("Testing every pair…"):
+        heard = screened(client, choice)
+    st.session_state["_heard_screen_key"] = key
+    return heard
+
+
+def _say(heard: Heard, choice: ScanChoice) -> int:
+    """Say in one sentence what was tested and found; return how many discoveries there are."""
+    found, sentence = headline(heard.document, choice)
+    badge = f":green-badge[◆ {found:,} found]" if found else ":gray-badge[○ None found]"
+    with st.container(border=True, gap="small", key="scan-verdict"):
+        st.markdown(f"{badge} {_plain(sentence)}")
+        if not found:
+            st.markdown(
+                f"No discoveries: at {choice.fdr * 100:g} % FDR nothing in this market holds; that is an answer."
+            )
+        if heard.problem:
+            st.markdown(f":orange[▲ The API does not answer now ({_plain(heard.problem.rstrip('.'))}); its last word.]")
+    return found
+
+
+def _table(api: LiveApi, document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], choice: ScanChoice) -> None:
+    filters = choice.filters()
+    if not rows:
+        st.info(f"No test passes the filters ({filters}): widen them." if filters else "No test was made yet.")
+        return
+
+    def opened() -> None:
+        key = str(getattr(st.session_state.get("scanner"), "opened", None) or "")
+        if ":" in key:
+            open_from_scan(key, choice)
+
+    tests = int(document.get("tests") or 0)
+    best = f"The best {len(rows):,} of {tests:,} tests by q-value" if len(rows) >= MOST_ROWS else f"{len(rows):,} tests"
+    note = f"{best}{f' ({filters})' if filters else ''}. ◆ is a discovery; a click opens the pair."
+    live_view(
+        "scanner",
+        api=api,
+        key="scanner",
+        rows=[{name: _short(row.get(name)) for name in _SENT} for row in rows],
+        bar_s=TIMEFRAME_S[choice.timeframe],
+        fdr=choice.fdr,
+        cost_bps=choice.cost_bps,
+        exit=choice.exit,
+        note=note,
+        palette=palette_chosen(),
+        on_opened_change=opened,
+    )
+    st.download_button(
+        "Download scan",
+        lambda: csv_of(rows).encode(),
+        f"scan-{choice.timeframe}-{choice.lookback}.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="download-scan",
+    )
+
+
+def _short(value: Any) -> Any:
+    """Write a number no longer than anybody reads it: a market's table is sent at each screen."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, list):
+        return [None if item is None else round(float(item), 3) for item in value]
+    return value
+
+
+def _network(rows: Sequence[Mapping[str, Any]], found: int) -> None:
+    st.subheader("What holds together", anchor=False)
+    ties = ties_of(rows)
+    if not ties:
+        told = "the filters let none of the discoveries through" if found else "there is no discovery"
+        st.caption(f"Nothing to draw: {told}.")
+        return
+    drawn = ties[:MOST_TIES]
+    symbols = {name for tie in drawn for name in (tie.a, tie.b)}
+    more = f" The {MOST_TIES} surest of {len(ties):,} are drawn." if len(ties) > MOST_TIES else ""
+    st.caption(
+        f"{len(symbols)} symbols, {len(drawn)} pair{'' if len(drawn) == 1 else 's'} discovered; "
+        f"the wider the line, the smaller its q-value.{more}"
+    )
+    tone = "light" if st.context.theme.type == "light" else "dark"
+    told = "; ".join(f"{row['Pair']} ({row['Found']})" for row in partner_rows(drawn))
+    st.plotly_chart(
+        network_figure(drawn, tone),
+        key="network",
+        config={"displayModeBar": False, "scrollZoom": False},
+        alt=f"Network of discovered pairs: {told}",
+    )
+    with st.expander("The network as a table"):
+        _rows(partner_rows(drawn), "Discovered pairs, the surest first")
+
+
+def _events(client: Client, choice: ScanChoice) -> None:
+    st.subheader("Entered and left", anchor=False)
+    heard = discovery_events(client, choice)
+    if heard.problem and heard.document is None:
+        st.caption(f":orange[{_plain(heard.problem)}]")
+        return
+    rows = event_rows(heard.document, TIMEFRAME_S[choice.timeframe])
+    if not rows:
+        st.caption("No pair has entered or left the discoveries since the first screen.")
+        return
+    _rows(rows, "Pairs that entered the discoveries or left them, newest first")
+
+
+def _explain(document: Mapping[str, Any], choice: ScanChoice) -> None:
+    for paragraph in account_of(document, choice):
+        st.markdown(_plain(paragraph))
+    excluded: Mapping[str, str] = document.get("excluded") or {}
+    if not excluded:
+        st.markdown("No symbol was left out.")
+        return
+    st.markdown(f"Left out, {len(excluded):,} of {len(excluded) + int(document.get('universe') or 0):,} symbols:")
+    _rows([{"Symbol": name, "Why": str(excluded[name])} for name in sorted(excluded)], "Symbols left out")
+
+
+def _rows(rows: Sequence[Mapping[str, str]], alt: str) -> None:
+    columns = {name: [_plain(row[name]) for row in rows] for name in rows[0]}
+    st.table(columns, border="horizontal", hide_index=True, alt=alt)
+
+
+def _plain(text: str) -> str:
+    r"""Write a text so that Markdown takes it as it is.
+
+    >>> print(_plain("q < 0.05 [a] $5*2"))
+    q < 0.05 \[a\] \$5\*2
+    """
+    return "".join(f"\\{letter}" if letter in "\\`*_[]$~|#" else letter for letter in text)
