@@ -26,14 +26,17 @@ _VIEWS: Final = ("Pair", "Scanner")
 _CONTROLS: Final[Mapping[str, str]] = {"BH": "bh", "BY": "by"}
 _ANY: Final = "Any symbol"
 
-_PAIR_KEYS: Final = (
-    "y", "x", "pair_timeframe", "lookback", "window", "method", "price_space", "entry", "exit", "heat", "table_of",
-    "table_rows",
-)  # fmt: skip
-_SCAN_KEYS: Final = (
-    "scan", "fdr", "control", "scan_symbol", "min_half_life", "max_half_life", "min_correlation", "only_discoveries",
-    "cost_bps", "scan_exit",
-)  # fmt: skip
+# The settings of each view with the value that the address does not tell.
+_KEPT: Final[Mapping[str, Mapping[str, Any]]] = {
+    "Pair": {
+        "y": None, "x": None, "pair_timeframe": "1m", "lookback": 1440, "window": 60, "method": "OLS",
+        "price_space": "Logs", "entry": 2.0, "exit": 0.5, "heat": ..., "table_of": "Pair", "table_rows": 120,
+    },
+    "Scanner": {
+        "scan": "1m × 1,440", "fdr": 5.0, "control": "BH", "scan_symbol": _ANY, "min_half_life": None,
+        "max_half_life": None, "min_correlation": None, "only_discoveries": False, "cost_bps": 6.0, "scan_exit": 0.5,
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ class ScanChoice:
 def choose_view() -> str:
     """Draw the switch between one pair and the whole market; return which is chosen.
 
-    What was chosen in the view that is not drawn is kept until it is.
+    What was chosen in the view that is not drawn is kept until it is, and is then written into the address again: a
+    widget alone would write it only at its next change.
     """
     state = st.session_state
     wanted = state.pop("_opened_from_scan", None)
@@ -117,12 +121,18 @@ def choose_view() -> str:
         bind="query-params",
         label_visibility="collapsed",
     )
-    hidden = _SCAN_KEYS if view == _VIEWS[0] else _PAIR_KEYS
-    for key in hidden:
-        if key in state:
-            state[key] = state[key]
     if wanted is not None:
         open_pair(wanted)
+    turned = state.get("_view_before", view) != view
+    state["_view_before"] = view
+    for name, settings in _KEPT.items():
+        for key, usual in settings.items():
+            if key not in state:
+                continue
+            if name != view:
+                state[key] = state[key]
+            elif turned and usual is not ... and state[key] not in (None, usual):
+                st.query_params[key] = str(state[key]).lower() if state[key] is True else str(state[key])
     return str(view)
 
 

@@ -1,0 +1,99 @@
+"""The Scanner in a real browser: it sorts, it moves without jumping, it opens a pair, it fits a phone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from .conftest import Watched, until
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+VIEW = "?tab=Pair+Analytics&view=Scanner"
+FIRST = 'tr[data-pair="ETHUSDT:BTCUSDT"]'
+
+
+def opened(watched: Watched, query: str = VIEW) -> Page:
+    page = watched.page
+    page.goto(f"{watched.home}/{query}", wait_until="domcontentloaded")
+    page.locator(".ps-scan tbody tr").first.wait_for(timeout=20_000)
+    return page
+
+
+def order(page: Page) -> list[str]:
+    found: list[str] = page.locator(".ps-scan tbody tr").evaluate_all("rows => rows.map(row => row.dataset.pair)")
+    return found
+
+
+def test_the_screen_sorts_is_taken_along_and_moves_its_numbers_and_nothing_else(
+    watched: Watched, market: Any, tmp_path: Path
+) -> None:
+    page = opened(watched)
+    page.get_by_text("30 tests at 1m × 1,440 bars: 4 discoveries at 5 % false discovery rate").wait_for()
+    assert order(page)[:2] == ["ETHUSDT:BTCUSDT", "BTCUSDT:ETHUSDT"]
+    assert page.locator(".ps-scan tr.ps-is-found").count() == 4
+    assert page.locator(f"{FIRST} .ps-scan-line").get_attribute("d").count("L") == 59
+    page.locator('.ps-scan th[data-column="edge_bps"] button').click()
+    assert page.locator('.ps-scan th[data-column="edge_bps"]').get_attribute("aria-sort") == "descending"
+    edges = page.locator('.ps-scan td[data-column="edge_bps"]').all_inner_texts()
+    numbers = [float(text.replace("−", "-")) for text in edges]
+    assert numbers == sorted(numbers, reverse=True)
+    page.locator('.ps-scan th[data-column="half_life"] button').click()
+    assert order(page)[-1] == "ETHUSDT:BNBUSDT"  # what never comes back is last
+    page.locator('[data-testid="stPlotlyChart"] .textpoint').first.wait_for()
+    names = page.locator('[data-testid="stPlotlyChart"] .textpoint').all_text_contents()
+    assert sorted(names) == ["BNB", "BTC", "ETH", "SOL", "XRP"]
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download scan", exact=True).click()
+    path = tmp_path / "scan.csv"
+    waiting.value.save_as(path)
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("y,x,alpha,beta,statistic,pvalue,qvalue,lags,half_life,zscore,spread_std,correlation")
+    assert len(lines) == 31
+    page.locator('.ps-scan th[data-column="pair"] button').click()
+    before = order(page)
+    page.locator(".ps-scan").evaluate("frame => { frame.style.maxHeight = '12rem'; frame.scrollTop = 150 }")
+    page.locator('tr[data-pair="BTCUSDT:SOLUSDT"] button').evaluate("button => button.focus({preventScroll: true})")
+    page.evaluate("window.marked = [...document.querySelectorAll('.ps-scan, .ps-scan tr')]")
+    z = page.locator(f'{FIRST} [data-column="zscore"]')
+    told = z.inner_text()
+    market.screen.close()
+    market.screen.found["BNBUSDT", "XRPUSDT"] = 0.02
+    until(lambda: z.inner_text() != told, "the next screen", within_s=25)
+    page.get_by_text("5 discoveries at 5 % false discovery rate; as of 2023-11-14 22:15 UTC").wait_for()
+    assert order(page) == before
+    assert page.locator(".ps-scan").evaluate("frame => frame.scrollTop") == 150
+    assert page.evaluate("document.activeElement.closest('tr')?.dataset.pair") == "BTCUSDT:SOLUSDT"
+    assert page.evaluate("marked.every((node) => node.isConnected)")
+
+
+def test_a_row_opens_its_pair_on_the_bars_of_the_screen_and_the_scanner_is_as_it_was(
+    watched: Watched, market: Any
+) -> None:
+    page = opened(watched, f"{VIEW}&scan=5m+%C3%97+2%2C016&fdr=2")
+    page.locator('.ps-scan th[data-column="correlation"] button').click()
+    page.locator('tr[data-pair="SOLUSDT:ETHUSDT"]').click()
+    page.locator('.ps-pair[data-pair="SOLUSDT:ETHUSDT"]').wait_for(timeout=15_000)
+    until(lambda: "y=SOLUSDT" in page.url and "lookback=2016" in page.url, "the address")
+    assert "pair_timeframe=5m" in page.url
+    assert "view=" not in page.url
+    page.get_by_role("radio", name="Scanner").click()
+    page.locator('.ps-scan th[data-column="correlation"][aria-sort="descending"]').wait_for()
+    page.get_by_text("tests at 5m × 2,016 bars: 3 discoveries at 2 % false discovery rate").wait_for()
+
+
+def test_a_phone_needs_no_sideways_scroll_and_a_key_opens_a_pair(watched: Watched, market: Any) -> None:
+    watched.page.set_viewport_size({"width": 375, "height": 812})
+    page = opened(watched)
+    width = "Math.max(document.documentElement.scrollWidth, document.querySelector('[data-testid=stMain]').scrollWidth)"
+    assert page.evaluate(width) <= 376
+    for column in ("zscore", "qvalue"):
+        box = page.locator(f'{FIRST} [data-column="{column}"]').bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 375
+    page.locator(f"{FIRST} button").focus()
+    page.keyboard.press("Enter")
+    page.locator('.ps-pair[data-pair="ETHUSDT:BTCUSDT"]').wait_for(timeout=15_000)
