@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-COMMANDS = ["run", "replay serve", "record", "doctor", "version"]
+COMMANDS = ["run", "replay serve", "record", "screen", "doctor", "version"]
 
 
 def call(*words: str, cwd=None) -> subprocess.CompletedProcess[str]:
@@ -34,6 +34,9 @@ def test_every_command_explains_itself(command):
         (["replay", "serve", "synthetic", "--speed", "fast"], "speed"),
         (["replay", "serve", "synthetic", "--fault", "gremlins"], "gremlins"),
         (["replay", "serve", "synthetic", "--start", "tomorrow"], "tomorrow"),
+        (["screen"], "--bars FILE"),
+        (["screen", "--bars", "gone.csv"], "--bars"),
+        (["screen", "--fdr", "2"], "--fdr"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_exit_code_two(words, told, tmp_path):

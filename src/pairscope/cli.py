@@ -158,6 +158,46 @@ def record(
 
 
 @app.command()
+def screen(
+    *,
+    bars: Annotated[
+        Path | None, typer.Option("--bars", help="CSV or Parquet, long form timestamp,symbol,close; else the store.")
+    ] = None,
+    symbols: Annotated[str | None, typer.Option("--symbols", help="Of these only, comma-separated.")] = None,
+    timeframe: Annotated[
+        str | None, typer.Option("--timeframe", help="Bars to test [default: 1m; with --bars the file's own].")
+    ] = None,
+    lookback: Annotated[int, typer.Option("--lookback", help="Newest bars to test.")] = 1440,
+    fdr: Annotated[float, typer.Option("--fdr", help="Share of false ones among the discoveries.")] = 0.05,
+    sort: Annotated[str, typer.Option("--sort", help="Column to sort by, discoveries first.")] = "qvalue",
+    limit: Annotated[int, typer.Option("--limit", help="Rows to show; 0 shows all.")] = 20,
+    out: Annotated[Path | None, typer.Option("--out", help="File for all rows, .csv or .parquet.")] = None,
+    autolag: Annotated[str, typer.Option("--autolag", help="Lags by aic, bic, t-stat, maic or none.")] = "aic",
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    empirical_null: Annotated[
+        int, typer.Option("--empirical-null", help="Surrogate markets to compare with.", metavar="N")
+    ] = 0,
+    cluster: Annotated[str | None, typer.Option("--cluster", help="Dask scheduler to run on, tcp://host:8786.")] = None,
+    data_dir: DataDir = None,
+    debug: Debug = False,
+) -> None:
+    """Test every pair of a universe for cointegration, with the false discoveries kept in check."""
+    _quiet(debug=debug)
+    settings = _settings(data_dir=data_dir)
+    try:
+        from pairscope.screening import Asked, screen
+
+        asked = Asked(
+            bars, symbols, timeframe, lookback, fdr, sort, limit, out, autolag, as_json, empirical_null, cluster
+        )
+        code = screen(settings, asked, say=_say, show=typer.echo)
+    except KeyboardInterrupt:  # while the program is still loading
+        _say("pairscope: the screen was cancelled; nothing was written")
+        code = 1
+    raise typer.Exit(code)
+
+
+@app.command()
 def doctor(*, data_dir: DataDir = None, debug: Debug = False) -> None:
     """Check settings, ports, disk, clock, store, cache and exchange; say what to do about each."""
     from pairscope.doctor import examine
