@@ -12,6 +12,7 @@ import pytest
 
 from pairscope.analytics.pair_report import RawTrades, pair_report, pair_rows
 from pairscope.errors import DegenerateSeries, InputError, NotEnoughData
+from pairscope.market.anchors import even_slots, offset_of
 from pairscope.market.pairs import PairSettings
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
@@ -75,9 +76,11 @@ def test_two_walks_are_no_pair() -> None:
 def test_a_pair_that_breaks_in_the_lookback_trips_the_sentinel() -> None:
     y, x = planted(2880, half_life=10)
     y[-700:] += np.cumsum(np.random.default_rng(4).standard_normal(700)) / 500
-    sentinel = pair_report(y, x, settings()).document["sentinel"]
+    slots = even_slots(2880, 1440, offset_of("ETHUSDT:BTCUSDT", 1440))
+    sentinel = pair_report(y, x, settings(), slots=slots).document["sentinel"]
     assert sentinel["status"] == "broken"
-    assert 0 <= sentinel["tripped_bars_ago"] < 700
+    assert sentinel["since"] == slots[1440] * 60_000
+    assert sentinel["tripped"] // 60_000 in slots[-700:]
 
 
 def test_a_leg_that_leads_is_named_by_the_sign_of_the_lag() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+from decimal import Decimal
 from typing import Any
 
 import httpx2
 import numpy as np
+import orjson
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -15,10 +18,31 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.tsa.stattools import adfuller, coint
 
+from pairscope.market.pairs import PairSettings
+from pairscope.schemas import encode_pair
+
 from .conftest import client_of
-from .market import MS, START_MS, Market
+from .market import HOURS, MS, START_MS, Market, Sent
 
 THIN = "币安人生USDT"
+MINUTE_MS = 60_000
+END_MS = START_MS + HOURS * 3_600_000
+MINUTES = 75
+FOLLOWED = (
+    PairSettings("PEPEUSDT", "BTCUSDT", lookback=60, window=20, method="kalman"),
+    PairSettings("BTCUSDT", "PEPEUSDT", lookback=60, window=20, method="ols"),
+)
+COLUMNS = {
+    "spread": ("spread", "last"),
+    "mean": ("spread", "mean"),
+    "std": ("spread", "std"),
+    "zscore": ("spread", "zscore"),
+    "correlation": ("correlation", "rolling"),
+    "beta_ols": ("hedge_ratio", "ols", "beta"),
+    "alpha_kalman": ("hedge_ratio", "kalman", "alpha"),
+    "beta_kalman": ("hedge_ratio", "kalman", "beta"),
+    "stderr_kalman": ("hedge_ratio", "kalman", "stderr"),
+}
 
 
 async def closes(api: httpx2.AsyncClient, symbol: str, **params: Any) -> pd.Series:
@@ -299,3 +323,83 @@ async def test_the_same_question_at_the_same_time_is_computed_once(
     assert all(json.dumps(a["spread"]) == json.dumps(answers[0]["spread"]) for a in answers)
     await pair(api, lookback=99)
     assert len(computed) == 2
+
+
+async def minutes(market: Market, count: int) -> list[dict[str, dict[str, Any]]]:
+    """Let minutes pass in which both legs trade; what the stream says of each pair as each has closed."""
+    dice, told = random.Random(5), []
+    last = {name: market.sent[name][-1] for name in ("BTCUSDT", "PEPEUSDT")}
+    for minute in range(count):
+        begin, trades = END_MS + minute * MINUTE_MS, []
+        for i, (name, one) in enumerate(last.items()):
+            step = Decimal("0.1") if name == "BTCUSDT" else Decimal("0.00000001")
+            price = one.price + dice.randint(-2, 2) * step
+            last[name] = Sent(one.id + 1, begin + 1000 * (i + 1), price, Decimal(1), False)
+            trades.append((name, last[name]))
+        await market.take(market.batch(trades, (begin + MINUTE_MS) * MS), stored=False)
+        await market.pairs.catch_up()
+        views = {pair.key: market.book.view(pair.y, pair.x, closed=True) for pair in FOLLOWED}
+        told.append({key: orjson.loads(encode_pair(view)) for key, view in views.items() if view is not None})
+    market.now_ns = (END_MS + count * MINUTE_MS) * MS
+    return told
+
+
+def at(document: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        document = document[name]
+    return document
+
+
+async def test_closes_that_the_stream_appended_are_what_is_read_when_all_is_read_anew(fresh_market: Market) -> None:
+    for pair in FOLLOWED:
+        fresh_market.book.put(pair)
+    told = await minutes(fresh_market, MINUTES)
+    async with client_of(fresh_market) as api:
+        for pair in FOLLOWED:
+            asked = {name: getattr(pair, name) for name in ("y", "x", "timeframe", "lookback", "window", "method")}
+            begun = set()
+            for back in (0, 31, 62):
+                stream = [views[pair.key] for views in told[: MINUTES - back]]
+                end = stream[-1]["timestamp"] + MINUTE_MS
+                params = {**asked, "end": end, "series": True, "recursion": "live"}
+                answer = await api.get("/api/analytics/pair", params=params)
+                read = answer.json()
+                rows = min(60, len(stream))
+                assert read["series"]["timestamp"][-rows:] == [view["timestamp"] for view in stream[-rows:]]
+                for column, path in COLUMNS.items():
+                    assert read["series"][column][-rows:] == [at(view, path) for view in stream[-rows:]], column
+                live, kalman = stream[-1], read["hedge_ratio"]["kalman"]
+                assert {**kalman, **live["hedge_ratio"]["kalman"]} == kalman
+                assert {**read["sentinel"], **live["sentinel"]} == read["sentinel"]
+                assert read["sentinel"]["statistic"] is not None or read["sentinel"]["reason"]
+                begun |= {view["hedge_ratio"]["kalman"]["since"] for view in stream[-rows:]}
+            assert len(begun) > 1, "no filter took over meanwhile"
+
+
+async def test_the_filter_begins_with_the_lookback_unless_live_ones_are_asked_for(fresh_market: Market) -> None:
+    pair = {"y": "PEPEUSDT", "x": "BTCUSDT", "lookback": 60, "window": 20}
+    async with client_of(fresh_market) as api:
+        plain, live = [
+            (await api.get("/api/analytics/pair", params={**pair, **more})).json()
+            for more in ({}, {"recursion": "live"})
+        ]
+        refused = await api.get("/api/analytics/pair", params={**pair, "recursion": "always"})
+    assert plain["hedge_ratio"]["kalman"]["since"] == plain["from"]
+    assert live["hedge_ratio"]["kalman"]["since"] < plain["from"]
+    assert live["hedge_ratio"]["kalman"]["n"] > 60 == plain["hedge_ratio"]["kalman"]["n"]
+    assert plain["hedge_ratio"]["ols"] == live["hedge_ratio"]["ols"]
+    assert plain["sentinel"] == live["sentinel"]
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["query", "recursion"])
+
+
+@pytest.mark.parametrize("lookback", [3, 30, 59])
+async def test_a_filter_that_has_seen_too_few_bars_says_how_many_it_needs(api: Any, lookback: int) -> None:
+    pair = {"y": "PEPEUSDT", "x": "BTCUSDT", "lookback": lookback, "end": START_MS + 20 * MINUTE_MS}
+    said = (await api.get("/api/analytics/pair", params={**pair, "recursion": "live"})).json()
+    least = min(lookback, max(min(60, lookback), 30))
+    if lookback == 3:
+        assert said["hedge_ratio"]["kalman"]["beta"] is not None
+    else:
+        assert said["reasons"]["hedge_ratio.kalman"] == f"needs {least} bars, has 20"
+    assert said["sentinel"]["status"] == "training"
+    assert "need" in said["reasons"]["sentinel"]

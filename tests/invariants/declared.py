@@ -91,6 +91,10 @@ DECLARED: Mapping[str, Declaration] = {
     },
     **{f"pairscope.market.exact.{name}": Whole("one number") for name in ("plus", "quote_of", "units_of", "value_of")},
     "pairscope.market.align.common_bars": _COLUMNS,
+    **{
+        f"pairscope.market.anchors.{name}": Whole("follows from a name, a lookback and a slot")
+        for name in ("anchor_of", "epoch_of", "even_slots", "offset_of")
+    },
     "pairscope.market.align.last_known": PerBar(
         lambda s: list(align.last_known(s.ticks.ts_event_ns[::3], s.x[::3], s.ticks.ts_event_ns))
     ),

@@ -9,36 +9,27 @@ from typing import Any, Final
 import numpy as np
 
 from pairscope.analytics.correlation import correlation_matrix, hayashi_yoshida, lead_lag
-from pairscope.analytics.kalman import KalmanHedge, kalman_hedge
+from pairscope.analytics.hedge_report import hedge_parts
+from pairscope.analytics.kalman import kalman_hedge
+from pairscope.analytics.pair_recursions import AnchoredKalman, anchored_kalman, anchored_sentinel
 from pairscope.analytics.pair_series import HedgeSeries, hedge_series, huber_series, least_bars, pair_columns
-from pairscope.analytics.pair_window import checked_pair, correlation_window, fit_window, spread_windows, zscore_window
-from pairscope.analytics.regression import huber_hedge, ols_hedge, theil_sen_hedge, tls_hedge
+from pairscope.analytics.pair_window import checked_pair, correlation_window, spread_windows, zscore_window
 from pairscope.analytics.report_parts import Parts, Report
 from pairscope.analytics.reversion_report import reversion_parts, stationarity_parts
-from pairscope.analytics.sentinel import SentinelStatus, break_sentinel
 from pairscope.analytics.statistical_tests import engle_granger, johansen
-from pairscope.errors import DegenerateSeries, InputError, NotEnoughData
-from pairscope.market.pairs import PairSettings
-from pairscope.market.ticks import F8, TickBatch
+from pairscope.errors import DegenerateSeries, NotEnoughData
+from pairscope.market.anchors import even_slots, offset_of
+from pairscope.market.bars import timeframe_ns
+from pairscope.market.pairs import PairSettings, Recursion
+from pairscope.market.ticks import F8, I8, TickBatch
 
 __all__ = ["RawTrades", "pair_report", "pair_rows"]
 
-_Z95: Final = 1.959963984540054
 _MOST_LAG: Final = 10
-_MOST_SLOPES: Final = 3000
 _APART_NS: Final = 500_000_000
 """How far apart ticks must lie to be used: sooner, the bid-ask bounce and the time a leg takes to follow weigh in."""
 _LEVELS: Final = ("10%", "5%", "1%")
 _TEST: Final = ("statistic", "pvalue", "lags", "critical_values")
-_HEDGE: Final = ("alpha", "beta", "stderr")
-_STATUS: Final[Mapping[int, str]] = {
-    SentinelStatus.TRAINING: "training",
-    SentinelStatus.WATCHING: "ok",
-    SentinelStatus.WARNED: "warning",
-    SentinelStatus.TRIPPED: "broken",
-    SentinelStatus.NO_VERDICT: "no verdict",
-    SentinelStatus.EXPIRED: "no verdict",
-}
 _ADF_NOTE: Final = (
     "the hedge ratio was fitted so as to make this spread small: its p-value is too low, that of Engle-Granger is not"
 )
@@ -70,14 +61,25 @@ def pair_rows(prices_y: F8, prices_x: F8, price_space: str) -> tuple[F8, F8]:
 
 
 def pair_report(
-    y: F8, x: F8, settings: PairSettings, *, series: bool = False, trades: RawTrades | None = None
+    y: F8,
+    x: F8,
+    settings: PairSettings,
+    *,
+    slots: I8 | None = None,
+    recursion: Recursion = "lookback",
+    series: bool = False,
+    trades: RawTrades | None = None,
 ) -> Report:
     r"""Return everything that the closed bars of two legs say of the pair.
 
-    ``y`` and ``x`` are the rows of ``pair_rows``, oldest first, up to twice ``settings.lookback`` of them: what is
-    said, is said of the newest ``lookback``; the older half gives each bar of the series a lookback of its own, and
-    trains the sentinel. ``spread`` stands under the hedge ratio of ``settings.method``, over the last
+    ``y`` and ``x`` are the rows of ``pair_rows``, oldest first, up to twice ``settings.lookback`` of them, three times
+    where recursions are live: what is said, is said of the newest ``lookback``; those before give each bar of the
+    series a lookback of its own. ``spread`` stands under the hedge ratio of ``settings.method``, over the last
     ``settings.window`` rows for mean, deviation and z-score and over the whole lookback for the tests.
+
+    ``slots`` are the rows' open times over the timeframe; where they are left out the rows have no holes. The sentinel
+    begins where the live pair's does (``anchored_sentinel``), with ``recursion="live"`` the Kalman filter too
+    (``anchored_kalman``); else the filter begins with the lookback.
 
     With ``series`` a column a figure, a row a bar of the lookback, each value known at its bar; ``spread_now`` alone is
     the newest hedge ratio's, hindsight. The last row has the bits of the document. What has no answer is None, with
@@ -92,13 +94,17 @@ def pair_report(
     >>> report.document["cointegration"]["engle_granger"]["y_on_x"]["cointegrated"]
     True
     """
-    every = checked_pair(y, x)
+    rows = checked_pair(y, x)
+    offset = offset_of(settings.key, settings.lookback)
+    at = even_slots(rows[0].size, settings.lookback, offset) if slots is None else slots
+    every = rows[0][-2 * settings.lookback :], rows[1][-2 * settings.lookback :]
     n = min(settings.lookback, every[0].size)
     legs = every[0][-n:], every[1][-n:]
     checked_pair(*legs)
     parts = Parts()
-    kalman = parts.result("hedge_ratio.kalman", lambda: kalman_hedge(*legs))
-    ratios = _hedge_ratios(parts, legs, kalman)
+    kalman = parts.result("hedge_ratio.kalman", lambda: _filtered(rows, at, n, settings, recursion))
+    step_ms = timeframe_ns(settings.timeframe) // 1_000_000
+    ratios = hedge_parts(parts, legs, kalman, settings, step_ms)
     chosen = ratios[settings.method]
     document: dict[str, Any] = {
         "n": n,
@@ -110,78 +116,21 @@ def pair_report(
     document |= stationarity_parts(parts, residual)
     document["adf"]["note"] = _ADF_NOTE
     document["cointegration"] = _cointegration(parts, legs)
-    document["sentinel"] = _sentinel(parts, every, settings.lookback)
-    columns = _columns(parts, every, legs, kalman, chosen, settings) if series else {}
+    document["sentinel"] = _sentinel(parts, rows, at, settings.lookback, offset, step_ms)
+    columns = _columns(parts, every, n, kalman, chosen, settings) if series else {}
     return Report(document, parts.reasons, columns)
 
 
-def _hedge_ratios(parts: Parts, legs: tuple[F8, F8], kalman: KalmanHedge | None) -> dict[str, dict[str, Any]]:
-    """Return each method's hedge ratio with what is known of its error; intervals at 95 %.
-
-    That of OLS allows for a spread that persists from bar to bar; Huber's, TLS's and Theil-Sen's do not.
-    """
-    n = legs[0].size
-
-    def ols() -> Mapping[str, Any]:
-        fit = fit_window(*legs, n, n)
-        if not np.isfinite(fit.beta):
-            raise DegenerateSeries("x: is constant", loc="x")
-        said = {
-            "alpha": fit.alpha,
-            "beta": fit.beta,
-            "stderr": fit.stderr,
-            "stderr_alpha": fit.stderr_alpha,
-            "r_squared": fit.r_squared,
-            "residual_std": fit.residual_std,
-        }
-        robust = ols_hedge(*legs, newey_west="auto")
-        return said | {
-            "stderr_ar1": robust.stderr_ar1,
-            "persistence": robust.persistence,
-            "interval": robust.interval(),
-            "newey_west": {"stderr": robust.stderr, "lags": robust.lags},
-        }
-
-    def huber() -> Mapping[str, Any]:
-        fit = huber_hedge(*legs)
-        return {
-            "alpha": fit.alpha,
-            "beta": fit.beta,
-            "stderr": fit.stderr,
-            "interval": _around(fit.beta, fit.stderr),
-            "scale": fit.scale,
-            "iterations": fit.iterations,
-        }
-
-    def filtered() -> Mapping[str, Any]:
-        if kalman is None:
-            raise DegenerateSeries(parts.reasons["hedge_ratio.kalman"])
-        return {
-            "alpha": kalman.alpha,
-            "beta": kalman.beta,
-            "stderr": kalman.stderr,
-            "interval": _around(kalman.beta, kalman.stderr),
-            "innovation": kalman.innovations[-1],
-            "innovation_std": kalman.innovation_stds[-1],
-        }
-
-    def tls() -> Mapping[str, Any]:
-        fit = tls_hedge(*legs)
-        return {
-            "alpha": fit.alpha,
-            "beta": fit.beta,
-            "stderr": fit.stderr,
-            "interval": _around(fit.beta, fit.stderr),
-        }
-
-    def theil_sen() -> Mapping[str, Any]:
-        if n > _MOST_SLOPES:
-            raise InputError(f"is computed of at most {_MOST_SLOPES} bars, has {n}: its time grows with their square")
-        fit = theil_sen_hedge(*legs)
-        return {"alpha": fit.alpha, "beta": fit.beta, "stderr": fit.stderr, "interval": [fit.low, fit.high]}
-
-    methods = {"ols": ols, "huber": huber, "kalman": filtered, "tls": tls, "theil_sen": theil_sen}
-    return {name: parts.group(f"hedge_ratio.{name}", _HEDGE, compute) for name, compute in methods.items()}
+def _filtered(rows: tuple[F8, F8], slots: I8, n: int, settings: PairSettings, recursion: Recursion) -> AnchoredKalman:
+    """Return what the Kalman filter says at each of the newest ``n`` rows."""
+    if recursion == "live":
+        lookback, least = settings.lookback, least_bars(settings.lookback, settings.window)
+        offset = offset_of(settings.key, lookback)
+        whole = anchored_kalman(*rows, slots, lookback=lookback, offset=offset, least=least)
+        return AnchoredKalman(*(column[-n:] for column in whole))  # type: ignore[arg-type]
+    found = kalman_hedge(rows[0][-n:], rows[1][-n:])
+    readings = found.alphas, found.betas, found.stderrs, found.innovations, found.innovation_stds
+    return AnchoredKalman(*readings, np.arange(1, n + 1), np.full(n, slots[-n]))
 
 
 def _spread(
@@ -294,56 +243,36 @@ def _cointegration(parts: Parts, legs: tuple[F8, F8]) -> dict[str, Any]:
     }
 
 
-def _sentinel(parts: Parts, every: tuple[F8, F8], lookback: int) -> dict[str, Any]:
-    """Return what the sentinel says, trained on the older half of the rows, at most a lookback, watching the newer."""
-    train = min(lookback, every[0].size // 2)
-    rows = slice(every[0].size - 2 * train, None)
-
-    def watched() -> Mapping[str, Any]:
-        found = break_sentinel(every[0][rows], every[1][rows], train=train)
-        status = SentinelStatus(int(found.status[-1]))
-        ago = None if found.tripped_at is None else 2 * train - 1 - found.tripped_at
-        return {
-            "status": _STATUS[status],
-            "statistic": found.statistic[-1],
-            "threshold": found.threshold[-1],
-            "warn_threshold": found.warn_threshold[-1],
-            "rate": 0.01,
-            "train": train,
-            "watched": train,
-            "tripped_bars_ago": ago,
-        }
-
-    said = parts.group("sentinel", ("statistic", "threshold"), watched)
-    if "reason" in said:
-        return {"status": "no verdict", **said}
-    if said["status"] == "no verdict":
-        said["reason"] = "in training the spread reverted too weakly for its end to be noticed: hardly a pair"
-        parts.reasons["sentinel"] = said["reason"]
-    return said
+def _sentinel(parts: Parts, rows: tuple[F8, F8], slots: I8, lookback: int, offset: int, step_ms: int) -> dict[str, Any]:
+    """Return what the live pair's sentinel says of the same bars, and what it was trained on."""
+    found = anchored_sentinel(*rows, slots, lookback=lookback, offset=offset)
+    if "reason" in found.verdict:
+        parts.reasons["sentinel"] = found.verdict["reason"]
+    since, tripped = (None if slot is None else slot * step_ms for slot in (found.since, found.tripped))
+    return {**found.verdict, "since": since, "tripped": tripped, "rate": 0.01, "train": found.train}
 
 
 def _columns(
     parts: Parts,
     every: tuple[F8, F8],
-    legs: tuple[F8, F8],
-    kalman: KalmanHedge | None,
+    n: int,
+    kalman: AnchoredKalman | None,
     chosen: Mapping[str, Any],
     settings: PairSettings,
 ) -> dict[str, F8]:
     """Return the series: a row a bar of the lookback, each value as it was known there."""
-    n, total, lookback = legs[0].size, every[0].size, min(settings.lookback, every[0].size)
+    total, lookback = every[0].size, min(settings.lookback, every[0].size)
     least = least_bars(lookback, settings.window)
     none = np.full(total, np.nan)
     ols = parts.result("series.beta_ols", lambda: hedge_series(*every, lookback, least=least, first=total - n))
     by_kalman = HedgeSeries(none.copy(), none.copy(), np.zeros(total, np.int64))
     if kalman is not None:
         by_kalman.alpha[-n:], by_kalman.beta[-n:] = kalman.alphas, kalman.betas
-        by_kalman.n[-n:] = np.where(np.isfinite(kalman.betas), np.arange(1, n + 1), 0)
+        by_kalman.n[-n:] = np.where(np.isfinite(kalman.betas), kalman.n, 0)
     columns: dict[str, F8] = {}
     ratio = by_kalman if settings.method == "kalman" else ols
     if settings.method == "huber":
-        ratio = parts.result("series.beta_huber", lambda: huber_series(*every, lookback, least=least))
+        ratio = parts.result("series.beta_huber", lambda: huber_series(*every, lookback, least=least, first=total - n))
         columns["beta_huber"] = none if ratio is None else ratio.beta
         if ratio is not None and not np.isfinite(ratio.beta[-n]):
             known = int(np.isfinite(ratio.beta[-n:]).sum())
@@ -379,8 +308,3 @@ def _ranked(statistics: F8, critical_values: F8) -> list[dict[str, Any]]:
         {"statistic": statistic, "critical_values": dict(zip(_LEVELS, row, strict=True))}
         for statistic, row in zip(statistics.tolist(), critical_values.tolist(), strict=True)
     ]
-
-
-def _around(value: float, stderr: float) -> list[float | None]:
-    """Return the 95 % interval of an estimate that is normally distributed."""
-    return [value - _Z95 * stderr, value + _Z95 * stderr]

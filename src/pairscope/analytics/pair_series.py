@@ -74,11 +74,12 @@ def hedge_series(y: F8, x: F8, lookback: int, *, least: int, first: int = 0) -> 
     return HedgeSeries(out[0], out[1], np.where(np.isfinite(out[1]), rows, 0))
 
 
-def huber_series(y: F8, x: F8, lookback: int, *, least: int) -> HedgeSeries:
-    """Return Huber's fit of y on x at each bar, as ``hedge_series`` does; only as far back as ``HUBER_COST`` allows.
+def huber_series(y: F8, x: F8, lookback: int, *, least: int, first: int = 0) -> HedgeSeries:
+    """Return Huber's fit of y on x at each bar from row ``first`` on, as ``hedge_series`` does.
 
-    NaN also where the iteration does not converge. NaN in y or x, infinities, a constant series, unequal lengths and
-    fewer than ``least`` rows raise ``ValueError`` naming the argument. O(HUBER_COST).
+    Only as far back as ``HUBER_COST`` allows. NaN also where the iteration does not converge. NaN in y or x,
+    infinities, a constant series, unequal lengths and fewer than ``least`` rows raise ``ValueError`` naming the
+    argument. O(HUBER_COST).
 
     >>> x = np.arange(20.0)
     >>> series = huber_series(1.0 + 2.0 * x + 0.1 * np.cos(3.0 * x), x, 20, least=20)
@@ -89,7 +90,7 @@ def huber_series(y: F8, x: F8, lookback: int, *, least: int) -> HedgeSeries:
     size = legs[0].size
     alpha, beta, n = np.full(size, np.nan), np.full(size, np.nan), np.zeros(size, np.int64)
     left = HUBER_COST
-    for t in range(size - 1, least - 2, -1):
+    for t in range(size - 1, max(first, least - 1) - 1, -1):
         rows = min(t + 1, lookback)
         left -= rows
         if left < 0:

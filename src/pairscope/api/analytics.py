@@ -23,7 +23,7 @@ from pairscope.api.tables import ARROW, Form, arrow_stream, digest_of, form_of, 
 from pairscope.api.workers import Workers
 from pairscope.errors import InputError, NotEnoughData
 from pairscope.market.bars import timeframe_ns
-from pairscope.market.pairs import MOST_LOOKBACK, HedgeMethod, PairSettings, PriceSpace
+from pairscope.market.pairs import MOST_LOOKBACK, HedgeMethod, PairSettings, PriceSpace, Recursion
 from pairscope.ports import Services
 
 __all__ = ["MOST_SYMBOLS", "add_analytics"]
@@ -96,6 +96,11 @@ class PairReportQuery(PairQuery):
     """One pair, whole."""
 
     series: bool = Field(False, description="true: every figure at each bar of the lookback too.")
+    recursion: Recursion = Field(
+        "lookback",
+        description="Where the Kalman filter begins: with the lookback, or where the `pair` topic's began, so that "
+        "series, document and stream are one. The sentinel always begins where the topic's does.",
+    )
 
 
 class CorrelationQuery(WindowQuery):
@@ -139,16 +144,23 @@ def add_analytics(app: FastAPI, services: Services, catalog: Catalog, workers: W
         form = form_of(request)
         series = query.series or form is Form.ARROW
         end_ns = closed_before(query.timeframe, query.end)
-        legs = await common_closed_bars(
-            services, settings.y, settings.x, settings.timeframe, 2 * settings.lookback, end_ns
-        )
+        count = (3 if query.recursion == "live" else 2) * settings.lookback
+        legs = await common_closed_bars(services, settings.y, settings.x, settings.timeframe, count, end_ns)
         _demand_common(settings, legs)
-        key = ("pair", settings, series, form, digest_of(legs[0].ts_open_ns, legs[0].close, legs[1].close))
+        key = (
+            "pair",
+            settings,
+            series,
+            query.recursion,
+            form,
+            digest_of(legs[0].ts_open_ns, legs[0].close, legs[1].close),
+        )
         trades = None if workers.has(key) else await _raw_trades(services, settings, legs)
 
         def compute() -> tuple[bytes, list[str]]:
             rows = pair_rows(legs[0].close, legs[1].close, settings.price_space)
-            report = pair_report(*rows, settings, series=series, trades=trades)
+            slots = legs[0].ts_open_ns // timeframe_ns(settings.timeframe)
+            report = pair_report(*rows, settings, slots=slots, recursion=query.recursion, series=series, trades=trades)
             columns = _series(report, legs) if series else None
             if form is Form.ARROW:
                 return arrow_stream(columns or {}, {"y": settings.y, "x": settings.x}), []
@@ -238,14 +250,7 @@ async def _raw_trades(services: Services, settings: PairSettings, legs: tuple[Le
 def _pair_document(settings: PairSettings, legs: tuple[Leg, Leg], report: Report) -> dict[str, Any]:
     """Return the document of a pair with what only who knows the bars' times can say."""
     times = legs[0].ts_open_ns
-    document = dict(report.document)
-    sentinel = dict(document["sentinel"])
-    ago = sentinel.pop("tripped_bars_ago", None)
-    since = ago if ago is not None else sentinel.get("watched", 1) - 1
-    sentinel["since"] = int(times[-1 - since]) // _MS
-    document["sentinel"] = sentinel
-    kalman = {**document["hedge_ratio"]["kalman"], "since": int(times[-document["n"]]) // _MS}
-    document["hedge_ratio"] = {**document["hedge_ratio"], "kalman": kalman}
+    document = report.document
     head = {name: getattr(settings, name) for name in ("y", "x", "timeframe", "lookback", "window", "price_space")}
     head |= {"as_of": int(times[-1]) // _MS, "from": int(times[-document["n"]]) // _MS}
     return {**head, **document, "reasons": report.reasons}

@@ -84,7 +84,7 @@ ANALYTICS_EXAMPLES: Mapping[str, Any] = MappingProxyType(
             "hedge_ratio": {
                 "ols": _hedge(-4.61, 1.12, 0.004, r_squared=0.98),
                 "huber": _hedge(-4.58, 1.117, 0.0041),
-                "kalman": _hedge(-4.66, 1.124, 0.012, since=_AT - 86_340_000),
+                "kalman": _hedge(-4.66, 1.124, 0.012, since=_AT - 86_340_000, n=1440),
                 "tls": _hedge(-4.7, 1.128, 0.0042),
                 "theil_sen": {"alpha": -4.57, "beta": 1.116, "stderr": None, "interval": [1.108, 1.124]},
             },
@@ -119,7 +119,17 @@ ANALYTICS_EXAMPLES: Mapping[str, Any] = MappingProxyType(
                     "rank": 1,
                 },
             },
-            "sentinel": {"status": "ok", "statistic": 1.2, "threshold": 6.4, "since": _AT - 86_340_000},
+            "sentinel": {
+                "status": "ok",
+                "statistic": 1.2,
+                "threshold": 6.4,
+                "warn_threshold": 4.9,
+                "n": 701,
+                "since": _AT - 42_000_000,
+                "tripped": None,
+                "rate": 0.01,
+                "train": 1440,
+            },
             "reasons": {},
             "legs": {
                 "y": {"symbol": "ETHUSDT", "last": 3401.2, "price": 3401.5, "age_ms": 120},

@@ -39,7 +39,15 @@ _LIVE = MappingProxyType(
         "age_ms": 120,
         "stale": False,
         "stale_leg": None,
-        "sentinel": {"status": "ok", "statistic": 1.32, "threshold": 5.91, "since": 1767180000000, "n": 760},
+        "sentinel": {
+            "status": "ok",
+            "statistic": 1.32,
+            "threshold": 5.91,
+            "warn_threshold": 4.42,
+            "n": 760,
+            "since": 1767180000000,
+            "tripped": None,
+        },
         "on_watchlist": True,
         "reason": None,
     }

@@ -76,5 +76,6 @@ def load_kernels() -> None:
     )
     settings = PairSettings("AUSDT", "BUSDT", lookback=_ROWS // 2, window=10)
     pair_report(y, x, settings, series=True, trades=RawTrades(ticks, ticks))
+    pair_report(y, x, settings, series=True, recursion="live")
     huber_series(y, x, _ROWS // 2, least=_ROWS - 1)
     symbol_columns(np.exp(x), np.ones(_ROWS), window=10, step_ns=60_000_000_000)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +10,12 @@ from numpy.typing import NDArray
 from pairscope.analytics.kalman import KALMAN_STATE, kalman_state
 from pairscope.analytics.pair_window import zscore_window
 from pairscope.analytics.regression import huber_hedge
-from pairscope.analytics.sentinel import SENTINEL_STATE, STATUS, SentinelStatus, sentinel_train
+from pairscope.analytics.sentinel import ALARM, SENTINEL_STATE, STATUS, SentinelStatus, sentinel_train
 from pairscope.engine.pair_checkpoints import EVERY, Checkpoints
 from pairscope.engine.pair_kernels import HUBER, LINEAR, LOG, PAIR, READY, peek, read, relearn, step
 from pairscope.engine.pair_tape import CloseTape
 from pairscope.errors import InputError, NotConverged, NumericalError
+from pairscope.market.anchors import anchor_of, epoch_of, offset_of
 from pairscope.market.bars import BarBatch, timeframe_ns
 from pairscope.market.pairs import PairSettings
 from pairscope.market.ticks import F8, I8
@@ -93,7 +93,7 @@ class PairGroup:
         record["least"] = min(lookback, max(settings.window, LEAST_BARS))
         record["method"] = _METHODS.index(settings.method)
         record["space"] = LOG if settings.price_space == "log" else LINEAR
-        record["offset"] = crc32(settings.key.encode()) % lookback
+        record["offset"] = offset_of(settings.key, lookback)
         self.pairs[place] = record[0]
         self._forget(place)
         self.tape.keep(_history(lookback))
@@ -205,14 +205,14 @@ class PairGroup:
         pair["revision"] += 1
         self.moved[place] = None
         lookback, offset = int(pair["lookback"]), int(pair["offset"])
-        epoch = (int(slots[-1]) - offset) // lookback if slots.size else _NO_EPOCH
+        epoch = epoch_of(int(slots[-1]), lookback, offset) if slots.size else _NO_EPOCH
         before = slots[:0]
         if first is None or epoch != pair["epoch"]:
             self._forget(place)
             if not slots.size:
                 return OVERHEAD
-            first = epoch * lookback + offset
-            before = slots[(slots >= first - lookback) & (slots < first)]
+            first = anchor_of(epoch, lookback, offset)
+            before = slots[(slots >= anchor_of(epoch - 1, lookback, offset)) & (slots < first)]
             self._train(place, epoch)
         after = slots[slots >= first]
         filters, sentinel = self._filters[place], self.sentinels[place]
@@ -230,6 +230,16 @@ class PairGroup:
         n = read(copy, 0, filters, self.tape.logs, self.tape.closes, self._rows)
         return self._window(copy, n)
 
+    def tripped(self, place: int) -> int | None:
+        """Return the slot at which a pair's sentinel alarmed; None where it has not."""
+        pair, alarm = self.pairs[place], self.sentinels[place, ALARM]
+        if not alarm >= 0.0:
+            return None
+        slots = self.tape.common(*self._legs(place), self.next_slot)
+        anchor = anchor_of(int(pair["epoch"]), int(pair["lookback"]), int(pair["offset"]))
+        watched = slots[slots >= anchor]
+        return int(watched[int(alarm)]) if alarm < watched.size else None
+
     def provisional(self, place: int, slot: int, price_y: float, price_x: float) -> Provisional:
         """Return what a pair would say if a slot closed at these prices; nothing is kept of it."""
         copy, filters = self.pairs[place : place + 1].copy(), self._filters[place].copy()
@@ -244,7 +254,7 @@ class PairGroup:
     def _step(self, slot: int) -> None:
         pairs, tape = self.pairs, self.tape
         there = ~np.isnan(tape.closes[:, slot % tape.slots])
-        epochs = (slot - pairs["offset"]) // np.maximum(pairs["lookback"], 1)
+        epochs = epoch_of(slot, np.maximum(pairs["lookback"], 1), pairs["offset"])
         turns = (pairs["state"] == READY) & (epochs != pairs["epoch"])
         for place in np.flatnonzero(turns & there[pairs["leg_y"]] & there[pairs["leg_x"]]).tolist():
             self._train(place, int(epochs[place]))
@@ -278,10 +288,10 @@ class PairGroup:
     def _train(self, place: int, epoch: int) -> None:
         """Train a pair's sentinel on the lookback of slots that an anchor ends."""
         pair, tape = self.pairs[place], self.tape
-        lookback, (leg_y, leg_x) = int(pair["lookback"]), self._legs(place)
-        end = epoch * lookback + int(pair["offset"])
+        leg_y, leg_x = self._legs(place)
+        start, end = (anchor_of(e, int(pair["lookback"]), int(pair["offset"])) for e in (epoch - 1, epoch))
         slots = tape.common(leg_y, leg_x, end)
-        at = slots[slots >= end - lookback] % tape.slots
+        at = slots[slots >= start] % tape.slots
         values = tape.closes if pair["space"] == LINEAR else tape.logs
         try:
             self.sentinels[place] = sentinel_train(values[leg_y, at], values[leg_x, at])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pairscope.analytics.kalman import KALMAN_ALPHA, KALMAN_BETA, KALMAN_COUNT, KALMAN_VARIANCE, kalman_step
 from pairscope.analytics.pair_window import correlation_window, fit_window, zscore_window
 from pairscope.analytics.sentinel import sentinel_step
+from pairscope.market.anchors import epoch_of
 from pairscope.market.kernel import kernel
 from pairscope.market.ticks import F8, I8
 
@@ -71,6 +72,8 @@ PAIR = np.dtype(
 )
 """A pair as a record: how it is computed, where its recursions stand, and what its newest bar says."""
 
+_epoch_of = kernel(epoch_of)
+
 
 @kernel
 def _filter(
@@ -78,7 +81,7 @@ def _filter(
 ) -> None:  # pragma: no cover - compiled
     """Step both filters of a pair; at an anchor the one that has warmed up takes over."""
     pair = pairs[p]
-    epoch = (slot - pair.offset) // pair.lookback
+    epoch = _epoch_of(slot, pair.lookback, pair.offset)
     if epoch != pair.epoch:
         if epoch == pair.epoch + 1:
             filters[0, :] = filters[1, :]
@@ -228,7 +231,7 @@ def relearn(
             y, x = closes[pair.leg_y, at], closes[pair.leg_x, at]
         if pair.since_next < 0:
             pair.since_next = slot
-        pair.epoch = (slot - pair.offset) // pair.lookback
+        pair.epoch = _epoch_of(slot, pair.lookback, pair.offset)
         kalman_step(filters[1], y, x)
         pair.slot = slot
     for slot in since:

@@ -7,20 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pairscope.analytics.sentinel import BARS, STATISTIC, STATUS, THRESHOLD, SentinelStatus
+from pairscope.analytics.pair_recursions import sentinel_verdict
+from pairscope.analytics.sentinel import BARS, STATISTIC, STATUS, THRESHOLD, WARN_THRESHOLD
+from pairscope.market.anchors import anchor_of
 from pairscope.market.pairs import PairSettings
 from pairscope.market.ticks import F8
 
 __all__ = ["Leg", "Robust", "document"]
 
 MS: Final = 1_000_000
-_SAYS: Final = {
-    SentinelStatus.WATCHING: "ok",
-    SentinelStatus.WARNED: "warning",
-    SentinelStatus.TRIPPED: "broken",
-    SentinelStatus.NO_VERDICT: "no verdict",
-    SentinelStatus.EXPIRED: "no verdict",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +51,7 @@ def document(
     alive: bool,
     waiting: bool,
     untrained: str | None,
+    tripped: int | None,
     listed: bool,
 ) -> Mapping[str, Any]:
     """Return what a pair says. ``open_slot``: the slot of an open bar that the figures are provisional of.
@@ -108,7 +104,7 @@ def document(
         "age_ms": None if None in ages else max(age for age in ages if age is not None),
         "stale": stale_leg is not None,
         "stale_leg": stale_leg,
-        "sentinel": _verdict(settings, pair, sentinel, step_ms, untrained=untrained, alive=alive),
+        "sentinel": _verdict(settings, pair, sentinel, step_ms, untrained=untrained, tripped=tripped, alive=alive),
         "on_watchlist": listed,
         "reason": "; ".join(reasons) or None,
     }
@@ -176,28 +172,20 @@ def _stale(settings: PairSettings, ages: list[int | None], limit_ms: int) -> tup
 
 
 def _verdict(
-    settings: PairSettings, pair: Any, sentinel: F8, step_ms: int, *, untrained: str | None, alive: bool
+    settings: PairSettings,
+    pair: Any,
+    sentinel: F8,
+    step_ms: int,
+    *,
+    untrained: str | None,
+    tripped: int | None,
+    alive: bool,
 ) -> Mapping[str, Any]:
     """Return what the break sentinel says, trained on the lookback before ``since``."""
     if untrained is not None or not alive:
-        return {
-            "status": "training",
-            "statistic": None,
-            "threshold": None,
-            "since": None,
-            "reason": untrained or "no bars to train on",
-        }
-    since = int(pair["epoch"]) * settings.lookback + int(pair["offset"])
-    status = SentinelStatus(int(sentinel[STATUS]))
-    told: dict[str, Any] = {
-        "status": _SAYS[status],
-        "statistic": _number(sentinel[STATISTIC]),
-        "threshold": _number(sentinel[THRESHOLD]),
-        "since": since * step_ms,
-        "n": int(sentinel[BARS]),
-    }
-    if status == SentinelStatus.NO_VERDICT:
-        told["reason"] = "its spread hardly reverted in training: it was not a pair"
-    if status == SentinelStatus.EXPIRED:
-        told["reason"] = "more bars have come than it was trained on"
-    return told
+        said = sentinel_verdict(None, reason=untrained or "no bars to train on")
+        return {**said, "since": None, "tripped": None}
+    readings = [float(sentinel[place]) for place in (STATUS, STATISTIC, THRESHOLD, WARN_THRESHOLD)]
+    said = sentinel_verdict(readings, n=int(sentinel[BARS]))
+    since = anchor_of(int(pair["epoch"]), settings.lookback, int(pair["offset"]))
+    return {**said, "since": since * step_ms, "tripped": None if tripped is None else tripped * step_ms}

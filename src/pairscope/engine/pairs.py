@@ -226,6 +226,7 @@ class PairBook:
             alive=alive,
             waiting=waiting,
             untrained=group.untrained.get(place),
+            tripped=group.tripped(place) if alive else None,
             listed=entry.listed,
         )
 

@@ -8,12 +8,13 @@ from typing import Final, Literal, get_args
 from pairscope.errors import InputError
 from pairscope.market.bars import TIMEFRAMES, timeframe_ns
 
-__all__ = ["MOST_LOOKBACK", "HedgeMethod", "PairSettings", "PriceSpace"]
+__all__ = ["MOST_LOOKBACK", "HedgeMethod", "PairSettings", "PriceSpace", "Recursion"]
 
 _STALE_NS: Final = 60_000_000_000
 
 HedgeMethod = Literal["ols", "huber", "kalman"]
 PriceSpace = Literal["log", "linear"]
+Recursion = Literal["lookback", "live"]
 
 MOST_LOOKBACK: Final = 10_000
 """Bars that a hedge ratio may be fitted on."""

@@ -151,11 +151,17 @@ class Cointegration(_Document):
 
 
 class SentinelOut(_Document):
-    """Whether the pair is still the one that it was in the older half of its bars."""
+    """Whether the pair is still the one that it was in the bars before `since`: as the `pair` topic says it."""
 
-    status: str = Field(description="`ok`, `warning`, `broken` or `no verdict`.")
+    status: str = Field(description="`training`, `ok`, `warning`, `broken` or `no verdict`.")
     statistic: float | None
     threshold: float | None
+    warn_threshold: float | None
+    n: int = Field(description="Bars that it has watched.")
+    since: int | None = Field(description="Since when it watches, ms.")
+    tripped: int | None = Field(description="Open time of the bar at which it found the pair broken, ms.")
+    rate: float = Field(description="Of pairs that hold, the share that it calls broken while it watches.")
+    train: int = Field(description="Bars before `since` that it was trained on.")
     reason: str | None = Field(None, description=_REASON)
 
 

@@ -92,7 +92,10 @@ class LiveSentinel(_Part):
     status: Literal["training", "ok", "warning", "broken", "no verdict"]
     statistic: float | None
     threshold: float | None
+    warn_threshold: float | None = None
     since: int | None = Field(description="Since when it watches, ms.")
+    tripped: int | None = Field(None, description="Open time of the bar at which it found the pair broken, ms.")
+    n: int = Field(0, description="Bars that it has watched.")
     reason: str | None = None
 
 
