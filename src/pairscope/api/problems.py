@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pairscope.errors import PairscopeError
@@ -92,17 +93,28 @@ def _unexpected() -> Response:
     return problem(500, "an unexpected error; it was logged", hint="the log of the API tells what happened")
 
 
-async def _on_http(_: Request, error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    if error.status_code == 405:
+        allow = ", ".join(_methods(request))
+        return problem(405, "this path does not answer that method", headers={"Allow": allow} if allow else None)
     if error.status_code == 400:  # FastAPI's, of a body that is not even text
         errors = [{"loc": ["body"], "msg": "not JSON"}]
         return problem(422, "body: not JSON", kind="bad-parameter", title="Bad parameter", errors=errors)
     phrase = HTTPStatus(error.status_code).phrase
-    detail = {404: "there is nothing at this path", 405: "this path does not answer that method"}.get(
-        error.status_code, str(error.detail)
-    )
+    detail = "there is nothing at this path" if error.status_code == 404 else str(error.detail)
     return problem(error.status_code, detail, title=phrase, headers=error.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return every method that some route of the request's path answers; Starlette names the first route's only."""
+    found: set[str] = set()
+    for route in request.app.router.routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            found |= set(getattr(route, "methods", None) or ())
+    return sorted(found)
 
 
 async def _on_validation(_: Request, error: Exception) -> Response:
