@@ -29,7 +29,7 @@ def open_executor(cluster: str | None = None, *, threads: int | None = None) -> 
             yield pool
         return
     try:
-        from distributed import Client  # type: ignore[import-not-found,unused-ignore]
+        from distributed import Client
     except ImportError as error:
         raise ConfigError(
             "a cluster is asked for, and Dask is not installed", loc="cluster", hint="pip install 'pairscope[cluster]'"
