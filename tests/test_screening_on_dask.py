@@ -84,6 +84,15 @@ def written(file: Path, name: str, cluster: str | None = None) -> pa.Table:
     return pyarrow.parquet.read_table(out)
 
 
+def steps_of_workers(address: str) -> list[int]:
+    """How many steps each worker's tasks have made."""
+    from distributed import Client
+
+    with Client(address, set_as_default=False) as client:
+        steps = client.run(lambda dask_worker: dask_worker.state.transition_counter)
+    return list(steps.values())
+
+
 @pytest.mark.timeout(300)  # the kernels may have to be compiled first
 def test_two_workers_write_the_same_table_as_threads_also_when_one_is_killed(
     file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
@@ -92,6 +101,7 @@ def test_two_workers_write_the_same_table_as_threads_also_when_one_is_killed(
     here = written(file, "threads")
     assert here.num_rows == SIZE * (SIZE - 1)
     assert written(file, "workers", address).equals(here)
+    assert min(steps_of_workers(address)) > 0, "a worker had nothing to do"
     done_then: list[int] = []
 
     class Killing(Meter):

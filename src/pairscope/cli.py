@@ -165,7 +165,7 @@ def screen(
     ] = None,
     symbols: Annotated[str | None, typer.Option("--symbols", help="Of these only, comma-separated.")] = None,
     timeframe: Annotated[
-        str | None, typer.Option("--timeframe", help="Bars to test [default: 1m; with --bars the file's own].")
+        str | None, typer.Option("--timeframe", help="Bars to test (default: 1m; with --bars the file's own).")
     ] = None,
     lookback: Annotated[int, typer.Option("--lookback", help="Newest bars to test.")] = 1440,
     fdr: Annotated[float, typer.Option("--fdr", help="Share of false ones among the discoveries.")] = 0.05,
@@ -191,7 +191,7 @@ def screen(
             bars, symbols, timeframe, lookback, fdr, sort, limit, out, autolag, as_json, empirical_null, cluster
         )
         code = screen(settings, asked, say=_say, show=typer.echo)
-    except KeyboardInterrupt:  # while the program is still loading
+    except KeyboardInterrupt:
         _say("pairscope: the screen was cancelled; nothing was written")
         code = 1
     raise typer.Exit(code)

@@ -100,7 +100,7 @@ class Meter:
 def screen(settings: Settings, asked: Asked, *, say: Say, show: Say) -> int:
     """Screen as asked: the table goes to ``show``, what is said of it to ``say``; return the exit code.
 
-    Ctrl-C ends it with one line and 1; what had not begun is not begun, and no file is written.
+    Interrupted, it begins no more tiles, writes no file, clears its line on the terminal and raises.
     """
     meter = Meter()
     try:
@@ -113,10 +113,6 @@ def screen(settings: Settings, asked: Asked, *, say: Say, show: Say) -> int:
                 result, null = _tested(closes, asked, lags, executor, meter)
         meter.clear()
         _answer(result, null, closes, asked, say=say, show=show)
-    except KeyboardInterrupt:
-        meter.clear()
-        say("pairscope: the screen was cancelled; nothing was written")
-        return 1
     finally:
         meter.clear()
     return 0
