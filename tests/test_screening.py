@@ -100,6 +100,7 @@ def test_the_table_is_the_screen_s_and_the_words_say_what_was_left_out(
     assert told.shown[0].split() == [*COLUMNS]
     direct = screen_pairs(np.delete(prices, [100, 200], axis=0)[:, :5], [f"S{i}" for i in range(5)])
     kept = pd.read_csv(tmp_path / "all.csv")
+    assert '"' not in (tmp_path / "all.csv").read_text()
     assert [*kept.columns] == [*COLUMNS, "as_of"]
     assert set(kept.as_of) == {"2025-03-06T17:09:00.000Z"}
     pd.testing.assert_frame_equal(kept[[*COLUMNS]], direct.to_pandas(), check_dtype=False, rtol=1e-14)

@@ -23,26 +23,27 @@ from pairscope.screening import Asked, ClusterFailed, Meter, screen
 
 BARS, SIZE = 300, 250
 
-Start = Callable[..., tuple[str, list[subprocess.Popen[bytes]]]]
+Process = subprocess.Popen[bytes]
+Start = Callable[..., tuple[str, Process, list[Process]]]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a scheduler and workers, each in a process of its own: the address, and the workers."""
+    """Starts a scheduler and workers, each in a process of its own: the address, the scheduler, the workers."""
     pytest.importorskip("distributed", reason="Dask is not installed: pip install 'pairscope[cluster]'")
     folder = tmp_path / "cluster"
     folder.mkdir()
     told = folder / "scheduler.json"
-    processes: list[subprocess.Popen[bytes]] = []
+    processes: list[Process] = []
 
-    def role(*words: str) -> subprocess.Popen[bytes]:
+    def role(*words: str) -> Process:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         command = [sys.executable, "-m", "dask", *words, "--scheduler-file", str(told), "--no-dashboard"]
         processes.append(subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL))
         return processes[-1]
 
-    def started(workers: int) -> tuple[str, list[subprocess.Popen[bytes]]]:
-        role("scheduler", "--port", "0", "--host", "127.0.0.1")
+    def started(workers: int) -> tuple[str, Process, list[Process]]:
+        scheduler = role("scheduler", "--port", "0", "--host", "127.0.0.1")
         hands = [role("worker", "--nthreads", "1", "--no-nanny") for _ in range(workers)]
         deadline = time.monotonic() + 60.0
         while not told.exists():
@@ -54,7 +55,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         with Client(address, set_as_default=False) as client:
             if workers:
                 client.wait_for_workers(workers, timeout=60)
-        return address, hands
+        return address, scheduler, hands
 
     yield started
     for process in processes:
@@ -84,6 +85,24 @@ def written(file: Path, name: str, cluster: str | None = None) -> pa.Table:
     return pyarrow.parquet.read_table(out)
 
 
+def killing(victim: Process, done_then: list[int]) -> type[Meter]:
+    """A meter that kills a process once two of fifteen tiles are done, and keeps count from there."""
+
+    class Killing(Meter):
+        def of(self, what: str) -> Callable[[int, int], None]:
+            def told(done: int, of: int) -> None:
+                assert of == 15
+                if done == 2:
+                    victim.kill()
+                    victim.wait()
+                if done >= 2:
+                    done_then.append(done)
+
+            return told
+
+    return Killing
+
+
 def steps_of_workers(address: str) -> list[int]:
     """How many steps each worker's tasks have made."""
     from distributed import Client
@@ -97,35 +116,34 @@ def steps_of_workers(address: str) -> list[int]:
 def test_two_workers_write_the_same_table_as_threads_also_when_one_is_killed(
     file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address, workers = start(2)
+    address, _, workers = start(2)
     here = written(file, "threads")
     assert here.num_rows == SIZE * (SIZE - 1)
     assert written(file, "workers", address).equals(here)
     assert min(steps_of_workers(address)) > 0, "a worker had nothing to do"
     done_then: list[int] = []
-
-    class Killing(Meter):
-        def of(self, what: str) -> Callable[[int, int], None]:
-            def told(done: int, of: int) -> None:
-                assert of == 15
-                if done == 2:
-                    workers[0].kill()
-                    workers[0].wait()
-                if done >= 2:
-                    done_then.append(done)
-
-            return told
-
-    monkeypatch.setattr(screening, "Meter", Killing)
+    monkeypatch.setattr(screening, "Meter", killing(workers[0], done_then))
     assert written(file, "killed", address).equals(here)
     assert workers[0].poll() is not None
-    assert done_then[-1] == 15
+    assert done_then == [*range(2, 16)]
+
+
+def test_a_scheduler_that_dies_ends_it_with_one_line_and_without_a_file(
+    file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, scheduler, _ = start(1)
+    monkeypatch.setattr(screening, "Meter", killing(scheduler, []))
+    with pytest.raises(ClusterFailed, match=r"the cluster at tcp://.* could not do it: \w+") as refused:
+        written(file, "none", address)
+    assert refused.value.loc == "--cluster"
+    assert "\n" not in refused.value.line()
+    assert not file.with_name("none.parquet").exists()
 
 
 def test_a_scheduler_without_workers_is_told_and_does_not_hang(
     file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address, _ = start(0)
+    address, *_ = start(0)
     monkeypatch.setattr(screening, "_WORKER_S", 1.0)
     with pytest.raises(ClusterFailed, match=r"no worker of tcp://.* took up work within 1 s") as refused:
         written(file, "none", address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,10 +223,11 @@ def _executor(cluster: str | None) -> Iterator[Executor]:
     except PairscopeError:
         raise
     except Exception as error:
-        theirs = isinstance(error, ImportError | OSError) or type(error).__module__.startswith("distributed")
+        kinds = (ImportError, OSError, CancelledError)  # of the last kind is what a lost scheduler had promised
+        theirs = isinstance(error, kinds) or type(error).__module__.startswith("distributed")
         if cluster is None or not theirs:
             raise
-        what = " ".join(f"{type(error).__name__}: {error}".split())
+        what = " ".join(f"{type(error).__name__} {error}".split())
         raise ClusterFailed(
             f"the cluster at {cluster} could not do it: {what}", loc="--cluster", hint="its workers' logs say more"
         ) from error

@@ -137,7 +137,10 @@ def write_table(path: Path, result: ScreenResult, *, as_of_ns: int, timeframe: s
     try:
         if kind == ".csv":
             plain = not any(set(name) & set('",\r\n') for name in result.universe)
-            pyarrow.csv.write_csv(table, part, pyarrow.csv.WriteOptions(quoting_style="none" if plain else "needed"))
+            style = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none" if plain else "needed")
+            with part.open("wb") as file:
+                file.write(f"{','.join(table.column_names)}\n".encode())
+                pyarrow.csv.write_csv(table, file, style)
         else:
             pyarrow.parquet.write_table(table, part)
         part.replace(path)
