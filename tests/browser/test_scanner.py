@@ -63,7 +63,7 @@ def test_the_screen_sorts_is_taken_along_and_moves_its_numbers_and_nothing_else(
     market.screen.close()
     market.screen.found["BNBUSDT", "XRPUSDT"] = 0.02
     until(lambda: z.inner_text() != told, "the next screen", within_s=25)
-    page.get_by_text("5 discoveries at 5 % false discovery rate; as of 2023-11-14 22:15 UTC").wait_for()
+    page.get_by_text("5 discoveries at 5 % false discovery rate; as of the bar of 2023-11-14 22:15 UTC").wait_for()
     assert order(page) == before
     assert page.locator(".ps-scan").evaluate("frame => frame.scrollTop") == 150
     assert page.evaluate("document.activeElement.closest('tr')?.dataset.pair") == "BTCUSDT:SOLUSDT"

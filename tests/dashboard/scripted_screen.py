@@ -25,6 +25,7 @@ class ScriptedScreen:
         """Make everything well: a screen with four discoveries, one of them one way round only."""
         self.asked.clear()
         self.screens = 0
+        self.lacking = 0
         self.found = {
             ("ETHUSDT", "BTCUSDT"): 0.0002,
             ("BTCUSDT", "ETHUSDT"): 0.004,
@@ -84,12 +85,22 @@ class ScriptedScreen:
             min_half_life: float | None = None,
             max_half_life: float | None = None,
             min_correlation: float | None = None,
-            only: str | None = None,
+            only: str = "all",
+            direction: str = "both",
             sparkline: bool = False,
         ) -> Any:
             given = {"timeframe": timeframe, "lookback": lookback, "fdr": fdr, "control": control, "limit": limit}
             filters = {"symbol": symbol, "min_half_life": min_half_life, "max_half_life": max_half_life}
-            self.asked.append({**given, **filters, "min_correlation": min_correlation, "only": only, "sort": sort})
+            self.asked.append(
+                {
+                    **given,
+                    **filters,
+                    "min_correlation": min_correlation,
+                    "only": only,
+                    "direction": direction,
+                    "sort": sort,
+                }
+            )
             if self.refusal is not None:
                 status, detail = self.refusal
                 body = {"title": "Refused", "status": status, "detail": detail, "errors": []}
@@ -104,19 +115,25 @@ class ScriptedScreen:
                 and (min_half_life is None or (row["half_life"] or 0) >= min_half_life)
                 and (max_half_life is None or (row["half_life"] or math.inf) <= max_half_life)
                 and (min_correlation is None or row["correlation"] >= min_correlation)
-                and (only is None or row["discovery"])
+                and (only == "all" or row["discovery"])
+                and (direction == "both" or row["y"] < row["x"])
             ]
             dropped = () if sparkline else ("zscores",)
             return {
                 "as_of": FIRST_MS + self.screens * MINUTE_MS,
                 "timeframe": timeframe,
                 "lookback": lookback,
+                "bars": lookback - self.lacking,
+                "continuous": True,
+                "screen": self.screens,
                 "universe": len(self.market.symbols),
                 "symbols": list(self.market.symbols),
                 "tests": len(every),
                 "elapsed_ms": 12.4,
                 "family": f"all {len(every)} directed tests of this screen",
                 "fdr": fdr,
+                "control": control,
+                "matching": len(kept),
                 "discoveries": sum(row["discovery"] for row in every),
                 "excluded": self.excluded,
                 "pairs": [{k: v for k, v in row.items() if k not in dropped} for row in kept[:limit]],

@@ -15,7 +15,17 @@ from streamlit.testing.v1 import AppTest
 
 from pairscope.dashboard.scanner_choice import ScanChoice, open_from_scan
 from pairscope.dashboard.scanner_network import Tie, network_figure, places, ties_of
-from pairscope.dashboard.scanner_words import account_of, csv_of, edge_of, event_rows, headline, left_out, rows_of
+from pairscope.dashboard.scanner_words import (
+    account_of,
+    csv_of,
+    edge_of,
+    event_rows,
+    headline,
+    left_out,
+    paying,
+    rows_of,
+    too_short,
+)
 
 from .scripted_market import ScriptedMarket
 
@@ -55,7 +65,8 @@ def test_the_screen_is_one_sentence(page: Page, market: ScriptedMarket) -> None:
     first = next(part.value for part in app.markdown if "-badge[" in part.value)
     assert first == (
         ":green-badge[◆ 4 found] 6 symbols, 30 tests at 1m × 1,440 bars: 4 discoveries at 5 % false discovery rate; "
-        "as of 2023-11-14 22:14 UTC; took 12 ms; 1 symbol left out: DOGEUSDT (did not move in the last 1,440 bars)."
+        "as of the bar of 2023-11-14 22:14 UTC; took 12 ms; "
+        "1 symbol left out: DOGEUSDT (did not move in the last 1,440 bars)."
     )
 
 
@@ -81,7 +92,7 @@ def test_a_market_without_a_pair_is_an_answer(page: Page, market: ScriptedMarket
 def test_the_address_says_which_screen_and_which_filters(page: Page, market: ScriptedMarket) -> None:
     app = page(
         **SCAN, scan="5m × 2,016", fdr="1.0", control="BY", scan_symbol="ETHUSDT", min_half_life="10",
-        max_half_life="60", min_correlation="0.5", only_discoveries="true",
+        max_half_life="60", min_correlation="0.5", only_discoveries="true", better_way="true",
     ).run()  # fmt: skip
     assert not app.exception
     asked = market.screen.asked[-1]
@@ -89,10 +100,16 @@ def test_the_address_says_which_screen_and_which_filters(page: Page, market: Scr
         "timeframe": "5m", "lookback": 2016, "fdr": 0.01, "control": "by", "symbol": "ETHUSDT", "only": "discoveries",
     }  # fmt: skip
     assert (asked["min_half_life"], asked["max_half_life"], asked["min_correlation"]) == (10, 60, 0.5)
-    assert {row["y"] for row in rows_on(app)} == {"ETHUSDT", "BTCUSDT"}
+    assert asked["direction"] == "best"
+    assert {(row["y"], row["x"]) for row in rows_on(app)} == {("BTCUSDT", "ETHUSDT")}
     view = told(app)
     assert view is not None
     assert "with ETHUSDT, half-life at least 10 bars" in view["note"]
+
+
+def test_a_lookback_that_is_not_there_yet_is_told(page: Page, market: ScriptedMarket) -> None:
+    market.screen.lacking = 240
+    assert "rate; only 1,200 bars are there yet; as of" in written(page(**SCAN).run())
 
 
 def test_filters_that_nothing_passes_are_a_sentence(page: Page, market: ScriptedMarket) -> None:
@@ -118,7 +135,7 @@ def test_the_same_screen_is_not_sent_for_again_and_a_new_one_is(page: Page, mark
     app.run()
     assert len([asked for asked in market.screen.asked if asked["limit"] > 1]) == len(whole) + 1
     assert rows_on(app) != before
-    assert "as of 2023-11-14 22:15 UTC" in written(app)
+    assert "as of the bar of 2023-11-14 22:15 UTC" in written(app)
 
 
 def test_a_click_opens_the_pair_on_the_bars_of_the_screen(page: Page, market: ScriptedMarket) -> None:
@@ -207,8 +224,8 @@ def test_a_market_of_thousands_of_tests_shows_the_best_and_says_so(page: Page, m
             del market.symbols[name]
     view = told(app)
     assert view is not None
-    assert len(view["rows"]) == 300
-    assert view["note"].startswith("The best 300 of 650 tests by q-value.")
+    assert len(view["rows"]) == 500
+    assert view["note"].startswith("The best 500 of 650 tests by q-value.")
 
 
 # ── figures and words ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -235,8 +252,27 @@ def test_a_single_discovery_and_a_long_screen_are_told_right() -> None:
     assert found == 1
     assert sentence == (
         "600 symbols, 359,400 tests at 5m × 2,016 bars: 1 discovery at 0.1 % false discovery rate; "
-        "as of 2023-11-14 22:14 UTC; took 2.6 s."
+        "as of the bar of 2023-11-14 22:14 UTC; took 2.6 s."
     )
+
+
+def test_what_would_pay_now_is_named_the_best_first_and_only_of_discoveries() -> None:
+    rows = [
+        {"y": f"{y}USDT", "x": "XUSDT", "zscore": z, "edge_bps": edge, "discovery": found}
+        for y, z, edge, found in (
+            ("A", 2.0, 10.0, True), ("B", -3.0, 40.0, True), ("C", 4.0, 90.0, False), ("D", 0.1, -20.0, True),
+        )
+    ]  # fmt: skip
+    assert paying(rows) == (
+        "Far enough from their means to pay for a round trip now: B on X (z −3.00, edge 40 bps), "
+        "A on X (z +2.00, edge 10 bps)."
+    )
+    assert paying(rows[2:]) == "None of them is far enough from its mean now to pay for a round trip."
+
+
+def test_a_screen_on_few_bars_is_warned_of() -> None:
+    assert "49 bars are few" in too_short({"bars": 49})
+    assert too_short({"bars": 250}) == too_short({}) == ""
 
 
 def test_of_many_left_out_three_are_named() -> None:
@@ -303,6 +339,22 @@ def test_no_two_symbols_of_a_large_network_cover_each_other() -> None:
     spots = np.array(list(places(ties).values()))
     apart = np.hypot(*(spots[:, None] - spots[None]).transpose(2, 0, 1))
     assert apart[np.triu_indices(len(spots), 1)].min() > 0.15
+
+
+def test_names_keep_clear_of_lines_and_symbols() -> None:
+    (*_, nodes) = network_figure(tied("AB", "BC"), "dark")["data"]
+    ends = dict(zip(nodes["text"], nodes["textposition"], strict=True))
+    assert ends["B"] in {"top center", "bottom center"}
+    assert {ends["A"].split()[1], ends["C"].split()[1]} <= {"left", "right", "center"}
+    hub = network_figure([Tie("HUB", f"S{i}", 0.01, both_ways=False) for i in range(5)], "dark")["data"][-1]
+    spots = dict(zip(hub["text"], zip(hub["x"], hub["y"], strict=True), strict=True))
+    for name, side in zip(hub["text"], hub["textposition"], strict=True):
+        if name != "HUB":  # a leaf's name is on the side away from the hub
+            height, width = side.split()
+            away = (spots[name][0] - spots["HUB"][0], spots[name][1] - spots["HUB"][1])
+            pull = {"left": -1, "right": 1, "center": 0}[width] * away[0]
+            pull += {"top": 1, "bottom": -1, "middle": 0}[height] * away[1]
+            assert pull >= -0.35
 
 
 def test_a_line_is_the_wider_the_surer_its_tie_and_names_stand_beside_their_symbols() -> None:

@@ -12,10 +12,10 @@ from pairscope.dashboard.live_chart import LiveApi, live_view
 from pairscope.dashboard.pair_source import Heard
 from pairscope.dashboard.pair_verdict import TIMEFRAME_S
 from pairscope.dashboard.price_monitor import palette_chosen
-from pairscope.dashboard.scanner_choice import MOST_ROWS, ScanChoice, choose_scan, open_from_scan
+from pairscope.dashboard.scanner_choice import ScanChoice, choose_scan, open_from_scan
 from pairscope.dashboard.scanner_network import MOST_TIES, network_figure, partner_rows, ties_of
 from pairscope.dashboard.scanner_source import discovery_events, screened
-from pairscope.dashboard.scanner_words import account_of, csv_of, event_rows, headline, rows_of
+from pairscope.dashboard.scanner_words import account_of, csv_of, event_rows, headline, paying, rows_of, too_short
 
 __all__ = ["show_scanner"]
 
@@ -46,7 +46,7 @@ def _draw(api: LiveApi, client: Client, choice: ScanChoice) -> None:
         st.warning(told)
         return
     rows = rows_of(heard.document, choice)
-    found = _say(heard, choice)
+    found = _say(heard, rows, choice)
     main, side = st.columns([0.69, 0.31], gap="medium")
     with main:
         _table(api, heard.document, rows, choice)
@@ -70,16 +70,21 @@ def _heard(client: Client, choice: ScanChoice) -> Heard:
     return heard
 
 
-def _say(heard: Heard, choice: ScanChoice) -> int:
-    """Say in one sentence what was tested and found; return how many discoveries there are."""
+def _say(heard: Heard, rows: Sequence[Mapping[str, Any]], choice: ScanChoice) -> int:
+    """Say what was tested, what was found and what of it would pay; return how many discoveries there are."""
     found, sentence = headline(heard.document, choice)
     badge = f":green-badge[◆ {found:,} found]" if found else ":gray-badge[○ None found]"
     with st.container(border=True, gap="small", key="scan-verdict"):
         st.markdown(f"{badge} {_plain(sentence)}")
-        if not found:
+        if found:
+            st.markdown(_plain(paying(rows)))
+        else:
             st.markdown(
                 f"No discoveries: at {choice.fdr * 100:g} % FDR nothing in this market holds; that is an answer."
             )
+        short = too_short(heard.document)
+        if short:
+            st.markdown(f":orange[▲ {_plain(short)}]")
         if heard.problem:
             st.markdown(f":orange[▲ The API does not answer now ({_plain(heard.problem.rstrip('.'))}); its last word.]")
     return found
@@ -96,8 +101,8 @@ def _table(api: LiveApi, document: Mapping[str, Any], rows: Sequence[Mapping[str
         if ":" in key:
             open_from_scan(key, choice)
 
-    tests = int(document.get("tests") or 0)
-    best = f"The best {len(rows):,} of {tests:,} tests by q-value" if len(rows) >= MOST_ROWS else f"{len(rows):,} tests"
+    matching = int(document.get("matching") or len(rows))
+    best = f"The best {len(rows):,} of {matching:,} tests by q-value" if matching > len(rows) else f"{matching:,} tests"
     note = f"{best}{f' ({filters})' if filters else ''}. ◆ is a discovery; a click opens the pair."
     live_view(
         "scanner",
@@ -128,7 +133,7 @@ def _short(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, list):
-        return [None if item is None else round(float(item), 3) for item in value]
+        return [None if item is None else round(float(item), 2) for item in value]
     return value
 
 
@@ -169,6 +174,7 @@ def _events(client: Client, choice: ScanChoice) -> None:
         st.caption("No pair has entered or left the discoveries since the first screen.")
         return
     _rows(rows, "Pairs that entered the discoveries or left them, newest first")
+    st.caption("A pair enters with a q-value up to 5 % either way round, and leaves when both are above 10 %.")
 
 
 def _explain(document: Mapping[str, Any], choice: ScanChoice) -> None:

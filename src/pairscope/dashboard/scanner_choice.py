@@ -19,7 +19,7 @@ PRESETS: Final[Mapping[str, tuple[str, int]]] = {
 }
 """Words of the choice -> timeframe and lookback; each is screened at every close of its bars."""
 
-MOST_ROWS: Final = 300
+MOST_ROWS: Final = 500
 """Rows that the table shows: the best by q-value."""
 
 _VIEWS: Final = ("Pair", "Scanner")
@@ -31,10 +31,12 @@ _KEPT: Final[Mapping[str, Mapping[str, Any]]] = {
     "Pair": {
         "y": None, "x": None, "pair_timeframe": "1m", "lookback": 1440, "window": 60, "method": "OLS",
         "price_space": "Logs", "entry": 2.0, "exit": 0.5, "heat": ..., "table_of": "Pair", "table_rows": 120,
+        "hindsight": False,
     },
     "Scanner": {
         "scan": "1m × 1,440", "fdr": 5.0, "control": "BH", "scan_symbol": _ANY, "min_half_life": None,
-        "max_half_life": None, "min_correlation": None, "only_discoveries": False, "cost_bps": 6.0, "scan_exit": 0.5,
+        "max_half_life": None, "min_correlation": None, "only_discoveries": False, "better_way": False,
+        "cost_bps": 6.0, "scan_exit": 0.5,
     },
 }  # fmt: skip
 
@@ -52,6 +54,7 @@ class ScanChoice:
     max_half_life: float | None = None
     min_correlation: float | None = None
     only: bool = False
+    best: bool = False
     cost_bps: float = 6.0
     exit: float = 0.5
 
@@ -72,6 +75,7 @@ class ScanChoice:
             "max_half_life": self.max_half_life,
             "min_correlation": self.min_correlation,
             "only": "discoveries" if self.only else None,
+            "direction": "best" if self.best else None,
         }
         return {**self.screen(), **{name: value for name, value in filters.items() if value is not None}}
 
@@ -87,6 +91,7 @@ class ScanChoice:
             "" if self.max_half_life is None else f"half-life at most {self.max_half_life:g} bars",
             "" if self.min_correlation is None else f"correlation at least {self.min_correlation:g}",
             "discoveries only" if self.only else "",
+            "the better way round of each pair" if self.best else "",
         ]
         return ", ".join(part for part in told if part)
 
@@ -214,12 +219,19 @@ def _filters(known: Sequence[str]) -> dict[str, Any]:
             help="Of the two legs' returns.",
         )
     only = st.toggle("Discoveries only", key="only_discoveries", bind="query-params")
+    best = st.toggle(
+        "One row a pair",
+        key="better_way",
+        bind="query-params",
+        help="Y on X or X on Y, whichever has the smaller p-value; both are counted as tests all the same.",
+    )
     return {
         "symbol": None if symbol == _ANY else symbol,
-        "min_half_life": low,
-        "max_half_life": high,
+        "min_half_life": low or None,
+        "max_half_life": high or None,
         "min_correlation": correlation,
         "only": bool(only),
+        "best": bool(best),
     }
 
 

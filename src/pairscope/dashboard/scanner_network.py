@@ -14,7 +14,7 @@ from pairscope.dashboard.pair_words import base_of, p_value
 
 __all__ = ["MOST_TIES", "Tie", "network_figure", "partner_rows", "places", "ties_of"]
 
-MOST_TIES: Final = 120
+MOST_TIES: Final = 60
 """Ties drawn, the surest first: more is a ball of wool."""
 
 Place = tuple[float, float]
@@ -24,6 +24,7 @@ _PAGE: Final = 350.0  # pixels across, on a phone and beside the table
 _GAP: Final = 0.9
 _ROW_GAP: Final = 0.45
 _FLOOR: Final = 1e-12
+_REACH: Final = (0.36, 0.24)  # from a symbol to the middle of its name
 _INK: Final[Mapping[str, tuple[str, str, str]]] = {
     "dark": ("#EAECEF", "#F0B90B", "#3FB6FF"), "light": ("#1B2128", "#8A6400", "#0B6FB8"),
 }  # fmt: skip
@@ -215,16 +216,17 @@ def _middles(ties: Sequence[Tie], spots: Mapping[str, Place]) -> dict[str, Any]:
 def _nodes(ties: Sequence[Tie], spots: Mapping[str, Place], text: str, accent: str) -> dict[str, Any]:
     near = _near(ties)
     names = sorted(spots)
+    size = 11 if len(names) <= 20 else 7
     return {
         "type": "scatter",
         "mode": "markers+text",
         "x": [spots[name][0] for name in names],
         "y": [spots[name][1] for name in names],
         "text": [base_of(name) for name in names],
-        "textposition": [_label_place(name, near[name], spots) for name in names],
+        "textposition": _label_places(near, spots),
         "textfont": {"color": text, "size": 12 if len(names) <= 30 else 10},
         "marker": {
-            "size": [11 + 3 * min(len(near[name]), 5) for name in names],
+            "size": [size + 2 * min(len(near[name]), 5) for name in names],
             "color": accent,
             "opacity": 1,
             "line": {"width": 0},
@@ -235,15 +237,29 @@ def _nodes(ties: Sequence[Tie], spots: Mapping[str, Place], text: str, accent: s
     }
 
 
-def _label_place(name: str, near: Iterable[str], spots: Mapping[str, Place]) -> str:
-    """Return the side of a symbol that is farthest in angle from its ties, so that no line runs through its name."""
-    x, y = spots[name]
-    ways = [math.atan2(spots[other][1] - y, spots[other][0] - x) for other in sorted(near)]
-    sides = [math.pi / 4.0 * i for i in range(len(_LABELS))]
-    free = [min(abs(math.remainder(side - way, 2.0 * math.pi)) for way in ways) for side in sides]
-    # Above and below read best: taken unless another side is freer by more than a little.
-    liking = [value + (0.4 if i in {2, 6} else 0.0) for i, value in enumerate(free)]
-    return _LABELS[liking.index(max(liking))]
+def _label_places(near: Mapping[str, set[str]], spots: Mapping[str, Place]) -> list[str]:
+    """Return the side of each symbol, in the order of names, where its name is clear of ties, symbols and other names.
+
+    A side gains by its angle to the nearest tie, and loses by whatever stands where the name would.
+    """
+    names: list[Place] = []
+    found = []
+    for name in sorted(spots):
+        x, y = spots[name]
+        ways = [math.atan2(spots[other][1] - y, spots[other][0] - x) for other in near[name]]
+        taken = [*names, *(spot for other, spot in spots.items() if other != name)]
+        best, middle, most = "", (x, y), -math.inf
+        for i, label in enumerate(_LABELS):
+            side = math.pi / 4.0 * i
+            place = (x + _REACH[0] * round(math.cos(side)), y + _REACH[1] * round(math.sin(side)))
+            freedom = min(abs(math.remainder(side - way, 2.0 * math.pi)) for way in ways)
+            crowd = sum(max(0.0, 1.0 - math.hypot((place[0] - a) / 0.5, (place[1] - b) / 0.3)) for a, b in taken)
+            score = freedom + (0.4 if i in {2, 6} else 0.0) - 6.0 * crowd  # above and below read best
+            if score > most + 1e-9:
+                best, middle, most = label, place, score
+        names.append(middle)
+        found.append(best)
+    return found
 
 
 def partner_rows(ties: Sequence[Tie]) -> list[dict[str, str]]:

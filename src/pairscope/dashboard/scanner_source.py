@@ -25,7 +25,7 @@ def screened(client: Client, choice: ScanChoice) -> Heard:
 
     def call() -> Any:
         head = ask(client, _PATH, **choice.screen(), limit=1)
-        version = tuple(str(head.get(name)) for name in ("as_of", "tests", "elapsed_ms"))
+        version = tuple(str(head.get(name)) for name in ("screen", "as_of", "tests"))
         return _kept(client.base_url, tuple(sorted(params.items())), version, _client=client)
 
     return hear("screen", str(params), call)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pairscope.dashboard.pair_verdict import TIMEFRAME_S
+from pairscope.dashboard.pair_verdict import FEW_BARS, TIMEFRAME_S
 from pairscope.dashboard.pair_words import base_of, number, number_at, p_value, when
 from pairscope.dashboard.scanner_choice import ScanChoice
 
@@ -19,7 +19,9 @@ __all__ = [
     "event_rows",
     "headline",
     "left_out",
+    "paying",
     "rows_of",
+    "too_short",
 ]
 
 Row = Mapping[str, Any]
@@ -73,11 +75,49 @@ def headline(document: Mapping[str, Any], choice: ScanChoice) -> tuple[int, str]
     parts = [
         f"{universe:,} symbols, {tests:,} tests at {choice.bars}: "
         f"{_count(found, 'discovery', 'discoveries')} at {_percent(choice.fdr)} false discovery rate",
-        f"as of {when(number_at(document, 'as_of'), TIMEFRAME_S.get(choice.timeframe, 60))}",
+        _short_of(document, choice),
+        f"as of the bar of {when(number_at(document, 'as_of'), TIMEFRAME_S.get(choice.timeframe, 60))}",
         f"took {_took(took)}" if took is not None else "",
         left_out(document.get("excluded") or {}),
     ]
     return found, "; ".join(part for part in parts if part) + "."
+
+
+def _short_of(document: Mapping[str, Any], choice: ScanChoice) -> str:
+    """Say how many bars there are where they are fewer than asked for."""
+    bars = number_at(document, "bars")
+    return f"only {bars:,.0f} bars are there yet" if bars is not None and bars < choice.lookback else ""
+
+
+def paying(rows: Sequence[Row]) -> str:
+    """Say which of the discoveries are far enough from their mean now to pay for a trade, the best first.
+
+    >>> paying([{"y": "AUSDT", "x": "BUSDT", "discovery": True, "zscore": -2.5, "edge_bps": 97.1}])
+    'Far enough from its mean to pay for a round trip now: A on B (z −2.50, edge 97 bps).'
+    """
+    now = [row for row in rows if row.get("discovery") and (number_at(row, "edge_bps") or 0.0) > 0.0]
+    if not now:
+        return "None of them is far enough from its mean now to pay for a round trip."
+    now.sort(key=lambda row: -float(row["edge_bps"]))
+    told = ", ".join(
+        f"{_named(row)} (z {row['zscore']:+.2f}, edge {row['edge_bps']:.0f} bps)".replace("z -", "z −")
+        for row in now[:_NAMED]
+    )
+    more = f" and {len(now) - _NAMED:,} more" if len(now) > _NAMED else ""
+    return (
+        f"Far enough from {'its mean' if len(now) == 1 else 'their means'} to pay for a round trip now: {told}{more}."
+    )
+
+
+def too_short(document: Mapping[str, Any]) -> str:
+    """Warn of a screen on so few bars that it says little; empty where they are enough."""
+    bars = number_at(document, "bars")
+    if bars is None or bars >= FEW_BARS:
+        return ""
+    return (
+        f"{bars:,.0f} bars are few: with fewer than {FEW_BARS}, tests miss much of what is there, and what they find "
+        "may not last. Look at shorter bars, or wait."
+    )
 
 
 def left_out(excluded: Mapping[str, str]) -> str:
@@ -121,7 +161,7 @@ def event_rows(document: Mapping[str, Any], bar_s: int) -> list[dict[str, str]]:
             {
                 "When": when(number_at(event, "timestamp"), bar_s),
                 "What": "▲ entered" if entered else "▽ left",
-                "Pair": f"{base_of(str(event.get('y', '')))} on {base_of(str(event.get('x', '')))}",
+                "Pair": _named(event),
                 "q-value": p_value(number_at(event, "qvalue")),
             }
         )
@@ -144,6 +184,10 @@ def _written(value: Any) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     return str(value)
+
+
+def _named(pair: Row) -> str:
+    return f"{base_of(str(pair.get('y', '')))} on {base_of(str(pair.get('x', '')))}"
 
 
 def _percent(share: float) -> str:
