@@ -292,3 +292,31 @@ def test_one_who_is_told_to_come_again_knows_when() -> None:
     with pytest.raises(ApiRefused, match="heavy") as error:
         client_of(lambda _: busy).pair("A", "B")
     assert (error.value.http_status, error.value.retry_after_s) == (503, 1.0)
+
+
+def test_a_screen_is_read_whole_and_begun_again_where_a_newer_one_came_between_two_pages() -> None:
+    asked: list[dict[str, str]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(dict(request.url.params))
+        at = int(asked[-1].get("cursor", 0))
+        page = {"screen": 1 if len(asked) == 1 else 2, "tests": 4, "excluded": {"C": "late"}}
+        rows = [{"y": "A", "x": "B", "qvalue": q / 10} for q in range(at, at + 2)]
+        return httpx2.Response(200, json={**page, "pairs": rows, "next": "2" if at == 0 else None})
+
+    table = client_of(answer).screen("5m", 2016, fdr=0.1)
+    assert [page.get("cursor") for page in asked] == [None, "2", None, "2"]
+    assert {page["fdr"] for page in asked} == {"0.1"}
+    assert table.qvalue.tolist() == [0.0, 0.1, 0.2, 0.3]
+    assert (table.attrs["screen"], table.attrs["excluded"]) == (2, {"C": "late"})
+    asked.clear()
+    assert len(client_of(answer).screen(limit=1)) == 1
+    assert [page["limit"] for page in asked] == ["1"]
+
+
+def test_a_screen_without_rows_has_its_columns_and_one_that_never_stands_still_says_so() -> None:
+    empty = httpx2.Response(200, json={"screen": 1, "pairs": [], "next": None})
+    assert list(client_of(lambda _: empty).screen(only="discoveries").columns[:2]) == ["y", "x"]
+    numbers = iter(range(100))
+    with pytest.raises(ApiRefused, match="a newer screen"):
+        client_of(lambda _: httpx2.Response(200, json={"screen": next(numbers), "pairs": [], "next": "1"})).screen()

@@ -24,6 +24,11 @@ PAGE: Final = 10_000
 """Rows that one request may ask for."""
 
 _RETRIES: Final = 2
+_SCREEN_TRIES: Final = 3
+_SCREEN_COLUMNS: Final = (
+    "y", "x", "alpha", "beta", "statistic", "pvalue", "qvalue", "lags", "half_life", "zscore", "spread_std",
+    "correlation", "discovery",
+)  # fmt: skip
 _FIRST_PAUSE_S: Final = 0.1
 
 
@@ -168,7 +173,7 @@ class Client:
     def pair(self, y: str, x: str, timeframe: str = "1m", **params: Any) -> dict[str, Any]:
         """Return all that is said of a pair: hedge ratios, spread, correlation, tests, sentinel, ages, warnings.
 
-        ``lookback``, ``window``, ``method``, ``price_space`` and ``end`` as the API has them.
+        ``lookback``, ``window``, ``method``, ``price_space``, ``recursion`` and ``end`` as the API has them.
         """
         return dict(self.get("/api/analytics/pair", y=y, x=x, timeframe=timeframe, **params))
 
@@ -182,6 +187,32 @@ class Client:
 
         said = self.get("/api/analytics/correlation", symbols=list(symbols), timeframe=timeframe, **params)
         return pd.DataFrame(said["matrix"], said["symbols"], said["symbols"], dtype="float64")
+
+    def screen(
+        self, timeframe: str = "1m", lookback: int = 1440, *, limit: int | None = None, **params: Any
+    ) -> pd.DataFrame:
+        """Return the market-wide screen, a row a directed pair, best first; all rows, or the first ``limit``.
+
+        ``fdr``, ``sort``, ``only``, ``symbol`` and the others as the API has them. What was tested and what was left
+        out is in ``.attrs``: ``as_of`` (ms), ``universe``, ``tests``, ``discoveries``, ``excluded``, ``family`` …
+        """
+        for _ in range(_SCREEN_TRIES):
+            pages: list[dict[str, Any]] = []
+            given = {"timeframe": timeframe, "lookback": lookback, "limit": min(limit or PAGE, PAGE), **params}
+            for page in self._pages("/api/analytics/screen", **given):
+                pages.append(page)
+                if page["screen"] != pages[0]["screen"] or (limit is not None and len(pages) * PAGE >= limit):
+                    break
+            if pages[-1]["screen"] == pages[0]["screen"]:
+                rows = [row for page in pages for row in page["pairs"]]
+                table = _frame(rows[:limit], _SCREEN_COLUMNS)
+                table.attrs = {name: value for name, value in pages[0].items() if name not in {"pairs", "next"}}
+                return table
+        raise ApiRefused("a newer screen comes before one is read whole", http_status=409, hint="ask for fewer rows")
+
+    def discoveries(self, **params: Any) -> dict[str, Any]:
+        """Return the pairs that entered and left the discoveries of the continuous screens, newest first."""
+        return dict(self.get("/api/analytics/screen/discoveries", **params))
 
     def statistics(
         self,

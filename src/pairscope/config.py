@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     exchange_rest_url: str = Field("https://fapi.binance.com", description="The exchange's REST.")
     symbols: _Names = Field((), description="Symbols to follow, comma-separated; unset: the busiest `top`.")
     pairs: _Names = Field((), description="Pairs to put on the watch-list, like `ETHUSDT:BTCUSDT`, comma-separated.")
+    screen: _Names = Field(
+        ("1m:1440", "5m:2016", "1h:1000"),
+        description="Screens kept up to date, each a timeframe and bars, comma-separated; empty: none.",
+    )
     top: int = Field(20, ge=1, le=1000, description="How many symbols to follow, by 24 h quote volume.")
     all_symbols: bool = Field(False, description="Follow the whole market.")
     source: Literal["auto", "live", "replay", "synthetic"] = Field(
@@ -80,7 +84,7 @@ class Settings(BaseSettings):
     queue_batches: int = Field(512, ge=4, description="Batches that may wait for the store before the feed is slowed.")
     spool_mb: int = Field(1024, ge=1, description="Ticks on disk while the store refuses, at most.")
 
-    @field_validator("symbols", "pairs", "replay", "api_keys", "cors_origins", mode="before")
+    @field_validator("symbols", "pairs", "screen", "replay", "api_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Read a comma-separated list."""

@@ -217,6 +217,7 @@ class Pipeline:
         pairs: PairBook,
         *,
         clock: Callable[[], int],
+        screen: Callable[[Updates], None] | None = None,
     ) -> None:
         self._feed = feed
         self._engine = engine
@@ -224,6 +225,7 @@ class Pipeline:
         self._publisher = publisher
         self._pairs = pairs
         self._clock = clock
+        self._screen = screen
         self.rate = TickRate()
         self.late = 0
         self.batches = 0
@@ -239,6 +241,8 @@ class Pipeline:
         """Take one batch its way."""
         updates = self._engine.on_batch(batch)
         self._pairs.take(updates)
+        if self._screen is not None:
+            self._screen(updates)
         stored = tuple(b for b in (*updates.closed, *updates.revised) if b.timeframe in BASE_TIMEFRAMES)
         await self._writer.put(batch, stored, updates.rebuild)
         await self._publisher.publish(updates)

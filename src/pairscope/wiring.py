@@ -26,10 +26,12 @@ from pairscope.errors import ConfigError, FeedError, PairscopeError, StorageErro
 from pairscope.feed.history import HistoryLoader
 from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.websocket_client import WebSocketFeed
+from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols, normalize_symbol
 from pairscope.pipeline import Pipeline, Publisher
 from pairscope.ports import Services, TickStore
+from pairscope.screener import Screener, settings_of
 from pairscope.storage.buffered_store import BufferedStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 from pairscope.storage.spool import Spool
@@ -99,11 +101,12 @@ class Backend:
         self.book = PairBook(self.symbols, self.engine, timer=time.perf_counter_ns)
         self.publisher = Publisher(self.engine, self.cache, self.bus, self.book)
         self.spool = Spool(settings.data_dir / spool_name(settings.store_url), max_bytes=settings.spool_mb << 20)
-        self.writer = StoreWriter(
-            store, spool=self.spool, max_batches=settings.queue_batches, on_revised=self.publisher.adopt
-        )
+        self.writer = StoreWriter(store, spool=self.spool, max_batches=settings.queue_batches, on_revised=self._adopt)
         self.buffered = BufferedStore(store, self.writer)
         self.watchlist = Watchlist(self.book, store=self.buffered, records=store, bus=self.bus, live=self.engine)
+        self.screener = Screener(
+            settings_of(settings.screen), store=self.buffered, records=store, bus=self.bus, live=self.engine
+        )
         self.rest = ExchangeRest(settings.exchange_rest_url, clock=clock)
         self.feed: WebSocketFeed | None = None
         self.pipeline: Pipeline | None = None
@@ -119,11 +122,15 @@ class Backend:
         await self.watchlist.restore(self.settings.pairs)
 
     async def ingest(self) -> None:
-        """Find out whom to follow, then follow them until the feed is closed; pairs read their history meanwhile."""
+        """Find out whom to follow, then follow them until the feed is closed; live pairs and screens go on beside."""
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(self.watchlist.run(), name="pairs")
+            beside = [
+                group.create_task(self.watchlist.run(), name="pairs"),
+                group.create_task(self.screener.run(), name="screens"),
+            ]
             await self._follow(await whom_to_follow(self.settings, self.rest, self._wait_for))
-            watching.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _follow(self, follow: Sequence[str]) -> None:
         """Follow symbols until the feed is closed."""
@@ -143,7 +150,15 @@ class Backend:
             stall_seconds=settings.stall_seconds,
             on_verdict=self._verdicts.put_nowait,
         )
-        self.pipeline = Pipeline(self.feed, self.engine, self.writer, self.publisher, self.book, clock=self.clock)
+        self.pipeline = Pipeline(
+            self.feed,
+            self.engine,
+            self.writer,
+            self.publisher,
+            self.book,
+            clock=self.clock,
+            screen=self.screener.take,
+        )
         self.waiting_for = ""
         async with asyncio.TaskGroup() as group:
             side = [
@@ -160,7 +175,8 @@ class Backend:
             await self.pipeline.close()
 
     async def close(self) -> None:
-        """End in order what comes behind the feed: writer, exchange, store."""
+        """End in order what comes behind the feed: screens, writer, exchange, store."""
+        self.screener.close()
         await self.writer.close()
         await self.rest.close()
         await self.store.close()
@@ -174,7 +190,14 @@ class Backend:
             await self._until_stored(partial(self.store.put_bars, bars))
             if self.engine.adopt_history(bars):
                 self.publisher.publish_history(bars)
-            self.watchlist.history_came(self.symbols[i] for i in set(bars.symbol_id.tolist()))
+            came = [self.symbols[i] for i in set(bars.symbol_id.tolist())]
+            self.watchlist.history_came(came)
+            self.screener.history_came(came)
+
+    def _adopt(self, bars: Sequence[BarBatch]) -> None:
+        """Take bars that the store rebuilt: engine and live pairs, then the screens, which read them again."""
+        self.publisher.adopt(bars)
+        self.screener.history_came(batch.symbols[i] for batch in bars for i in set(batch.symbol_id.tolist()))
 
     async def _settle_gaps(self) -> None:
         """Write the verdicts that no tick brings."""
@@ -208,6 +231,7 @@ class Backend:
             bus=self.bus,
             live=self.engine,
             pairs=self.watchlist,
+            screens=self.screener,
             clock=self.clock,
             source=lambda: self.settings.source,
             health=self.health,
@@ -237,6 +261,7 @@ class Backend:
             },
             "writer": writer,
             "pairs": dict(self.watchlist.counters()),
+            "screens": dict(self.screener.counters()),
             "late_ticks": pipeline.late if pipeline else 0,
             "last_tick_age_ms": self._last_tick_age_ms(),
             "following": len(self.feed.follow) if self.feed is not None else 0,

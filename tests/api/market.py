@@ -17,6 +17,7 @@ from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Services
+from pairscope.screener import Screener
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 from pairscope.watchlist import Watchlist
@@ -108,10 +109,12 @@ class Market:
     records: Notebook = field(init=False, default_factory=Notebook)
     book: PairBook = field(init=False)
     pairs: Watchlist = field(init=False)
+    screens: Screener = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = PairBook(self.symbols, self.engine)
         self.pairs = Watchlist(self.book, store=self.store, records=self.records, bus=self.bus, live=self.engine)
+        self.screens = Screener((), store=self.store, records=self.records, bus=self.bus, live=self.engine)
 
     def services(self) -> Services:
         return Services(
@@ -121,6 +124,7 @@ class Market:
             bus=self.bus,
             live=self.engine,
             pairs=self.pairs,
+            screens=self.screens,
             clock=lambda: self.now_ns,
             source=lambda: self.source,
             health=lambda: self.checks,

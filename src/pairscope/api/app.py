@@ -21,6 +21,7 @@ from pairscope.api.openapi import describe
 from pairscope.api.options import ApiOptions
 from pairscope.api.prices import add_prices
 from pairscope.api.problems import CatchAll
+from pairscope.api.screen import add_screen
 from pairscope.api.security import BodyLimit, Gate, Keys, Origins, SecurityHeaders, Tickets
 from pairscope.api.statistics import add_statistics
 from pairscope.api.stream import Stream
@@ -76,6 +77,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     add_indicators(app, services, catalog)
     add_analytics(app, services, catalog, workers)
     add_statistics(app, services, catalog, workers)
+    add_screen(app, services, catalog, workers)
     add_volume(app, services, catalog)
     add_watchlist(app, services, catalog)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")

@@ -29,7 +29,7 @@ _ASKING: Mapping[str, str] = {
     "/api/analytics/symbol": "?symbol=BTCUSDT",
     "/api/analytics/statistics": "?symbol=BTCUSDT",
 }
-_OF_A_PAIR = ("/api/analytics/pair", "/api/analytics/correlation")
+_OF_A_PAIR = ("/api/analytics/pair", "/api/analytics/correlation", "/api/analytics/screen/history")
 """Which symbols there are besides is not known here: these have no link."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 

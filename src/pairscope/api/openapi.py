@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from pairscope.api.analytics_examples import ANALYTICS_EXAMPLES
 from pairscope.api.pair_examples import PAIR_EXAMPLES
 from pairscope.api.problems import MEDIA_TYPE
+from pairscope.api.screen_examples import SCREEN_EXAMPLES
 from pairscope.api.security import FREE_PATHS
 from pairscope.schemas import Health, Problem
 
@@ -24,10 +25,10 @@ null. Errors are RFC 9457 problems. What reads bars or ticks also answers Arrow 
 `Accept: application/vnd.apache.arrow.stream`.
 
 The stream is the WebSocket `/ws/updates`: send `{"op": "subscribe", "topics": ["price:BTCUSDT", "bar:BTCUSDT:1m",
-"indicators:BTCUSDT:1m:sma:20,ema:20", "pair:ETHUSDT:BTCUSDT", "alerts", "stats"]}` (or `unsubscribe`); each message
-that comes is `{"topic", "seq", "data"}`, the topic's whole current value. A hole in `seq` means that a slow client was
-given the newest only. A bad message gets `{"error": ...}`. Browsers send a ticket from `POST /api/ws-ticket` in the
-subprotocols `pairscope.v1` and `ticket.<ticket>`.
+"indicators:BTCUSDT:1m:sma:20,ema:20", "pair:ETHUSDT:BTCUSDT", "discoveries", "alerts", "stats"]}` (or `unsubscribe`);
+each message that comes is `{"topic", "seq", "data"}`, the topic's whole current value. A hole in `seq` means that a
+slow client was given the newest only. A bad message gets `{"error": ...}`. Browsers send a ticket from
+`POST /api/ws-ticket` in the subprotocols `pairscope.v1` and `ticket.<ticket>`.
 """
 
 _BAR = MappingProxyType(
@@ -50,6 +51,7 @@ _BAR = MappingProxyType(
 _EXAMPLES: Mapping[str, Any] = {
     **PAIR_EXAMPLES,
     **ANALYTICS_EXAMPLES,
+    **SCREEN_EXAMPLES,
     "/api/health": {
         "status": "ok",
         "source": "live",

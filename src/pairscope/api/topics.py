@@ -19,7 +19,7 @@ __all__ = ["MOST_COMPUTED", "Topic", "Topics"]
 MOST_COMPUTED = 256
 """Indicator topics that may be listened to at once: each is worked out five times a second while its symbol trades."""
 
-_KINDS = "price:SYMBOL, bar:SYMBOL:TIMEFRAME, indicators:SYMBOL:TIMEFRAME:NAMES, pair:Y:X, alerts, stats"
+_KINDS = "price:SYMBOL, bar:SYMBOL:TIMEFRAME, indicators:SYMBOL:TIMEFRAME:NAMES, pair:Y:X, discoveries, alerts, stats"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Topics:
             raise InputError("a topic is a string")
         kind, *rest = text.strip().split(":", 3 if text.strip().startswith("indicators:") else -1)
         match kind, len(rest):
-            case ("alerts" | "stats", 0):
+            case ("alerts" | "discoveries" | "stats", 0):
                 return Topic(kind, kind)
             case ("price", 1):
                 symbol = await self._catalog.resolve(rest[0])
@@ -78,6 +78,8 @@ class Topics:
             return await current_price(self._services, topic.symbol)
         if topic.kind == "stats":
             return await self._stats.encoded()
+        if topic.kind == "discoveries":
+            return schemas.encode_screen(self._services.screens.discoveries())
         if topic.kind == "bar":
             page = await live_bars(self._services, topic.symbol, topic.timeframe, 1)
             return schemas.encode_bar(page.bars, -1, closed=bool(page.closed[-1])) if len(page.bars) else None

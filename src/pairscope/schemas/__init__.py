@@ -56,6 +56,7 @@ from pairscope.schemas.encoders import (
     plain_json,
 )
 from pairscope.schemas.pairs import LivePair, WatchedPair, WatchlistOut, encode_pair, encode_watched
+from pairscope.schemas.screen import DiscoveriesOut, PairHistory, ScreenOut, encode_screen
 
 __all__ = [
     "AdfOut",
@@ -64,6 +65,7 @@ __all__ = [
     "Check",
     "Cointegration",
     "CorrelationMatrix",
+    "DiscoveriesOut",
     "EngleGranger",
     "GapOut",
     "Health",
@@ -75,12 +77,14 @@ __all__ = [
     "LivePair",
     "PairAnalytics",
     "PairCorrelation",
+    "PairHistory",
     "PairSeries",
     "PairSpread",
     "Price",
     "Problem",
     "ProblemItem",
     "ReturnMoments",
+    "ScreenOut",
     "SentinelOut",
     "StatisticsTable",
     "Stats",
@@ -103,6 +107,7 @@ __all__ = [
     "encode_pair",
     "encode_price",
     "encode_price_update",
+    "encode_screen",
     "encode_ticks",
     "encode_watched",
     "number",

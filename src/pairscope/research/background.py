@@ -1,0 +1,52 @@
+"""How a screen keeps out of the live market's way: threads that give way, and kernels compiled in another process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final
+
+from pairscope.research.moving_screen import load_kernels
+
+__all__ = ["compile_kernels", "compiled", "quiet_threads"]
+
+_NICENESS: Final = 10
+_IN_CHILD: Final = "from pairscope.research.background import compile_kernels; compile_kernels()"
+
+
+def quiet_threads(count: int, name: str) -> ThreadPoolExecutor:
+    """Return threads that give way to every other one, where the system gives threads a priority of their own."""
+    return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_step_back)
+
+
+async def compiled() -> None:
+    """Compile a screen's kernels in a child process of low priority, which leaves the machine code on disk.
+
+    In a thread of this process it would hold a lock of Numba's for seconds, and with it the live market.
+    """
+    quiet = asyncio.subprocess.DEVNULL
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", _IN_CHILD, stdout=quiet, stderr=quiet)
+    try:
+        await child.wait()
+    finally:
+        if child.returncode is None:
+            with suppress(ProcessLookupError):
+                child.kill()
+
+
+def compile_kernels() -> None:
+    """Compile what a screen needs, behind everybody else who wants the processor."""
+    if hasattr(os, "nice"):
+        os.nice(19)
+    load_kernels()
+
+
+def _step_back() -> None:
+    """Lower this thread's priority. Linux keeps one for each thread; where that is not so, nothing changes."""
+    if hasattr(os, "setpriority"):
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

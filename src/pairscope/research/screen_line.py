@@ -1,0 +1,156 @@
+"""One continuous screen: the bars that wait for its next turn, the answer of its last one, and its discoveries."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pairscope.market.bars import BarBatch
+from pairscope.research.discoveries import Discoveries
+from pairscope.research.moving_screen import MovingScreen
+from pairscope.research.standing import Standing
+
+__all__ = ["FDR", "ScreenLine"]
+
+FDR: Final = 0.05
+"""False-discovery rate at which the continuous screens' discoveries enter."""
+
+_MOST_QUEUED: Final = 4096
+"""Batches of closed bars that may wait for a screen; where more would, the bars are read from the store instead."""
+
+
+@dataclass(slots=True)
+class ScreenLine:
+    """The screen of ``lookback`` bars of a timeframe.
+
+    ``lacking`` are symbols whose stored bars are still to be read, ``reading`` counts the reads under way; ``closes``
+    came since the last screen, ``changed_s`` is when anything else first changed since then.
+    """
+
+    timeframe: str
+    lookback: int
+    moving: MovingScreen = field(init=False)
+    discoveries: Discoveries = field(default_factory=lambda: Discoveries(fdr=FDR))
+    standing: Standing | None = None
+    waits_for: str = "its first bars are being read"
+    known: set[str] = field(default_factory=set)
+    lacking: set[str] = field(default_factory=set)
+    reading: int = 0
+    closes: int = 0
+    changed_s: float | None = None
+    rest_until_s: float = 0.0
+    failures: int = 0
+    taken: int = 0
+    keys: deque[str] = field(default_factory=deque)
+    counts: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("screens", "skipped", "failed", "overflows", "last_ms", "max_ms"), 0)
+    )
+    _queue: deque[BarBatch] = field(default_factory=deque)
+    _recent: list[tuple[int, BarBatch]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Make the screen."""
+        self.moving = MovingScreen(self.timeframe, self.lookback)
+
+    @property
+    def name(self) -> str:
+        """As the setting spells it."""
+        return f"{self.timeframe}:{self.lookback}"
+
+    @property
+    def ready(self) -> bool:
+        """Whether a screen would say something: one whose bars are read for the first time waits for all of them."""
+        return self.standing is not None or not (self.lacking or self.reading)
+
+    def put(self, bars: BarBatch) -> None:
+        """Let a batch wait for the next screen."""
+        self.taken += 1
+        if self.reading:
+            self._recent.append((self.taken, bars))
+        if len(self._queue) >= _MOST_QUEUED:
+            self._queue.clear()
+            self.lacking |= self.known
+            self.counts["overflows"] += 1
+        self._queue.append(bars)
+
+    def fill(self, symbol: str, bars: BarBatch, begun: int) -> None:
+        """Lay a symbol's stored bars, asked for after ``begun`` batches, under those that have come since."""
+        later = [batch for taken, batch in self._recent if taken > begun]
+        self.put(bars)
+        for batch in later:
+            mine = batch.of_symbol(symbol)
+            if len(mine):
+                self.put(mine)
+
+    def begin_reading(self, names: Sequence[str]) -> int:
+        """Note that symbols' bars are being read; return how many batches were taken by then."""
+        self.lacking -= set(names)
+        self.known |= set(names)
+        self.reading += 1
+        return self.taken
+
+    def end_reading(self) -> None:
+        """Note that they have been."""
+        self.reading -= 1
+        if not self.reading:
+            self._recent.clear()
+
+    def begin(self) -> list[BarBatch]:
+        """Return what has come since the last screen; of several closes all but the newest are skipped."""
+        bars = list(self._queue)
+        self._queue.clear()
+        self.counts["skipped"] += max(0, self.closes - 1)
+        self.closes, self.changed_s = 0, None
+        return bars
+
+    def work(
+        self,
+        bars: Sequence[BarBatch],
+        symbols: Sequence[str],
+        left_out: Mapping[str, str],
+        *,
+        number: int,
+        executor: Executor | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> tuple[Standing, Mapping[str, Any]] | None:
+        """Screen, and return the answer with what to keep of its discoveries; None where nothing has changed."""
+        self.moving.take(bars)
+        standing = self.moving.screen(symbols, number=number, left_out=left_out, executor=executor, cancelled=cancelled)
+        return None if standing is None else (standing, self.discoveries.take(standing))
+
+    def ended(self, standing: Standing, took_s: float) -> None:
+        """Take a screen's answer."""
+        self.standing, self.waits_for = standing, ""
+        took_ms = round(1e3 * took_s, 3)
+        self.counts["screens"] += 1
+        self.counts["last_ms"] = took_ms
+        self.counts["max_ms"] = max(self.counts["max_ms"], took_ms)
+
+    def counters(self) -> Mapping[str, float]:
+        """Return the numbers of this screen."""
+        return {
+            **self.counts,
+            "slides": self.moving.slides,
+            "rebuilds": self.moving.rebuilds,
+            "queued": len(self._queue),
+            "reading": len(self.lacking),
+            "discovered": self.discoveries.discovered(),
+            "unfollowed": self.discoveries.unfollowed,
+        }
+
+    def told(self) -> Mapping[str, Any]:
+        """Return where this screen stands, in a few fields."""
+        head: dict[str, Any] = {"timeframe": self.timeframe, "lookback": self.lookback}
+        if self.standing is None:
+            return {**head, "as_of": None, "reason": self.waits_for}
+        return {
+            **head,
+            "as_of": self.standing.as_of_ms,
+            "universe": len(self.standing.symbols),
+            "tests": self.standing.head.tests,
+            "elapsed_ms": round(self.standing.head.elapsed_ms, 3),
+            "discovered": self.discoveries.discovered(),
+        }

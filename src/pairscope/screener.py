@@ -1,0 +1,367 @@
+"""The continuous screen: the whole market tested again at every close, beside everything else and in nobody's way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from pairscope.engine.data_processor import Updates
+from pairscope.errors import ConfigError, InputError, NotEnoughData, NumericalError, StorageError
+from pairscope.market.bars import TIMEFRAMES, BarBatch
+from pairscope.market.pairs import MOST_LOOKBACK
+from pairscope.ports import Bus, LiveView, Records, TickStore
+from pairscope.research.asked_screens import AskedScreens, chosen_symbols, few_at_a_time, stored_bars
+from pairscope.research.background import compiled, quiet_threads
+from pairscope.research.closes import FEWEST
+from pairscope.research.moving_screen import load_kernels
+from pairscope.research.screen_line import FDR, ScreenLine
+from pairscope.research.standing import Standing
+
+__all__ = ["COLLECTION", "TOPIC", "Screener", "settings_of"]
+
+COLLECTION: Final = "screens"
+TOPIC: Final = "discoveries"
+TOLD: Final = 100
+"""Newest events in a message of the topic."""
+RETRY_S: Final = 1.0
+LONGEST_RETRY_S: Final = 60.0
+SETTLE_S: Final = 1.0
+"""Corrected bars and history are waited for so long before a screen that no close asked for."""
+REST: Final = 4.0
+"""Times its own duration that a screen rests before another one that no close asked for."""
+
+_log = structlog.get_logger(__name__)
+
+
+def settings_of(texts: Iterable[str]) -> list[tuple[str, int]]:
+    """Return (timeframe, lookback) of settings like ``1m:1440``; ``ConfigError`` names one that cannot be.
+
+    >>> settings_of(["1m:1440", "1h:1000"])
+    [('1m', 1440), ('1h', 1000)]
+    """
+    found = []
+    for text in texts:
+        timeframe, _, bars = text.partition(":")
+        if timeframe not in TIMEFRAMES or not bars.isdecimal() or not FEWEST <= int(bars) <= MOST_LOOKBACK:
+            raise ConfigError(
+                f"{text!r} is no timeframe with {FEWEST} to {MOST_LOOKBACK} bars",
+                loc="PAIRSCOPE_SCREEN",
+                hint="write it like 1m:1440,5m:2016; empty for no continuous screen",
+            )
+        found.append((timeframe, int(bars)))
+    return list(dict.fromkeys(found))
+
+
+class Screener:
+    """``MarketScreen`` over a store, an engine's closes and records; ``run`` keeps the screens going, for ever.
+
+    Each of ``settings`` is tested again when its timeframe closes: one screen at a time, in threads of low priority; a
+    close that comes meanwhile has the next screen use the newest bars. Bars come from the engine as they close, and
+    from the store at the start and where others came to be known.
+    """
+
+    def __init__(
+        self,
+        settings: Sequence[tuple[str, int]],
+        *,
+        store: TickStore,
+        records: Records,
+        bus: Bus,
+        live: LiveView,
+        prepare: Callable[[], Awaitable[None]] = compiled,
+        now_s: Callable[[], float] = monotonic,
+    ) -> None:
+        self._lines = {setting: ScreenLine(*setting) for setting in settings}
+        self._store = store
+        self._records = records
+        self._bus = bus
+        self._live = live
+        self._prepare = prepare
+        self._now_s = now_s
+        self._closing = threading.Event()
+        self._woken = asyncio.Event()
+        self._lacks = asyncio.Event()
+        self._thread = quiet_threads(1, "screen")
+        self._tiles = quiet_threads(max(1, (os.cpu_count() or 1) - 1), "screen-tiles")
+        self._asked = AskedScreens(store, live, tiles=self._tiles)
+        self._number = 0
+        self._changes = 0
+        self._refused = 0
+        self._restarted = 0
+
+    # -- MarketScreen --------------------------------------------------------------------------------------------------
+
+    def continuous(self) -> list[tuple[str, int]]:
+        """Return (timeframe, lookback) of the screens that are kept up to date."""
+        return list(self._lines)
+
+    async def table(self, timeframe: str, lookback: int) -> Standing:
+        """Return the newest screen; one that is not kept up to date, or not yet, is computed from stored bars.
+
+        ``NotEnoughData`` where there is too little to test, ``InputError`` where it would be too much, ``Busy`` where
+        too many are being computed.
+        """
+        line = self._lines.get((timeframe, lookback))
+        if line is not None and line.standing is not None:
+            return line.standing
+        return await self._asked.table(timeframe, lookback, changes=self._changes, number=self._next_number)
+
+    def history(self, y: str, x: str, timeframe: str, lookback: int) -> Mapping[str, Any]:
+        """Return a pair's q-values over time; ``InputError`` where no history is kept of such a screen."""
+        line = self._lines.get((timeframe, lookback))
+        if line is None:
+            kept = ", ".join(f"{name} of {bars:,} bars" for name, bars in self._lines) or "none"
+            raise InputError(
+                f"lookback: no history is kept of screens of {lookback:,} {timeframe} bars",
+                loc="lookback",
+                hint=f"it is kept of: {kept}",
+            )
+        head = {"y": y, "x": x, "timeframe": timeframe, "lookback": lookback, "fdr": FDR}
+        now = None if line.standing is None else line.standing.row(y, x)
+        found = line.discoveries.history(y, x)
+        if found is None:
+            reason = f"it was no discovery at {FDR:g} in the last {line.discoveries.kept} screens"
+            found = {"timestamp": [], "qvalue": [], "discovered": False, "since": None, "reason": reason}
+        return {**head, **found, "now": now}
+
+    def discoveries(
+        self, limit: int = TOLD, *, timeframe: str | None = None, lookback: int | None = None
+    ) -> Mapping[str, Any]:
+        """Return who entered and who left, newest first, and where each screen stands: what the topic says."""
+        lines = [
+            line
+            for line in self._lines.values()
+            if timeframe in {None, line.timeframe} and lookback in {None, line.lookback}
+        ]
+        events = [event for line in lines for event in line.discoveries.events(limit)]
+        events.sort(key=lambda event: -int(event["timestamp"]))
+        return {"discoveries": events[:limit], "screens": [line.told() for line in lines], "next": None}
+
+    def counters(self) -> Mapping[str, Any]:
+        """Return the numbers of the screens, for ``/api/stats``."""
+        return {
+            **{line.name: line.counters() for line in self._lines.values()},
+            "asked": self._asked.under_way(),
+            "refused": self._refused,
+            "restarted": self._restarted,
+        }
+
+    # -- what comes in -------------------------------------------------------------------------------------------------
+
+    def take(self, updates: Updates) -> None:
+        """Take what a batch closed or corrected. O(symbols) where something did."""
+        for line in self._lines.values():
+            for bars in updates.closed:
+                if bars.timeframe == line.timeframe:
+                    self._closed(line, bars)
+            for bars in updates.revised:
+                if bars.timeframe == line.timeframe:
+                    line.put(bars)
+                    self._changed(line)
+        self._changes += len(updates.revised)
+
+    def history_came(self, symbols: Iterable[str]) -> None:
+        """Have the bars of symbols read again: the store has others now, of which the engine told nothing."""
+        names = set(symbols)
+        self._changes += 1
+        for line in self._lines.values():
+            line.lacking |= names
+        self._lacks.set()
+
+    def _closed(self, line: ScreenLine, bars: BarBatch) -> None:
+        line.put(bars)
+        line.closes += 1
+        line.lacking |= {bars.symbols[i] for i in bars.symbol_id.tolist()} - line.known
+        if line.lacking:
+            self._lacks.set()
+        self._woken.set()
+
+    def _changed(self, line: ScreenLine) -> None:
+        """Have a screen computed anew when things have settled."""
+        if line.changed_s is None:
+            line.changed_s = self._now_s()
+        self._woken.set()
+
+    # -- what goes on --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read what screens lack and screen what has closed, until cancelled; what dies begins again."""
+        if not self._lines:
+            return
+        await self._restore()
+        self.history_came(self._live.symbols())
+        await asyncio.gather(self._kept_going("reading", self._read_on), self._kept_going("screening", self._screen_on))
+
+    def close(self) -> None:
+        """Take nothing more; what is being screened ends at its next tile."""
+        self._closing.set()
+        self._asked.close()
+        for pool in (self._thread, self._tiles):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _kept_going(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Begin a piece of work again whenever it dies, after a pause that doubles."""
+        pause_s = RETRY_S
+        while True:
+            began_s = self._now_s()
+            try:
+                await work()
+            except Exception:  # noqa: BLE001 - logged in full and counted; the live market must not end with its screen
+                _log.exception("a part of the continuous screen died", part=what, again_in_s=pause_s)
+            self._restarted += 1
+            await asyncio.sleep(pause_s)
+            lived = self._now_s() - began_s > 2 * LONGEST_RETRY_S
+            pause_s = RETRY_S if lived else min(2 * pause_s, LONGEST_RETRY_S)
+
+    async def _restore(self) -> None:
+        """Take up the discoveries as they were kept."""
+        for line in self._lines.values():
+            documents, prefix = [], f"{line.name}:"
+            try:
+                async for key, document in self._records.scan(COLLECTION, after=prefix):
+                    if not key.startswith(prefix):
+                        break
+                    line.keys.append(key)
+                    with suppress(ValueError):  # what is no JSON is let go of when its time has come
+                        documents.append(orjson.loads(document))
+                line.discoveries.restore(documents[-line.discoveries.kept :])
+            except (StorageError, LookupError, TypeError, ValueError) as error:
+                _log.warning("the history of a screen cannot be read", screen=line.name, error=str(error))
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    async def _read_on(self) -> None:
+        while True:
+            for line in self._lines.values():
+                for names in few_at_a_time(sorted(line.lacking)):
+                    await self._read(line, names)
+            if not any(line.lacking for line in self._lines.values()):
+                self._lacks.clear()
+                await self._lacks.wait()
+
+    async def _read(self, line: ScreenLine, names: Sequence[str]) -> None:
+        """Read some symbols' bars; a store that refuses is asked again later."""
+        begun = line.begin_reading(names)
+        try:
+            found = await asyncio.gather(
+                *(stored_bars(self._store, self._live, name, line.timeframe, line.lookback) for name in names)
+            )
+            for name, bars in zip(names, found, strict=True):
+                line.fill(name, bars, begun)
+        except StorageError as error:
+            self._refused += 1
+            line.lacking |= set(names)
+            _log.warning("a screen waits for the store", screen=line.name, error=str(error))
+            await asyncio.sleep(RETRY_S)
+        except BaseException:
+            line.lacking |= set(names)
+            raise
+        finally:
+            line.end_reading()
+        self._changed(line)
+
+    # -- screening -----------------------------------------------------------------------------------------------------
+
+    async def _screen_on(self) -> None:
+        while self._due() is None:
+            await self._rest()
+        await self._prepare()
+        await asyncio.get_running_loop().run_in_executor(self._thread, load_kernels)
+        while True:
+            line = self._due()
+            if line is None:
+                await self._rest()
+            else:
+                await self.screen(line.timeframe, line.lookback)
+
+    async def _rest(self) -> None:
+        """Wait until something comes, or what has come has settled."""
+        now_s = self._now_s()
+        waits = [
+            max(line.changed_s + SETTLE_S, line.rest_until_s) - now_s
+            for line in self._lines.values()
+            if line.changed_s is not None and line.ready
+        ]
+        self._woken.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), max(0.01, min(waits)) if waits else None)
+
+    def _due(self) -> ScreenLine | None:
+        """Return the line to screen next: one that closed, else one that changed and has settled; as they were set."""
+        now_s = self._now_s()
+        ready = [line for line in self._lines.values() if line.ready]
+        for line in ready:
+            if line.closes and (now_s >= line.rest_until_s or not line.failures):
+                return line
+        for line in ready:
+            if line.changed_s is not None and now_s >= max(line.changed_s + SETTLE_S, line.rest_until_s):
+                return line
+        return None
+
+    async def screen(self, timeframe: str, lookback: int) -> None:
+        """Screen one of the settings on what has closed by now, keep what was discovered, and tell of it."""
+        line = self._lines[timeframe, lookback]
+        symbols, left_out = chosen_symbols(self._live)
+        work = partial(
+            line.work,
+            line.begin(),
+            symbols,
+            left_out,
+            number=self._next_number(),
+            executor=self._tiles,
+            cancelled=self._closing.is_set,
+        )
+        began_s = self._now_s()
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except (NotEnoughData, NumericalError) as error:
+            line.standing, line.waits_for = None, str(error)
+            return
+        except Exception:  # noqa: BLE001 - logged in full and counted; the next close is screened all the same
+            self._failed(line)
+            return
+        took_s = self._now_s() - began_s
+        line.failures, line.rest_until_s = 0, self._now_s() + REST * took_s
+        if done is not None:
+            standing, document = done
+            line.ended(standing, took_s)
+            self._bus.publish(TOPIC, orjson.dumps(self.discoveries()))
+            await self._keep(line, document)
+
+    def _failed(self, line: ScreenLine) -> None:
+        """Have a screen that raised begin anew from the store, after a pause that doubles."""
+        line.counts["failed"] += 1
+        pause_s = min(RETRY_S * 2.0**line.failures, LONGEST_RETRY_S)
+        line.failures += 1
+        line.rest_until_s = self._now_s() + pause_s
+        line.lacking |= line.known
+        self._lacks.set()
+        self._changed(line)
+        _log.exception("a screen failed", screen=line.name, again_in_s=pause_s)
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    async def _keep(self, line: ScreenLine, document: Mapping[str, Any]) -> None:
+        """Keep what was discovered, and let go of what is older than the history reaches."""
+        key = f"{line.name}:{document['as_of']:015d}"
+        try:
+            await self._records.put(COLLECTION, key, orjson.dumps(document))
+            if key not in line.keys:
+                line.keys.append(key)
+            while len(line.keys) > line.discoveries.kept:
+                await self._records.delete(COLLECTION, line.keys[0])
+                line.keys.popleft()
+        except StorageError as error:
+            self._refused += 1
+            _log.warning("the discoveries of a screen could not be kept", screen=line.name, error=str(error))
