@@ -62,7 +62,15 @@ async def test_a_pair_s_columns_are_those_of_least_squares_a_window(api: httpx2.
         assert row.zscore == pytest.approx((last.iloc[-1] - last.mean()) / last.std(), rel=1e-6, abs=1e-7)
 
 
-@pytest.mark.parametrize("whose", [{"symbol": "BTCUSDT", "window": 20}, {**PAIR, "window": 20, "lookback": 30}])
+@pytest.mark.parametrize(
+    "whose",
+    [
+        {"symbol": "BTCUSDT", "window": 20},
+        {**PAIR, "window": 20, "lookback": 30},
+        {**PAIR, "window": 20, "lookback": 30, "method": "kalman"},
+        {**PAIR, "window": 20, "lookback": 30, "method": "huber", "price_space": "linear"},
+    ],
+)
 async def test_pages_join_into_the_one_table_whatever_their_size(
     api: httpx2.AsyncClient, whose: dict[str, Any]
 ) -> None:
@@ -79,10 +87,26 @@ async def test_pages_join_into_the_one_table_whatever_their_size(
                 break
         joined = pd.concat(parts).set_index("timestamp")
         assert list(joined.index) == list(whole.index)
-        for name in ("price", "spread", "zscore", "correlation"):
+        for name in ("price", "spread", "zscore", "correlation", "beta"):
             if name in whole:
                 assert joined[name].equals(whole[name]), name
         assert joined.volatility.to_numpy() == pytest.approx(whole.volatility.to_numpy(), rel=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("method", ["ols", "huber", "kalman"])
+@pytest.mark.parametrize("space", ["log", "linear"])
+async def test_the_newest_rows_are_those_of_the_pair_by_the_same_settings(
+    api: httpx2.AsyncClient, method: str, space: str
+) -> None:
+    asked = {**PAIR, "window": 20, "lookback": 50, "method": method, "price_space": space}
+    said = (await api.get("/api/analytics/statistics", params={**asked, "limit": 40})).json()
+    assert (said["method"], said["price_space"]) == (method, space)
+    pair = {**asked, "series": True, "recursion": "live"}
+    series = (await api.get("/api/analytics/pair", params=pair)).json()["series"]
+    found = said["series"]
+    for ours, theirs in {**dict.fromkeys(("timestamp", "spread", "zscore", "correlation")), "beta": ""}.items():
+        assert found[ours] == series[ours if theirs is None else f"beta_{method}"][-40:], ours
+    assert found["zscore"][-1] is not None
 
 
 async def test_a_range_of_a_thin_leg_has_only_common_bars_and_skips_what_is_empty(api: httpx2.AsyncClient) -> None:
@@ -150,6 +174,7 @@ async def test_a_range_without_bars_is_an_empty_table(api: httpx2.AsyncClient) -
         ({"symbol": "BTCUSDT", "start": 2, "end": 1}, 422, "end"),
         ({**PAIR, "lookback": 20, "window": 30}, 422, "window"),
         ({"symbol": "BTCUSDT", "format": "xml"}, 422, "format"),
+        ({**PAIR, "method": "magic"}, 422, "method"),
     ],
 )
 async def test_a_table_that_cannot_be_is_refused_by_the_name_of_the_parameter(
@@ -158,3 +183,14 @@ async def test_a_table_that_cannot_be_is_refused_by_the_name_of_the_parameter(
     answer = await api.get("/api/analytics/statistics", params=params)
     assert answer.status_code == status, answer.text
     assert answer.json()["errors"][0]["loc"] == ["query", loc]
+
+
+async def test_a_page_of_more_huber_fits_than_anybody_waits_for_is_refused(
+    api: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairscope.api.statistics.HUBER_COST", 3000)
+    asked = {**PAIR, "method": "huber", "lookback": 50, "window": 20}
+    assert (await api.get("/api/analytics/statistics", params={**asked, "limit": 60})).status_code == 200
+    answer = await api.get("/api/analytics/statistics", params={**asked, "limit": 61})
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["query", "limit"])
+    assert "at most 60 rows" in answer.json()["detail"]

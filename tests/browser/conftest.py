@@ -155,15 +155,25 @@ class Watched:
         return self.page
 
 
-@pytest.fixture
-def watched(browser: Browser, dashboard: str) -> Iterator[Watched]:
-    """A fresh page of 1440 pixels; the test fails where the page complained."""
+def _watching(browser: Browser, dashboard: str) -> Iterator[Watched]:
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
     context.set_default_timeout(10_000)
     seen = Watched(context.new_page(), dashboard)
     yield seen
     context.close()
     assert not seen.trouble
+
+
+@pytest.fixture
+def watched(browser: Browser, dashboard: str) -> Iterator[Watched]:
+    """A fresh page of 1440 pixels; the test fails where the page complained."""
+    yield from _watching(browser, dashboard)
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Browser, dashboard: str) -> Iterator[Watched]:
+    """One such page for all tests of a file that only look at it; the last of them fails where it complained."""
+    yield from _watching(browser, dashboard)
 
 
 def until(holds: Callable[[], Any], what: str, *, within_s: float = 10.0) -> Any:

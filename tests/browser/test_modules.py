@@ -167,3 +167,70 @@ def test_a_lost_connection_comes_back_with_every_topic_and_says_that_values_may_
     assert found["again"] == ["price:A", "stats"]
     assert found["reconnects"] == 1
     assert found["refused"] == ["no such topic"]
+
+
+SERIES = """
+    const told = {}, feed = {subscribe: (topic, listener) => { told[topic] = listener; return () => {}; }};
+    const settings = {y: "A", x: "B", timeframe: "1m", lookback: 9, window: 3, method: "kalman", price_space: "log"};
+    const live = (timestamp, closed, beta) => ({...settings, timestamp, closed, prices: {y: 2, x: 1},
+        spread: {last: beta, mean: 0, std: 1, zscore: beta}, correlation: {rolling: 0.5},
+        hedge_ratio: {ols: {beta: 1}, kalman: {alpha: 0, beta}}});
+    const asked = [];
+    window.fetch = async (url) => {
+        asked.push(new URL(url).searchParams.get("recursion"));
+        const column = (last) => [0.1, last];
+        return {ok: true, json: async () => ({series: {timestamp: [0, 60000], spread: column(0.2), mean: [0, 0],
+            std: [1, 1], zscore: column(0.2), correlation: [0.5, 0.5], price_y: [2, 2], price_x: [1, 1],
+            beta_ols: [1, 1], beta_kalman: column(0.2)}, hedge_ratio: {kalman: {alpha: 0, beta: 0.2}}})};
+    };
+    const drawn = [];
+    const series = new m.PairSeries({settings, feed, rest: location.origin, onNow: () => {}, onNotice: () => {},
+        onRow: (row) => drawn.push(row.timestamp), onRows: () => drawn.push("all")});
+    while (!series.report) await new Promise((resolve) => setTimeout(resolve, 10));
+    const hear = (message) => told["pair:A:B"].update(message);
+"""
+
+
+def test_a_pair_s_rows_go_on_with_what_the_stream_says_by_the_same_settings(script: Script) -> None:
+    found = script(
+        "pair_series",
+        SERIES
+        + """
+        hear(live(120000, false, 0.25));
+        hear(live(120000, true, 0.3));
+        hear(live(180000, false, 0.4));
+        hear({...live(180000, false, 9), window: 4});
+        series.stop();
+        const rows = series.rows.map((row) => [row.timestamp, row.closed, row.beta_kalman, row.price_y]);
+        return {asked, drawn, rows};
+        """,
+    )
+    assert found["asked"] == ["live"]
+    assert found["rows"] == [[0, True, 0.1, 2], [60000, True, 0.2, 2], [120000, True, 0.3, 2], [180000, False, 0.4, 2]]
+    assert found["drawn"] == ["all", 120000, 120000, 180000]
+
+
+def test_a_bar_that_closes_without_its_other_leg_leaves_no_row(script: Script) -> None:
+    body = "hear(live(120000, false, 5)); hear(live(240000, false, 0.3)); series.stop();"
+    found = script("pair_series", SERIES + body + "return [series.rows.map(({timestamp}) => timestamp), drawn]")
+    assert found == [[0, 60000, 240000], ["all", 120000, "all"]]
+
+
+def test_hindsight_puts_every_bar_under_the_newest_hedge_ratio(script: Script) -> None:
+    found = script(
+        "pair_hindsight",
+        """
+        const rows = [[8, 2], [4, 2], [8, 4], [2, 1]].map(([price_y, price_x]) => ({price_y, price_x}));
+        const settings = {window: 2, price_space: "linear"};
+        const said = m.inHindsight(rows, settings, {alpha: 1, beta: 2});
+        const logs = m.inHindsight(rows, {...settings, price_space: "log"}, {alpha: 0, beta: 1});
+        return [said.map(({spread, mean, std, zscore}) => [spread, mean, std, zscore]), logs.map(({spread}) => spread),
+            m.inHindsight(rows, settings, {alpha: null}) === rows];
+        """,
+    )
+    root = 0.5**0.5
+    assert found[0][0] == [3, None, None, None]
+    assert found[0][1] == [-1, 1, pytest.approx(4 * root), pytest.approx(-root)]
+    assert found[0][2:] == [[-1, -1, 0, None], [-1, -1, 0, None]]
+    assert found[1] == pytest.approx([1.3862943611198906, *[0.6931471805599453] * 3])
+    assert found[2] is True

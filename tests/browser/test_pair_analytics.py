@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,14 @@ def zoom_in(page: Page) -> float:
     return spacing(page)
 
 
-def test_the_tab_says_what_it_thinks_draws_four_charts_and_moves(watched: Watched, market: Any) -> None:
-    page = opened(watched)
+@pytest.fixture(scope="module")
+def tab(shared: Watched) -> Page:
+    """The tab of the first pair, opened once for the tests that leave it as they find it."""
+    return opened(shared)
+
+
+def test_the_tab_says_what_it_thinks_draws_four_charts_and_moves(tab: Page, market: Any) -> None:
+    page = tab
     page.get_by_text("Looks mean-reverting").wait_for()
     assert page.locator(".ps-pair .ps-legend-pane").count() == 4
     assert "y=ETHUSDT&x=BTCUSDT" in page.url
@@ -110,6 +117,22 @@ def test_a_new_entry_or_window_keeps_the_nodes_and_moves_the_lines(watched: Watc
     assert "window=30" in page.url
 
 
+def test_hindsight_shows_the_past_under_the_newest_ratio_and_the_address_keeps_it(tab: Page, market: Any) -> None:
+    board = f"document.querySelector('{BOARD}').board"
+    plain = f"{board}.look()[30].spread === {board}.series.rows[30].spread"
+    drawn = f"[{board}.series.rows[30], {board}.look()[30].spread, {board}.plot.lines.get('spread').data()[30].value]"
+    assert tab.evaluate(plain)
+    tab.get_by_text("Hindsight", exact=True).click()
+    tab.locator('[data-pane="spread"]', has_text="newest α and β: hindsight").wait_for()
+    row, *spreads = tab.evaluate(drawn)
+    expected = math.log(row["price_y"]) - 0.1 - 0.8 * math.log(row["price_x"])
+    assert spreads == pytest.approx([expected, expected], abs=1e-12)
+    assert "hindsight=true" in tab.url
+    tab.get_by_text("Hindsight", exact=True).click()
+    until(lambda: "hindsight" not in tab.locator('[data-pane="spread"]').inner_text(), "the view of each bar")
+    assert tab.evaluate(plain)
+
+
 def test_the_watch_list_moves_sorts_opens_and_lets_go(watched: Watched, market: Any) -> None:
     page = opened(watched)
     row = page.locator('.ps-watch tr[data-pair="SOLUSDT:ETHUSDT"]')
@@ -130,17 +153,17 @@ def test_the_watch_list_moves_sorts_opens_and_lets_go(watched: Watched, market: 
     until(lambda: row.count() == 1, "its return")
 
 
-def test_a_broken_pair_and_a_stale_leg_are_told_at_once(watched: Watched, market: Any) -> None:
-    page = opened(watched)
-    market.pairs.sentinel = {"status": "broken", "statistic": 3.0, "threshold": 1.1, "since": 1_700_000_000_000}
+def test_a_broken_pair_and_a_stale_leg_are_told_at_once(tab: Page, market: Any) -> None:
+    page = tab
+    market.pairs.sentinel = {"status": "broken", "statistic": 3.0, "threshold": 1.1, "tripped": 1_700_000_000_000}
     market.pairs.stale = "x"
     page.locator(".ps-pair-alarm", has_text="has stopped reverting since 22:13 UTC").wait_for(timeout=5000)
     page.locator(".ps-pair-alarm", has_text="BTCUSDT has not traded for 15 min").wait_for(timeout=5000)
     assert figure(page, "sentinel") == "▼ stopped reverting"
 
 
-def test_every_chart_can_be_taken_along(watched: Watched, tmp_path: Path) -> None:
-    page = opened(watched)
+def test_every_chart_can_be_taken_along(tab: Page, market: Any, tmp_path: Path) -> None:
+    page = tab
     headings = {
         "Download spread": "timestamp,spread,mean,upper,lower",
         "Download z-score": "timestamp,zscore",
@@ -161,14 +184,14 @@ def test_every_chart_can_be_taken_along(watched: Watched, tmp_path: Path) -> Non
             assert lines[-1].split(",")[0].endswith(".000Z")
 
 
-def test_a_phone_needs_no_sideways_scroll(watched: Watched) -> None:
-    watched.page.set_viewport_size({"width": 375, "height": 812})
-    page = opened(watched)
-    page.locator('[data-testid="stDataFrame"]').wait_for()
+def test_a_phone_needs_no_sideways_scroll(tab: Page, market: Any) -> None:
+    tab.set_viewport_size({"width": 375, "height": 812})
+    tab.locator('[data-testid="stDataFrame"]').wait_for()
     width = "Math.max(document.documentElement.scrollWidth, document.querySelector('[data-testid=stMain]').scrollWidth)"
-    assert page.evaluate(width) <= 376
-    box = page.locator(BOARD).bounding_box()
+    until(lambda: tab.evaluate(width) <= 376, "a page as narrow as the screen")
+    box = tab.locator(BOARD).bounding_box()
     assert box is not None and box["width"] > 330
+    tab.set_viewport_size({"width": 1440, "height": 1000})
 
 
 def test_the_same_symbol_twice_is_a_sentence_and_no_chart(watched: Watched) -> None:

@@ -404,6 +404,9 @@ class ScriptedMarket:
                 value = self.value_of(topic)
                 if sent.get(topic) == value or (topic == "stats" and topic in sent and rounds % 10):
                     continue
+                if topic.startswith("pair:") and topic in sent and value["timestamp"] > sent[topic]["timestamp"]:
+                    _, y, x = topic.split(":")
+                    await self._tell(socket, topic, self.pairs.live(y, x, closed=True))
                 sent[topic] = value
                 await self._tell(socket, topic, value)
             rounds += 1

@@ -30,6 +30,7 @@ class ScriptedPairs:
     def __init__(self, market: Any) -> None:
         self.market = market
         self.asked: list[dict[str, Any]] = []
+        self.tables: list[dict[str, Any]] = []
         self.reset()
 
     def reset(self) -> None:
@@ -75,10 +76,10 @@ class ScriptedPairs:
             out["correlation"].append(0.8 + 0.1 * math.sin(t / 40) if known else None)
         return out
 
-    def live(self, y: str, x: str) -> dict[str, Any]:
+    def live(self, y: str, x: str, *, closed: bool = False) -> dict[str, Any]:
         settings = self.entries.get(f"{y}:{x}", {"y": y, "x": x, **DEFAULTS})
         window = settings["window"]
-        columns = self.columns(y, x, settings["timeframe"], window + 5, closed=False)
+        columns = self.columns(y, x, settings["timeframe"], window + 5, closed=closed)
         values = {name: column[-1] for name, column in self.values(columns, window).items()}
         now = time.time()
         ages = {leg: int((now - self.market.symbols[name].last_s) * 1000) for leg, name in (("y", y), ("x", x))}
@@ -88,7 +89,7 @@ class ScriptedPairs:
         return {
             **settings,
             "timestamp": int(columns["timestamp"][-1]),
-            "closed": False,
+            "closed": closed,
             "n": settings["lookback"],
             "hedge_ratio": {
                 "ols": {"alpha": 0.1, "beta": 0.8, "stderr": 0.004, "r_squared": 0.97},
@@ -178,6 +179,8 @@ class ScriptedPairs:
                 **values,
                 "beta_ols": steady,
                 "beta_kalman": moving,
+                "price_y": columns["y"].tolist(),
+                "price_x": columns["x"].tolist(),
             }
         merged: dict[str, Any] = _merged(document, self.changes)
         return merged
@@ -195,9 +198,10 @@ class ScriptedPairs:
             method: str = "ols",
             price_space: str = "log",
             series: bool = False,
+            recursion: str = "lookback",
         ) -> Any:
             asked = {"timeframe": timeframe, "lookback": lookback, "window": window, "method": method}
-            self.asked.append({"y": y, "x": x, **asked, "price_space": price_space})
+            self.asked.append({"y": y, "x": x, **asked, "price_space": price_space, "recursion": recursion})
             for name in (y, x):
                 if name not in self.market.symbols:
                     return _problem(404, f"unknown symbol {name!r}; did you mean BTCUSDT?", "symbol")
@@ -217,8 +221,16 @@ class ScriptedPairs:
 
         @app.get("/api/analytics/statistics")
         async def statistics(
-            timeframe: str = "1m", window: int = 60, limit: int = 500, y: str = "", x: str = "", symbol: str = ""
+            timeframe: str = "1m",
+            window: int = 60,
+            limit: int = 500,
+            y: str = "",
+            x: str = "",
+            symbol: str = "",
+            method: str = "",
+            price_space: str = "",
         ) -> Any:
+            self.tables.append({"y": y, "x": x, "symbol": symbol, "method": method, "price_space": price_space})
             name = y or symbol
             columns = self.columns(name, x or name, timeframe, limit, closed=True)
             n = len(columns["y"])

@@ -74,6 +74,16 @@ def test_pair_and_settings_come_from_the_address_and_reach_the_api(page: Page, m
     }
     asked = market.pairs.asked[-1]
     assert (asked["y"], asked["timeframe"], asked["lookback"], asked["method"]) == ("SOLUSDT", "5m", 300, "kalman")
+    assert asked["recursion"] == "live"
+    table = market.pairs.tables[-1]
+    assert (table["y"], table["method"], table["price_space"]) == ("SOLUSDT", "kalman", "linear")
+
+
+def test_hindsight_is_off_unless_it_is_asked_for(page: Page, market: ScriptedMarket) -> None:
+    assert told(page(tab=TAB).run(), "pair_board")["hindsight"] is False
+    app = page(tab=TAB, hindsight="true").run()
+    assert told(app, "pair_board")["hindsight"] is True
+    assert "hindsight" not in told(app, "pair_board")["settings"]
 
 
 def test_the_verdict_of_a_pair_that_holds_is_in_words(page: Page, market: ScriptedMarket) -> None:
@@ -98,7 +108,7 @@ def test_a_short_sample_is_told(page: Page, market: ScriptedMarket) -> None:
 
 
 def test_a_tripped_sentinel_is_the_verdict(page: Page, market: ScriptedMarket) -> None:
-    market.pairs.sentinel = {"status": "broken", "since": 1_700_000_000_000}
+    market.pairs.sentinel = {"status": "broken", "since": 1_699_900_000_000, "tripped": 1_700_000_000_000}
     text = verdict_on(page(tab=TAB).run())
     assert text.startswith(":red-badge[▼ Broken]")
     assert "since 2023-11-14 22:13 UTC" in text

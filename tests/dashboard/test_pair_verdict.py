@@ -107,7 +107,7 @@ def test_the_entry_is_the_traders_own() -> None:
 
 
 def test_a_tripped_sentinel_overrules_every_test_and_names_the_time() -> None:
-    verdict = verdict_of(document(sentinel={"status": "broken", "since": 1_700_000_000_000}))
+    verdict = verdict_of(document(sentinel={"status": "broken", "tripped": 1_700_000_000_000}))
     assert (verdict.tone, verdict.badge) == ("broken", "▼ Broken")
     assert "has stopped reverting since 2023-11-14 22:13 UTC: do not treat this as a wide spread" in verdict.sentence
 

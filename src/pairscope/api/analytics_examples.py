@@ -158,6 +158,8 @@ ANALYTICS_EXAMPLES: Mapping[str, Any] = MappingProxyType(
             "timeframe": "1m",
             "window": 60,
             "lookback": 1440,
+            "method": "ols",
+            "price_space": "log",
             "series": {
                 "timestamp": [_AT],
                 "price": [3401.2],

@@ -12,8 +12,9 @@ from pydantic import Field
 from starlette.responses import Response
 
 from pairscope import schemas
+from pairscope.analytics.pair_recursions import anchored_kalman
 from pairscope.analytics.pair_report import pair_rows
-from pairscope.analytics.pair_series import pair_columns
+from pairscope.analytics.pair_series import HUBER_COST, HedgeSeries, huber_series, least_bars, pair_columns
 from pairscope.analytics.symbol_report import symbol_columns
 from pairscope.api.bars import read_page
 from pairscope.api.catalog import Catalog
@@ -23,8 +24,10 @@ from pairscope.api.tables import ARROW, CSV, Form, arrow_stream, form_of, json_a
 from pairscope.api.workers import Workers
 from pairscope.errors import InputError, NotEnoughData, NumericalError
 from pairscope.market.align import common_bars
+from pairscope.market.anchors import offset_of
 from pairscope.market.bars import timeframe_ns
-from pairscope.market.pairs import MOST_LOOKBACK, PairSettings, PriceSpace
+from pairscope.market.pairs import MOST_LOOKBACK, HedgeMethod, PairSettings, PriceSpace
+from pairscope.market.ticks import F8, I8
 from pairscope.ports import Services
 
 __all__ = ["add_statistics"]
@@ -50,6 +53,10 @@ class StatisticsQuery(PageQuery):
     timeframe: Timeframe = "1m"
     window: int = Field(60, ge=2, le=MOST_LOOKBACK, description="Bars of volatility, z-score and correlation.")
     lookback: int = Field(1440, ge=3, le=MOST_LOOKBACK, description="Bars that a pair's hedge ratio is fitted on.")
+    method: HedgeMethod = Field(
+        "ols",
+        description="Whose hedge ratio makes a pair's spread; the Kalman filter begins where the `pair` topic's does.",
+    )
     price_space: PriceSpace = Field("log", description="Spread in logs of prices, or in prices.")
     format: Literal["json", "csv", "arrow"] | None = Field(None, description="In place of `Accept`.")
 
@@ -70,7 +77,9 @@ def add_statistics(app: FastAPI, services: Services, catalog: Catalog, workers: 
         names = await _names(catalog, query)
         legs, next_cursor = await _page(services, names, query, start_ns, end_ns)
         rows = len(legs[0])
-        warm = max(query.window + 1, query.lookback if len(names) == 2 else 0)
+        _demand_few(query, rows)
+        back = 0 if len(names) == 1 else 2 * query.lookback if query.method == "kalman" else query.lookback
+        warm = max(query.window + 1, back)
         begin_ns = int(legs[0].ts_open_ns[0]) if rows else 0
         before = await _newest(services, names, query.timeframe, warm, begin_ns) if rows else legs
         window = query.window if "window" in query.model_fields_set else min(query.window, query.lookback)
@@ -84,6 +93,7 @@ def add_statistics(app: FastAPI, services: Services, catalog: Catalog, workers: 
             if form is Form.CSV:
                 return schemas.encode_csv(columns)
             said = {**head, "timeframe": query.timeframe, "window": window, "lookback": query.lookback}
+            said |= {"method": query.method, "price_space": query.price_space} if settings is not None else {}
             return schemas.encode_document(said, columns, positional=_PRICES, more={"next": next_cursor})
 
         body = await workers.run(compute)
@@ -114,8 +124,18 @@ def _settings(names: tuple[str, ...], query: StatisticsQuery, window: int) -> Pa
         timeframe=query.timeframe,
         lookback=query.lookback,
         window=window,
+        method=query.method,
         price_space=query.price_space,
     )
+
+
+def _demand_few(query: StatisticsQuery, rows: int) -> None:
+    """Refuse a page whose Huber fits, one a row, would keep everybody waiting."""
+    most = max(1, HUBER_COST // query.lookback)
+    if query.method == "huber" and query.symbol is None and rows > most:
+        raise InputError(
+            f"limit: at most {most} rows a page by method=huber with a lookback of {query.lookback}", loc="limit"
+        )
 
 
 async def _newest(
@@ -164,11 +184,24 @@ def _columns(before: tuple[Leg, ...], legs: tuple[Leg, ...], settings: PairSetti
         columns |= {f"{name}{suffix}": found[name] for name in kept}
     if settings is not None:
         try:
-            pair = pair_columns(
-                *pair_rows(closes[0], closes[1], settings.price_space), lookback=settings.lookback, window=window
-            )
+            spaced = pair_rows(closes[0], closes[1], settings.price_space)
+            times = np.concatenate([before[0].ts_open_ns, legs[0].ts_open_ns])
+            ratio = _hedge(spaced, times // timeframe_ns(settings.timeframe), settings, spaced[0].size - rows)
+            pair = pair_columns(*spaced, lookback=settings.lookback, window=window, hedge=ratio)
         except (InputError, NotEnoughData, NumericalError):
             # Too few bars, or a leg that did not move: there is a table of prices all the same.
             pair = {name: np.full(closes[0].size, np.nan) for name in _PAIR}
         columns |= {name: pair[name] for name in _PAIR}
     return {name: column[-rows:] if rows else column[:0] for name, column in columns.items()}
+
+
+def _hedge(rows: tuple[F8, F8], slots: I8, settings: PairSettings, first: int) -> HedgeSeries | None:
+    """Return the hedge ratio of each row from the first of a page on; None for that of least squares."""
+    lookback, least = settings.lookback, least_bars(settings.lookback, settings.window)
+    if settings.method == "huber":
+        return huber_series(*rows, lookback, least=least, first=first)
+    if settings.method == "kalman":
+        offset = offset_of(settings.key, lookback)
+        found = anchored_kalman(*rows, slots, lookback=lookback, offset=offset, least=least)
+        return HedgeSeries(found.alphas, found.betas, np.where(np.isfinite(found.betas), found.n, 0))
+    return None

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pairscope.client import Client
 from pairscope.dashboard.live_chart import LiveApi, live_view
-from pairscope.dashboard.pair_choice import PairChoice, choose_pair, open_pair
+from pairscope.dashboard.pair_choice import PairChoice, choose_pair, in_hindsight, open_pair
 from pairscope.dashboard.pair_heatmap import show_heatmap
 from pairscope.dashboard.pair_source import Heard, forget_watchlist, pair_report, watched_pairs
 from pairscope.dashboard.pair_statistics import show_statistics
@@ -117,7 +117,14 @@ def _heard(client: Client, choice: PairChoice) -> Heard:
 
 
 def _board(api: LiveApi, choice: PairChoice) -> None:
-    live_view("pair_board", api=api, key="pair_board", settings=choice.settings(), palette=palette_chosen())
+    live_view(
+        "pair_board",
+        api=api,
+        key="pair_board",
+        settings=choice.settings(),
+        hindsight=in_hindsight(),
+        palette=palette_chosen(),
+    )
 
 
 def _tell(client: Client, choice: PairChoice) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-__all__ = ["METHODS", "SPACES", "TIMEFRAMES", "PairChoice", "choose_pair", "open_pair"]
+__all__ = ["METHODS", "SPACES", "TIMEFRAMES", "PairChoice", "choose_pair", "in_hindsight", "open_pair"]
 
 TIMEFRAMES: Final = ("1s", "5s", "15s", "1m", "3m", "5m", "15m", "30m", "1h", "4h", "1d")
 METHODS: Final[Mapping[str, str]] = {"OLS": "ols", "Huber": "huber", "Kalman": "kalman"}
@@ -112,7 +112,19 @@ def choose_pair(known: Sequence[str], first: PairChoice) -> PairChoice | None:
         )
         with st.popover("Settings", icon=":material/tune:"):
             numbers = _settings()
+        st.toggle(
+            "Hindsight",
+            key="hindsight",
+            bind="query-params",
+            help="Off: each bar's spread stands under the hedge ratio that was known then. "
+            "On: the whole chart under the newest hedge ratio, which nobody knew then.",
+        )
     return PairChoice(y, x, str(timeframe), **numbers) if y and x else None
+
+
+def in_hindsight() -> bool:
+    """Return whether the chart's past is to stand under the newest hedge ratio."""
+    return bool(st.session_state.get("hindsight"))
 
 
 def _settings() -> dict[str, Any]:

@@ -48,8 +48,8 @@ _asked = st.cache_data(ttl=8, max_entries=128, show_spinner=False)(_ask)
 
 
 def pair_report(client: Client, key: str, params: Mapping[str, Any]) -> Heard:
-    """Return what ``/api/analytics/pair`` says; ``key`` is all that the answer depends on."""
-    return hear("pair", key, lambda: ask(client, "/api/analytics/pair", **params))
+    """Return what ``/api/analytics/pair`` says, by the stream's recursions; ``key`` is all that it depends on."""
+    return hear("pair", key, lambda: ask(client, "/api/analytics/pair", **params, recursion="live"))
 
 
 def watched_pairs(client: Client) -> Heard:

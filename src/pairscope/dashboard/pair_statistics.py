@@ -19,6 +19,7 @@ ROWS: Final = (120, 480, 1440, 5000)
 
 _REFRESH_S: Final = 30
 _PAIR: Final = "Pair"
+_OF_A_PAIR: Final = ("y", "x", "lookback", "method", "price_space")
 _ORDER: Final = ("timestamp", "price", "return", "volume", "volatility", "spread", "zscore", "correlation", "beta")
 _WORDS: Final[Mapping[str, str]] = {
     "timestamp": "Time (UTC)",
@@ -44,7 +45,7 @@ _HELP: Final[Mapping[str, str]] = {
     "return": "Logarithm of the close over the close before",
     "volume": "Base units",
     "volatility": "Of the returns in the window, annualised over 365 days",
-    "spread": "Of logs, under the hedge ratio by least squares that was known at the bar",
+    "spread": "Under the hedge ratio that was known at the bar, by the method of the settings",
     "zscore": "Of that spread, over the window",
 }
 
@@ -66,7 +67,7 @@ def show_statistics(client: Client, choice: PairChoice) -> None:
 
 def _draw(client: Client, choice: PairChoice, of: str, rows: int) -> None:
     params: dict[str, Any] = {"timeframe": choice.timeframe, "window": choice.window, "limit": rows}
-    params |= {"y": choice.y, "x": choice.x, "lookback": choice.lookback} if of == _PAIR else {"symbol": of}
+    params |= {name: choice.computed()[name] for name in _OF_A_PAIR} if of == _PAIR else {"symbol": of}
     heard = hear("statistics", str(params), lambda: ask(client, "/api/analytics/statistics", **params))
     if heard.problem:
         st.caption(f":orange[The table could not be read: {heard.problem}]")
@@ -76,8 +77,6 @@ def _draw(client: Client, choice: PairChoice, of: str, rows: int) -> None:
     if table.empty:
         st.info("No closed bars yet: the first row comes with the first close.")
         return
-    if of == _PAIR and (choice.method, choice.price_space) != ("ols", "log"):
-        st.caption("Spread and z-score in this table are those of least squares in logs.")
     name = choice.key.replace(":", "-") if of == _PAIR else of
     st.dataframe(
         table,

@@ -142,7 +142,7 @@ def _broken(document: Mapping[str, Any], bar_s: int) -> str:
     sentinel = part_of(document, "sentinel")
     if part_of(sentinel, "status") != "broken":
         return ""
-    since = number_at(sentinel, "since")
+    since = number_at(sentinel, "tripped")
     told = f" since {when(since, bar_s)}" if since is not None else ""
     return f"The spread has stopped reverting{told}: do not treat this as a wide spread"
 

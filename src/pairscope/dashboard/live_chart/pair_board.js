@@ -7,9 +7,10 @@ import { Freshness } from "./freshness.js";
 import { loadLibrary } from "./library.js";
 import { element, mountable, say } from "./lifecycle.js";
 import { PairFigures } from "./pair_figures.js";
+import { inHindsight } from "./pair_hindsight.js";
 import { PairLegend } from "./pair_legend.js";
 import { PANES, PairPlot, valueOf } from "./pair_plot.js";
-import { PairSeries } from "./pair_series.js";
+import { PairSeries, rowAt } from "./pair_series.js";
 import { paint, paletteAt, samePalette } from "./palette.js";
 import { addressesOf } from "./rest.js";
 import { RIGHT_MARGIN } from "./time_chart.js";
@@ -58,13 +59,15 @@ class PairBoard {
   update(data) {
     const { settings } = data;
     const before = this.settings;
+    const { hindsight } = this.data ?? {};
     this.data = data;
     this.settings = settings;
     this.palette = paletteAt(this.host, data.palette);
     paint(this.host, this.palette);
-    this.legend.setPair(settings);
+    this.legend.setPair(settings, data.hindsight);
     if (!before || COMPUTED.some((name) => before[name] !== settings[name])) this.start(before);
     else if (before.entry !== settings.entry || before.exit !== settings.exit) this.drawLevels();
+    else if (Boolean(hindsight) !== Boolean(data.hindsight)) this.drawAll();
     this.setPlot();
     this.figures.write(this.state());
   }
@@ -129,7 +132,7 @@ class PairBoard {
   drawAll() {
     if (!this.plot || !this.series.report) return;
     this.node.classList.remove("ps-is-loading");
-    this.plot.setRows(this.series.rows);
+    this.plot.setRows(this.look());
     this.drawn = this.series.newest?.timestamp ?? 0;
     if (!this.placed && this.series.rows.length) {
       const room = Math.max(100, this.area.clientWidth - 70);
@@ -141,10 +144,18 @@ class PairBoard {
     this.write();
   }
 
+  /** The rows as they are looked at: each under the hedge ratio known then, or all under the newest. */
+  look() {
+    const { rows, hedge } = this.series;
+    this.shown = this.data.hindsight ? inHindsight(rows, this.settings, hedge) : rows;
+    return this.shown;
+  }
+
   draw() {
     const { newest, rows } = this.series;
     if (!this.plot || !newest || !this.series.report) return;
-    if (rows.length > 1 && rows.at(-2).timestamp > this.drawn) this.plot.setRows(rows);
+    const behind = rows.length > 1 && rows.at(-2).timestamp > this.drawn;
+    if (behind || (this.data.hindsight && newest.timestamp > this.drawn)) this.plot.setRows(this.look());
     else {
       if (newest.timestamp > this.drawn && rows.length > 1) this.plot.setRow(rows.at(-2)); // as it closed
       this.plot.setRow(newest);
@@ -156,7 +167,7 @@ class PairBoard {
   drawLevels() {
     if (!this.plot) return;
     this.plot.setLevels(this.settings);
-    this.plot.setRows(this.series.rows);
+    this.plot.setRows(this.look());
     this.write();
   }
 
@@ -170,7 +181,9 @@ class PairBoard {
   write() {
     const { series, plot } = this;
     if (!plot) return;
-    const row = (this.hovered !== null && series.at(this.hovered)) || series.newest;
+    const rows = this.data.hindsight ? (this.shown ?? []) : series.rows;
+    const past = this.hovered !== null && this.hovered !== series.newest?.timestamp;
+    const row = (past && rowAt(rows, this.hovered)) || series.newest;
     const hovered = this.hovered !== null && row?.timestamp === this.hovered;
     this.legend.write(row, { plot, settings: this.settings, time: row ? moment(row.timestamp, series.length) : "", hovered });
   }
@@ -204,7 +217,7 @@ class PairBoard {
     const sentinel = followed && live ? live.sentinel : report?.sentinel;
     const lines = [];
     if (sentinel?.status === "broken") {
-      const since = sentinel.since ? ` since ${moment(sentinel.since, this.series.length).slice(-5)} UTC` : "";
+      const since = sentinel.tripped ? ` since ${moment(sentinel.tripped, this.series.length).slice(-5)} UTC` : "";
       lines.push(`▼ The spread has stopped reverting${since}: do not treat this as a wide spread.`);
     }
     if (live?.stale) {
@@ -219,7 +232,6 @@ class PairBoard {
     const { followed, live } = this.state();
     if (followed) return "Moves with every trade";
     if (!live) return "Moves at the close of each bar";
-    if (this.series.hasSameSettings(live)) return "Moves at the close of each bar: the stream's Kalman filter began at another bar";
     return "Moves at the close of each bar: live values are computed by the watch-list's settings; save these there to see every trade";
   }
 
@@ -237,9 +249,10 @@ class PairBoard {
   download(name) {
     const { columns } = PANES.find((pane) => pane.name === name);
     const { y, x, timeframe, entry } = this.settings;
-    const rows = this.series.rows.filter(({ closed }) => closed);
+    const rows = this.look().filter(({ closed }) => closed);
     const values = columns.map((column) => [column, (row) => valueOf(column, row, entry)]);
-    save(`${baseOf(y)}-${baseOf(x)}-${timeframe}-${name}.csv`, csvOf(rows, [["timestamp", (row) => isoOf(row.timestamp)], ...values]));
+    const kind = this.data.hindsight && ["spread", "zscore"].includes(name) ? "-hindsight" : "";
+    save(`${baseOf(y)}-${baseOf(x)}-${timeframe}-${name}${kind}.csv`, csvOf(rows, [["timestamp", (row) => isoOf(row.timestamp)], ...values]));
   }
 
   destroy() {

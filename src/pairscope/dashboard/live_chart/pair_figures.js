@@ -53,7 +53,7 @@ export class PairFigures {
     this.put("correlation", fixed(now.correlation?.rolling, 3), `last ${window} bars`);
     this.writeHalfLife(report, timeframe);
     const sentinel = live?.sentinel && followed ? live.sentinel : report?.sentinel;
-    const since = known(sentinel?.since) && ["broken", "warning"].includes(sentinel.status) ? `since ${moment(sentinel.since, SECONDS[timeframe]).slice(-5)} UTC` : "";
+    const since = known(sentinel?.tripped) ? `since ${moment(sentinel.tripped, SECONDS[timeframe]).slice(-5)} UTC` : "";
     this.put("sentinel", sentinelWords(sentinel), since, sentinel?.status === "broken" ? "bad" : sentinel?.status === "warning" ? "warn" : "");
   }
 

@@ -22,11 +22,11 @@ export class PairLegend {
     });
   }
 
-  setPair({ y, x, timeframe, lookback, window, price_space: space, entry }) {
+  setPair({ y, x, timeframe, lookback, window, price_space: space, entry }, hindsight) {
     const log = space === "log" ? "log " : "";
     const words = {
-      spread: `${log}${baseOf(y)} − (α + β · ${log}${baseOf(x)}) · ${timeframe} · UTC`,
-      zscore: `over ${window} bars · entry ±${entry}`,
+      spread: `${log}${baseOf(y)} − (α + β · ${log}${baseOf(x)}) · ${timeframe} · UTC${hindsight ? " · all under the newest α and β: hindsight" : ""}`,
+      zscore: `over ${window} bars · entry ±${entry}${hindsight ? " · hindsight" : ""}`,
       hedge: `fitted on ${lookback} bars`,
       correlation: `of returns over ${window} bars`,
     };

@@ -77,16 +77,22 @@ export class PairPlot extends TimeChart {
     ];
   }
 
-  /** Draw all rows anew, keeping what is looked at. */
+  /** Draw all rows anew, keeping what is looked at: the same bars at the same width. */
   setRows(rows) {
     this.setDecimals(rows);
-    const held = this.followsLive() || !this.drawn ? null : this.time.getVisibleRange();
+    const view = this.followsLive() || !this.behind ? null : this.view();
     for (const [column, series] of this.lines) series.setData(rows.map((row) => this.point(column, row)));
-    this.drawn = rows.length;
-    if (held) this.time.setVisibleRange(held);
+    const { behind } = this;
+    this.behind = rows.at(-2)?.timestamp;
+    this.last = rows.at(-1)?.timestamp;
+    if (!view) return;
+    const newer = rows.length - 1 - rows.findLastIndex(({ timestamp }) => timestamp <= behind);
+    this.setView({ ...view, position: view.position + 1 - newer });
   }
 
   setRow(row) {
+    if (row.timestamp > this.last) this.behind = this.last;
+    this.last = row.timestamp;
     for (const [column, series] of this.lines) series.update(this.point(column, row));
   }
 

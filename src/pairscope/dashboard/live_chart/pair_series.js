@@ -8,9 +8,7 @@ export const MOST_POINTS = 2000;
 
 const RELOAD_AFTER_MS = 1200; // several closes at once are one reason to ask again
 const LOAD_EVERY_MS = 4000;
-const UNSURE = 4; // a filter's first values are drawn once their error is no more than so many times the newest one's
 const RETRY_MS = 5000;
-const FILTER_EVERY_MS = 15000;
 const SAME = ["timeframe", "lookback", "window", "method", "price_space"];
 
 /**
@@ -47,16 +45,9 @@ export class PairSeries {
     return this.rows.at(-1) ?? null;
   }
 
-  /** The row at a time, or null. */
-  at(timestamp) {
-    let low = 0;
-    let high = this.rows.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.rows[middle].timestamp < timestamp) low = middle + 1;
-      else high = middle;
-    }
-    return this.rows[low]?.timestamp === timestamp ? this.rows[low] : null;
+  /** The newest hedge ratio by the pair's method. */
+  get hedge() {
+    return (this.followed && this.live ? this.live : this.report)?.hedge_ratio?.[this.settings.method] ?? {};
   }
 
   loadSoon(pause = RELOAD_AFTER_MS) {
@@ -71,7 +62,7 @@ export class PairSeries {
     const params = Object.fromEntries(SAME.map((name) => [name, this.settings[name]]));
     const { y, x } = this.settings;
     try {
-      this.adopt(await get(this.rest, "/api/analytics/pair", { y, x, ...params, series: true }, { signal: this.abort.signal }));
+      this.adopt(await get(this.rest, "/api/analytics/pair", { y, x, ...params, recursion: "live", series: true }, { signal: this.abort.signal }));
       this.onNotice(this.rows.length ? null : `${y} and ${x} have no common ${this.settings.timeframe} bars yet.`);
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -97,25 +88,15 @@ export class PairSeries {
     this.onNow();
   }
 
-  /** Whether a live value is computed as the history is: by the same settings, by a filter that began at the same bar. */
+  /** Whether a live value is computed as the history is: by the same settings, and so from the same bars on. */
   isSame(message) {
-    const filter = this.settings.method !== "kalman" || !this.report || this.hasSameFilter(message);
-    return filter && this.hasSameSettings(message);
-  }
-
-  hasSameSettings(message) {
     return SAME.every((name) => message[name] === this.settings[name]);
-  }
-
-  hasSameFilter(message) {
-    return message.hedge_ratio?.kalman?.since === this.report?.hedge_ratio?.kalman?.since;
   }
 
   /** Put a live value into the rows: the newest bar's, or the next one's. */
   follow(message, quiet) {
     const newest = this.newest;
     const row = rowOf(message, Object.keys(newest ?? {}));
-    if (!this.hasSameFilter(message)) row.beta_kalman = newest?.beta_kalman ?? null; // held until the next answer
     if (row.timestamp === null || row.timestamp === undefined || row.spread === null) return;
     if (newest && row.timestamp < newest.timestamp) {
       if (!quiet && message.closed) this.loadSoon(); // an older bar was corrected
@@ -125,7 +106,9 @@ export class PairSeries {
       if (newest.closed && !row.closed) return;
       this.rows[this.rows.length - 1] = { ...newest, ...row };
     } else {
+      if (newest && !newest.closed) this.rows.pop(); // only one leg traded in it: it closed without a bar in common
       this.rows.push(row);
+      if (newest && !newest.closed) return this.onRows();
     }
     if (this.rows.length > MOST_POINTS * 1.2) {
       this.rows = this.rows.slice(-MOST_POINTS);
@@ -141,12 +124,23 @@ export class PairSeries {
     this.heard = Math.max(this.heard ?? 0, bar.timestamp);
     if (!this.report || !started) return;
     if (this.followed !== true) this.loadSoon();
-    else if (!this.hasSameFilter(this.live) && performance.now() - this.loadedAt > FILTER_EVERY_MS) this.loadSoon();
   }
 }
 
+/** The row at a time, or null. */
+export function rowAt(rows, timestamp) {
+  let low = 0;
+  let high = rows.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (rows[middle].timestamp < timestamp) low = middle + 1;
+    else high = middle;
+  }
+  return rows[low]?.timestamp === timestamp ? rows[low] : null;
+}
+
 function rowsOf(series) {
-  const { timestamp = [], ...columns } = withoutFirstSteps(series);
+  const { timestamp = [], ...columns } = series;
   const entries = Object.entries(columns).filter(([, column]) => Array.isArray(column));
   return timestamp.map((time, i) => ({
     timestamp: time,
@@ -155,16 +149,7 @@ function rowsOf(series) {
   }));
 }
 
-// A filter knows little at first: what it says then would set the scale of all that follows.
-function withoutFirstSteps(series) {
-  const { beta_kalman: betas, stderr_kalman: errors } = series;
-  const newest = errors?.at(-1);
-  if (!betas || !newest) return series;
-  const sure = errors.findIndex((error) => error !== null && error <= UNSURE * newest);
-  return { ...series, beta_kalman: betas.map((beta, i) => (i < sure ? null : beta)) };
-}
-
-function rowOf({ timestamp, closed, spread, correlation, hedge_ratio: hedge }, columns) {
+function rowOf({ timestamp, closed, spread, correlation, prices, hedge_ratio: hedge }, columns) {
   return {
     timestamp,
     closed,
@@ -173,6 +158,8 @@ function rowOf({ timestamp, closed, spread, correlation, hedge_ratio: hedge }, c
     std: spread?.std ?? null,
     zscore: spread?.zscore ?? null,
     correlation: correlation?.rolling ?? null,
+    price_y: prices?.y ?? null,
+    price_x: prices?.x ?? null,
     beta_ols: hedge?.ols?.beta ?? null,
     beta_kalman: hedge?.kalman?.beta ?? null,
     ...(columns.includes("beta_huber") ? { beta_huber: hedge?.huber?.beta ?? null } : {}), // where it makes the spread
