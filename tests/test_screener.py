@@ -288,6 +288,20 @@ async def test_a_part_that_dies_begins_again(house: House, monkeypatch: pytest.M
     assert house.screener.counters()["restarted"] == 1
 
 
+async def test_who_asks_while_kernels_are_compiled_is_told_to_come_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairscope.screener.COMPILED_S", 0.01)
+    compiled = asyncio.Event()
+    monkeypatch.setattr(house.screener, "_prepare", compiled.wait)
+    await house.history()
+    with pytest.raises(Busy, match="still being compiled"):
+        await house.page()
+    compiled.set()
+    monkeypatch.setattr("pairscope.screener.COMPILED_S", 30)
+    same(await house.page(), await house.direct())
+
+
 async def test_a_store_that_refuses_delays_a_screen_and_no_more(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pairscope.screener.RETRY_S", 0.0)
 

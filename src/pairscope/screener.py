@@ -15,7 +15,7 @@ import orjson
 import structlog
 
 from pairscope.engine.data_processor import Updates
-from pairscope.errors import ConfigError, InputError, NotEnoughData, NumericalError, StorageError
+from pairscope.errors import Busy, ConfigError, InputError, NotEnoughData, NumericalError, StorageError
 from pairscope.market.bars import TIMEFRAMES, BarBatch
 from pairscope.market.pairs import MOST_LOOKBACK
 from pairscope.ports import Bus, LiveView, Records, TickStore
@@ -32,6 +32,8 @@ COLLECTION: Final = "screens"
 TOPIC: Final = "discoveries"
 TOLD: Final = 100
 """Newest events in a message of the topic."""
+COMPILED_S: Final = 8.0
+"""Who asks for a screen waits so long for the kernels to be compiled, then is told to come again."""
 RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 60.0
 SETTLE_S: Final = 1.0
@@ -93,6 +95,7 @@ class Screener:
         self._thread = quiet_threads(1, "screen")
         self._tiles = quiet_threads(max(1, (os.cpu_count() or 1) - 1), "screen-tiles")
         self._asked = AskedScreens(store, live, tiles=self._tiles)
+        self._preparing: asyncio.Task[None] | None = None
         self._number = 0
         self._changes = 0
         self._refused = 0
@@ -113,6 +116,10 @@ class Screener:
         line = self._lines.get((timeframe, lookback))
         if line is not None and line.standing is not None:
             return line.standing
+        try:
+            await asyncio.wait_for(self._ready(), COMPILED_S)
+        except TimeoutError:
+            raise Busy("what a screen needs is still being compiled, as at every first start") from None
         return await self._asked.table(timeframe, lookback, changes=self._changes, number=self._next_number)
 
     def history(self, y: str, x: str, timeframe: str, lookback: int) -> Mapping[str, Any]:
@@ -205,6 +212,8 @@ class Screener:
         """Take nothing more; what is being screened ends at its next tile."""
         self._closing.set()
         self._asked.close()
+        if self._preparing is not None:
+            self._preparing.cancel()
         for pool in (self._thread, self._tiles):
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -272,16 +281,24 @@ class Screener:
     # -- screening -----------------------------------------------------------------------------------------------------
 
     async def _screen_on(self) -> None:
-        while self._due() is None:
-            await self._rest()
-        await self._prepare()
-        await asyncio.get_running_loop().run_in_executor(self._thread, load_kernels)
+        await self._ready()
         while True:
             line = self._due()
             if line is None:
                 await self._rest()
             else:
                 await self.screen(line.timeframe, line.lookback)
+
+    async def _ready(self) -> None:
+        """Wait until the kernels are there; whoever is first has them compiled."""
+        task = self._preparing
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._preparing = asyncio.create_task(self._load(), name="screen kernels")
+        await asyncio.shield(task)
+
+    async def _load(self) -> None:
+        await self._prepare()
+        await asyncio.get_running_loop().run_in_executor(self._thread, load_kernels)
 
     async def _rest(self) -> None:
         """Wait until something comes, or what has come has settled."""

@@ -88,6 +88,10 @@ class Notebook:
                 yield key, document
 
 
+async def nothing() -> None:
+    """Stands for what compiles kernels in another process."""
+
+
 @dataclass
 class Market:
     """What the API is given, and what is true."""
@@ -114,7 +118,9 @@ class Market:
     def __post_init__(self) -> None:
         self.book = PairBook(self.symbols, self.engine)
         self.pairs = Watchlist(self.book, store=self.store, records=self.records, bus=self.bus, live=self.engine)
-        self.screens = Screener((), store=self.store, records=self.records, bus=self.bus, live=self.engine)
+        self.screens = Screener(
+            (), store=self.store, records=self.records, bus=self.bus, live=self.engine, prepare=nothing
+        )
 
     def services(self) -> Services:
         return Services(

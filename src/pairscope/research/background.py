@@ -29,7 +29,10 @@ async def compiled() -> None:
     In a thread of this process it would hold a lock of Numba's for seconds, and with it the live market.
     """
     quiet = asyncio.subprocess.DEVNULL
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", _IN_CHILD, stdout=quiet, stderr=quiet)
+    try:
+        child = await asyncio.create_subprocess_exec(sys.executable, "-c", _IN_CHILD, stdout=quiet, stderr=quiet)
+    except OSError:
+        return  # where there can be no child they are compiled at the first screen
     try:
         await child.wait()
     finally:
