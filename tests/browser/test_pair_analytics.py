@@ -162,6 +162,14 @@ def test_a_broken_pair_and_a_stale_leg_are_told_at_once(tab: Page, market: Any) 
     assert figure(page, "sentinel") == "▼ stopped reverting"
 
 
+def test_a_pair_that_trades_no_more_keeps_its_last_values_and_says_where_it_ends(tab: Page, market: Any) -> None:
+    market.pairs.ended, market.pairs.stale = True, "x"
+    tab.locator(".ps-pair-note", has_text="Ends with the bar of").wait_for(timeout=5000)
+    assert figure(tab, "zscore") != "–"
+    market.pairs.reset()
+    tab.locator(".ps-pair-note", has_text="Moves with every trade").wait_for(timeout=5000)
+
+
 def test_every_chart_can_be_taken_along(tab: Page, market: Any, tmp_path: Path) -> None:
     page = tab
     headings = {

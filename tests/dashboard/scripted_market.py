@@ -404,7 +404,11 @@ class ScriptedMarket:
                 value = self.value_of(topic)
                 if sent.get(topic) == value or (topic == "stats" and topic in sent and rounds % 10):
                     continue
-                if topic.startswith("pair:") and topic in sent and value["timestamp"] > sent[topic]["timestamp"]:
+                if (
+                    topic.startswith("pair:")
+                    and topic in sent
+                    and (value["timestamp"] or 0) > (sent[topic]["timestamp"] or math.inf)
+                ):
                     _, y, x = topic.split(":")
                     await self._tell(socket, topic, self.pairs.live(y, x, closed=True))
                 sent[topic] = value

@@ -38,6 +38,7 @@ class ScriptedPairs:
         self.p_values = (0.002, 0.004)
         self.sentinel: dict[str, Any] = {"status": "ok", "statistic": 0.4, "threshold": 1.1, "since": None}
         self.stale: str | None = None
+        self.ended = False
         self.warnings: list[str] = []
         self.changes: dict[str, Any] = {}
         self.entries: dict[str, dict[str, Any]] = {}
@@ -86,9 +87,12 @@ class ScriptedPairs:
         if self.stale:
             ages[self.stale] = 900_000
         drift = 0.01 * math.sin(now / 300)
+        if self.ended:
+            values = dict.fromkeys(values)
+            columns["spread"] = np.array([np.nan])
         return {
             **settings,
-            "timestamp": int(columns["timestamp"][-1]),
+            "timestamp": None if self.ended else int(columns["timestamp"][-1]),
             "closed": closed,
             "n": settings["lookback"],
             "hedge_ratio": {
@@ -98,7 +102,7 @@ class ScriptedPairs:
             },
             "spread": {
                 "method": settings["method"],
-                "last": float(columns["spread"][-1]),
+                "last": None if self.ended else float(columns["spread"][-1]),
                 **_but(values, "correlation"),
             },
             "correlation": {"rolling": values["correlation"], "window": window},

@@ -183,3 +183,9 @@ def test_a_variance_ratio_that_may_be_chance_claims_nothing() -> None:
 def test_a_measure_without_an_answer_says_why() -> None:
     report = document(spread={"hurst": None}, reasons={"spread.hurst": "needs 100 bars, has 12"})
     assert measure_rows(report)[1]["What it says"] == "not computed: needs 100 bars, has 12"
+
+
+def test_a_stale_leg_takes_the_call_to_trade_out_of_the_verdict() -> None:
+    said = verdict_of(document(stale=True, spread={"zscore": -2.5, "half_life": 42.0})).sentence
+    assert "2.5 deviations below its mean; a leg has not traded since" in said
+    assert "cheap" not in said

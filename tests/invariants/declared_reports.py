@@ -30,6 +30,7 @@ REPORTS: Mapping[str, Declaration] = {
         "says what the last row says; break_sentinel, which it runs, is checked bar by bar"
     ),
     "pairscope.analytics.pair_recursions.sentinel_verdict": Whole("names what a sentinel's state holds"),
+    "pairscope.analytics.pair_recursions.why_untrained": Whole("words for an error"),
     "pairscope.analytics.pair_report.pair_report": _REPORT,
     "pairscope.analytics.pair_report.pair_rows": PerBar(lambda s: pair_report.pair_rows(s.y, s.x, "log"), 3),
     "pairscope.analytics.pair_series.hedge_series": PerBar(

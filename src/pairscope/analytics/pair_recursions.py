@@ -24,12 +24,19 @@ from pairscope.analytics.kalman import (
 )
 from pairscope.analytics.pair_window import checked_pair
 from pairscope.analytics.sentinel import SentinelStatus, break_sentinel, sentinel_train
-from pairscope.errors import InputError, NumericalError
+from pairscope.errors import InputError, NotEnoughData, NumericalError
 from pairscope.market.anchors import anchor_of, epoch_of
 from pairscope.market.kernel import kernel
 from pairscope.market.ticks import F8, I8
 
-__all__ = ["AnchoredKalman", "AnchoredSentinel", "anchored_kalman", "anchored_sentinel", "sentinel_verdict"]
+__all__ = [
+    "AnchoredKalman",
+    "AnchoredSentinel",
+    "anchored_kalman",
+    "anchored_sentinel",
+    "sentinel_verdict",
+    "why_untrained",
+]
 
 _SAYS: Final[Mapping[int, str]] = {
     SentinelStatus.TRAINING: "training",
@@ -154,7 +161,7 @@ def anchored_sentinel(y: F8, x: F8, slots: I8, *, lookback: int, offset: int) ->
         sentinel_train(ys[start:anchor].copy(), xs[start:anchor].copy())
         found = break_sentinel(ys[start:].copy(), xs[start:].copy(), train=train)
     except (InputError, NumericalError) as error:
-        return AnchoredSentinel(sentinel_verdict(None, reason=str(error)), train, None, None)
+        return AnchoredSentinel(sentinel_verdict(None, reason=why_untrained(error)), train, None, None)
     readings = (found.status, found.statistic, found.threshold, found.warn_threshold)
     verdict = sentinel_verdict([float(column[-1]) for column in readings], n=at.size - anchor)
     tripped = None if found.tripped_at is None else int(at[start + found.tripped_at])
@@ -169,8 +176,8 @@ def sentinel_verdict(readings: Sequence[float] | None, *, n: int = 0, reason: st
 
     >>> sentinel_verdict((1.0, 0.5, 6.0, 4.0), n=3)
     {'status': 'ok', 'statistic': 0.5, 'threshold': 6.0, 'warn_threshold': 4.0, 'n': 3}
-    >>> sentinel_verdict(None, reason="y: needs 50, has 3")["reason"]
-    'y: needs 50, has 3'
+    >>> sentinel_verdict(None, reason="no bars")["reason"]
+    'no bars'
     """
     if readings is None:
         none = dict.fromkeys(("statistic", "threshold", "warn_threshold"))
@@ -180,6 +187,17 @@ def sentinel_verdict(readings: Sequence[float] | None, *, n: int = 0, reason: st
     said = dict(zip(("statistic", "threshold", "warn_threshold"), numbers, strict=True))
     why = {"reason": _WHY[status]} if status in _WHY else {}
     return {"status": _SAYS[status], **said, "n": n, **why}
+
+
+def why_untrained(error: Exception) -> str:
+    """Return why a sentinel could not be trained, as a person reads it.
+
+    >>> why_untrained(NotEnoughData("y:", need=50, have=3))
+    'needs 50 bars to be trained on, has 3'
+    """
+    if isinstance(error, NotEnoughData):
+        return f"needs {error.need} bars to be trained on, has {error.have}"
+    return str(error)
 
 
 def _checked_slots(slots: I8, size: int) -> I8:

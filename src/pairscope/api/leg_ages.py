@@ -9,7 +9,7 @@ import orjson
 from pairscope.api.legs import Leg
 from pairscope.api.prices import current_price
 from pairscope.market.bars import timeframe_ns
-from pairscope.market.pairs import PairSettings
+from pairscope.market.pairs import PairSettings, span_in_words
 from pairscope.ports import Services
 
 __all__ = ["LegAges"]
@@ -43,7 +43,7 @@ class LegAges:
         warnings = []
         if stale:
             name = found[oldest]["symbol"]
-            warnings = [f"{name} last traded {_span(age_ms)} before: the spread stands on a stale price."]
+            warnings = [f"{name} last traded {span_in_words(age_ms)} before: the spread stands on a stale price."]
         return {
             "legs": found,
             "age_ms": age_ms,
@@ -59,12 +59,3 @@ class LegAges:
         if said.get("price") is None or said.get("timestamp") is None:
             return price, seen_ms
         return float(said["price"]), int(said["timestamp"] if said.get("received") is None else said["received"])
-
-
-def _span(ms: int) -> str:
-    """Say a span of time in words.
-
-    >>> _span(90_000), _span(7_200_000)
-    ('90 s', '120 min')
-    """
-    return f"{ms // 1000} s" if ms < 600_000 else f"{ms // 60_000} min"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -36,7 +37,6 @@ _FORMATS: Final[Mapping[str, str]] = {
     "return": "%.5f",
     "volume": "compact",
     "volatility": "percent",
-    "spread": "%.5f",
     "zscore": "%.2f",
     "correlation": "%.3f",
     "beta": "%.4f",
@@ -83,7 +83,7 @@ def _draw(client: Client, choice: PairChoice, of: str, rows: int) -> None:
         key="statistics",
         hide_index=True,
         height=420,
-        column_config=_columns(table.columns.tolist(), headings_of(table.columns.tolist(), choice, of)),
+        column_config=_columns(table, headings_of(table.columns.tolist(), choice, of)),
         alt=f"Statistics of {name}, bar by bar, newest first",
     )
     st.download_button(
@@ -135,15 +135,29 @@ def _csv(table: pd.DataFrame) -> bytes:
     return oldest_first.to_csv(index=False).encode()
 
 
-def _columns(names: Sequence[str], headings: Mapping[str, str]) -> dict[str, Any]:
+def _columns(table: pd.DataFrame, headings: Mapping[str, str]) -> dict[str, Any]:
     """Say how each column is written: enough digits of each, no exponent."""
     made: dict[str, Any] = {}
-    for name in names:
+    spread = f"%.{_decimals(table['spread'])}f" if "spread" in table else ""
+    for name in table.columns.tolist():
         kind = name.removesuffix("_x")
         if name == "timestamp":
             made[name] = st.column_config.DatetimeColumn(headings[name], format="YYYY-MM-DD HH:mm:ss", pinned=True)
         else:
             made[name] = st.column_config.NumberColumn(
-                headings[name], format=_FORMATS.get(kind), help=_HELP.get(kind), width="small"
+                headings[name],
+                format=spread if kind == "spread" else _FORMATS.get(kind),
+                help=_HELP.get(kind),
+                width="small",
             )
     return made
+
+
+def _decimals(values: pd.Series) -> int:
+    """Return the decimals at which a column is seen to move: three digits of how far it reaches.
+
+    >>> _decimals(pd.Series([0.0031, -0.0012])), _decimals(pd.Series([120.0, 80.0])), _decimals(pd.Series([None]))
+    (5, 1, 5)
+    """
+    reach = pd.to_numeric(values).abs().max()
+    return 5 if not reach > 0 else min(10, max(1, 2 - math.floor(math.log10(reach))))

@@ -184,8 +184,10 @@ def _walk(ratio: float, p: float | None) -> str:
 
 
 def _minutes(bars: float, bar_s: int) -> str:
-    """Write bars in minutes, and in hours or days where minutes are many."""
+    """Write bars in minutes, in seconds where that is less, and in hours or days too where minutes are many."""
     minutes = bars * bar_s / 60
+    if minutes < 2:
+        return duration(bars, bar_s)
     long = f" ({duration(bars, bar_s)})" if minutes >= 120 else ""
     return f"{number(minutes, 3)} min{long}"
 

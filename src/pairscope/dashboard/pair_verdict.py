@@ -133,6 +133,8 @@ def _strayed(document: Mapping[str, Any], entry: float) -> str:
     y = base_of(str(document.get("y", "")))
     way = "above" if z >= 0 else "below"
     place = f"at the last close the spread was {abs(z):.1f} deviations {way} its mean"
+    if document.get("stale") is True:
+        return f"{place}; a leg has not traded since, so that says little of now"
     if abs(z) < entry:
         return f"{place}: inside ±{entry:g}, no entry"
     return f"{place}: {y} is {'rich ▲' if z > 0 else 'cheap ▼'}"

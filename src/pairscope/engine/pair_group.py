@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairscope.analytics.kalman import KALMAN_STATE, kalman_state
+from pairscope.analytics.pair_recursions import why_untrained
 from pairscope.analytics.pair_window import zscore_window
 from pairscope.analytics.regression import huber_hedge
 from pairscope.analytics.sentinel import ALARM, SENTINEL_STATE, STATUS, SentinelStatus, sentinel_train
@@ -297,7 +298,7 @@ class PairGroup:
             self.sentinels[place] = sentinel_train(values[leg_y, at], values[leg_x, at])
             self.untrained.pop(place, None)
         except (InputError, NumericalError) as error:
-            self._without_sentinel(place, str(error))
+            self._without_sentinel(place, why_untrained(error))
 
     def _robust(self, record: NDArray[Any], n: int) -> None:
         """Give a pair whose method is Huber's its spread, from the window at the end of the rows."""

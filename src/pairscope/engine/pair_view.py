@@ -10,7 +10,7 @@ from typing import Any, Final
 from pairscope.analytics.pair_recursions import sentinel_verdict
 from pairscope.analytics.sentinel import BARS, STATISTIC, STATUS, THRESHOLD, WARN_THRESHOLD
 from pairscope.market.anchors import anchor_of
-from pairscope.market.pairs import PairSettings
+from pairscope.market.pairs import PairSettings, span_in_words
 from pairscope.market.ticks import F8
 
 __all__ = ["Leg", "Robust", "document"]
@@ -168,7 +168,7 @@ def _stale(settings: PairSettings, ages: list[int | None], limit_ms: int) -> tup
     if age <= limit_ms:
         return None, None
     leg = "yx"[known.index(age)]
-    return leg, f"{settings.y if leg == 'y' else settings.x} last traded {age / 1000:.0f} s ago: the z-score is stale"
+    return leg, f"{settings.y if leg == 'y' else settings.x} last traded {span_in_words(age)} ago: the z-score is stale"
 
 
 def _verdict(

@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 from pairscope.errors import InputError
 from pairscope.market.bars import TIMEFRAMES, timeframe_ns
 
-__all__ = ["MOST_LOOKBACK", "HedgeMethod", "PairSettings", "PriceSpace", "Recursion"]
+__all__ = ["MOST_LOOKBACK", "HedgeMethod", "PairSettings", "PriceSpace", "Recursion", "span_in_words"]
 
 _STALE_NS: Final = 60_000_000_000
 
@@ -76,3 +76,15 @@ class PairSettings:
     def key(self) -> str:
         """The pair's name on the stream and in the records: ``Y:X``."""
         return f"{self.y}:{self.x}"
+
+
+def span_in_words(ms: int) -> str:
+    """Return a span of time as a person says it, for sentences about the age of a leg.
+
+    >>> [span_in_words(ms) for ms in (90_000, 7_000_000, 90_000_000, 900_000_000)]
+    ['90 s', '117 min', '25 h', '10 d']
+    """
+    for most_s, unit, length_s in ((600, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
+        if ms < most_s * 1000:
+            return f"{ms / 1000 / length_s:.0f} {unit}"
+    return f"{ms / 86_400_000:.0f} d"

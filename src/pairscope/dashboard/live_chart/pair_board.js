@@ -1,5 +1,6 @@
 // Pair Analytics' live part: a pair's figures, and spread, z-score, hedge ratios and correlation over one time.
 
+import { SECONDS } from "./bars.js";
 import { csvOf, isoOf, save } from "./csv.js";
 import { sharedFeed } from "./feed.js";
 import { drawNever, drawSoon } from "./frames.js";
@@ -214,7 +215,7 @@ class PairBoard {
   /** What must not be overlooked: the sentinel, and a leg that does not trade. */
   warn() {
     const { live, followed, report } = this.state();
-    const sentinel = followed && live ? live.sentinel : report?.sentinel;
+    const sentinel = followed && live?.timestamp ? live.sentinel : report?.sentinel;
     const lines = [];
     if (sentinel?.status === "broken") {
       const since = sentinel.tripped ? ` since ${moment(sentinel.tripped, this.series.length).slice(-5)} UTC` : "";
@@ -230,8 +231,11 @@ class PairBoard {
 
   noteNow() {
     const { followed, live } = this.state();
+    const { newest, length } = this.series;
+    if (live?.stale && !live.timestamp && newest) return `Ends with the bar of ${moment(newest.timestamp, SECONDS["1d"])} ${moment(newest.timestamp, length).slice(6)} UTC: nothing moves until both legs trade again`;
     if (followed) return "Moves with every trade";
     if (!live) return "Moves at the close of each bar";
+    if (!live.on_watchlist) return "Moves at the close of each bar: watch the pair by these settings to see every trade";
     return "Moves at the close of each bar: live values are computed by the watch-list's settings; save these there to see every trade";
   }
 

@@ -17,6 +17,8 @@ const CARDS = [
   ["age", "Staler leg", "Time since the last trade of the leg that traded longer ago"],
 ];
 
+const HELP = Object.fromEntries(CARDS.map(([name, , help]) => [name, help]));
+
 export class PairFigures {
   constructor() {
     this.cards = Object.fromEntries(
@@ -39,7 +41,8 @@ export class PairFigures {
 
   /** Write what is known: the stream's values where they follow these settings, else those of the last answer. */
   write({ settings, report, live, followed }) {
-    const now = followed && live ? live : report;
+    const moving = Boolean(followed && known(live?.timestamp)); // a leg that stopped has no values now: the last ones stay
+    const now = moving ? live : report;
     if (!now) return;
     const { window, timeframe, method } = settings;
     const z = now.spread?.zscore;
@@ -52,9 +55,11 @@ export class PairFigures {
     this.put("hedge", figure(hedge?.beta), known(low) && known(high) ? `${HEDGE_NAMES[method]}, ${figure(low)} to ${figure(high)}` : HEDGE_NAMES[method]);
     this.put("correlation", fixed(now.correlation?.rolling, 3), `last ${window} bars`);
     this.writeHalfLife(report, timeframe);
-    const sentinel = live?.sentinel && followed ? live.sentinel : report?.sentinel;
+    const sentinel = moving ? live.sentinel : report?.sentinel;
     const since = known(sentinel?.tripped) ? `since ${moment(sentinel.tripped, SECONDS[timeframe]).slice(-5)} UTC` : "";
-    this.put("sentinel", sentinelWords(sentinel), since, sentinel?.status === "broken" ? "bad" : sentinel?.status === "warning" ? "warn" : "");
+    const short = { "no verdict": "hardly reverted before", training: "too few bars before" }[sentinel?.status] ?? "";
+    this.cards.sentinel.node.title = [HELP.sentinel, sentinel?.reason].filter(Boolean).join(": ");
+    this.put("sentinel", sentinelWords(sentinel), since || short, sentinel?.status === "broken" ? "bad" : sentinel?.status === "warning" ? "warn" : "");
   }
 
   writeHalfLife(report, timeframe) {
