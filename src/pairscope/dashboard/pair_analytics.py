@@ -49,14 +49,16 @@ def show(api: LiveApi, client: Client, known: Sequence[str]) -> None:
     main, side = st.columns([0.69, 0.31], gap="medium")
     problem = choice.problem()
     with main:
+        words = st.container()
         if problem:
-            st.warning(problem)
+            words.warning(problem)
         else:
-            _verdict(client, choice)
             _board(api, choice)
     with side:
         _watch_list(api, client, choice, watched, heard.problem)
     if not problem:
+        with words:  # above the chart, and sent after it: the chart asks the API itself, meanwhile
+            _verdict(client, choice)
         _tables(client, choice)
         st.subheader("Bar by bar", anchor=False)
         show_statistics(client, choice)
