@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pairscope.analytics.regression import huber_hedge, kalman_hedge, ols_hedge, rolling_ols_hedge
     from pairscope.analytics.statistical_tests import adf_test, benjamini_hochberg, engle_granger, johansen
     from pairscope.client import Client
+    from pairscope.research.screen import screen_pairs
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "realized_volatility",
     "rolling_ols_hedge",
     "rolling_stats",
+    "screen_pairs",
     "spread",
     "zscore",
 ]
@@ -38,6 +40,7 @@ _PUBLIC = {
     "pairscope.analytics.regression": ("huber_hedge", "kalman_hedge", "ols_hedge", "rolling_ols_hedge"),
     "pairscope.analytics.statistical_tests": ("adf_test", "benjamini_hochberg", "engle_granger", "johansen"),
     "pairscope.client": ("Client",),
+    "pairscope.research.screen": ("screen_pairs",),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
