@@ -53,18 +53,22 @@ def test_the_screen_sorts_is_taken_along_and_moves_its_numbers_and_nothing_else(
     lines = path.read_text().splitlines()
     assert lines[0].startswith("y,x,alpha,beta,statistic,pvalue,qvalue,lags,half_life,zscore,spread_std,correlation")
     assert len(lines) == 31
-    page.locator('.ps-scan th[data-column="pair"] button').click()
+    page.locator('.ps-scan th[data-column="zscore"] button').click()
     before = order(page)
     page.locator(".ps-scan").evaluate("frame => { frame.style.maxHeight = '12rem'; frame.scrollTop = 150 }")
     page.locator('tr[data-pair="BTCUSDT:SOLUSDT"] button').evaluate("button => button.focus({preventScroll: true})")
     page.evaluate("window.marked = [...document.querySelectorAll('.ps-scan, .ps-scan tr')]")
     z = page.locator(f'{FIRST} [data-column="zscore"]')
     told = z.inner_text()
+    market.screen.changes["BTCUSDT", "SOLUSDT"] = {"zscore": 0.001}
     market.screen.close()
     market.screen.found["BNBUSDT", "XRPUSDT"] = 0.02
     until(lambda: z.inner_text() != told, "the next screen", within_s=25)
     page.get_by_text("5 discoveries at 5 % false discovery rate; as of the bar of 2023-11-14 22:15 UTC").wait_for()
-    assert order(page) == before
+    assert order(page)[-1] == "BTCUSDT:SOLUSDT" != before[-1]
+    strays = page.locator('.ps-scan td[data-column="zscore"]').all_inner_texts()
+    sizes = [float(text.strip("▲▼ +−")) for text in strays]
+    assert sizes == sorted(sizes, reverse=True)
     assert page.locator(".ps-scan").evaluate("frame => frame.scrollTop") == 150
     assert page.evaluate("document.activeElement.closest('tr')?.dataset.pair") == "BTCUSDT:SOLUSDT"
     assert page.evaluate("marked.every((node) => node.isConnected)")
@@ -73,7 +77,12 @@ def test_the_screen_sorts_is_taken_along_and_moves_its_numbers_and_nothing_else(
 def test_a_row_opens_its_pair_on_the_bars_of_the_screen_and_the_scanner_is_as_it_was(
     watched: Watched, market: Any
 ) -> None:
-    page = opened(watched, f"{VIEW}&scan=5m+%C3%97+2%2C016&fdr=2")
+    page = opened(watched)
+    page.get_by_role("radio", name="5m × 2,016").click()
+    rate = page.get_by_role("spinbutton", name="False discovery rate (%)")
+    rate.fill("2")
+    rate.press("Enter")
+    page.get_by_text("tests at 5m × 2,016 bars: 3 discoveries at 2 % false discovery rate").wait_for()
     page.locator('.ps-scan th[data-column="correlation"] button').click()
     page.locator('tr[data-pair="SOLUSDT:ETHUSDT"]').click()
     page.locator('.ps-pair[data-pair="SOLUSDT:ETHUSDT"]').wait_for(timeout=15_000)

@@ -26,6 +26,7 @@ class ScriptedScreen:
         self.asked.clear()
         self.screens = 0
         self.lacking = 0
+        self.continuous = True
         self.found = {
             ("ETHUSDT", "BTCUSDT"): 0.0002,
             ("BTCUSDT", "ETHUSDT"): 0.004,
@@ -124,7 +125,7 @@ class ScriptedScreen:
                 "timeframe": timeframe,
                 "lookback": lookback,
                 "bars": lookback - self.lacking,
-                "continuous": True,
+                "continuous": self.continuous,
                 "screen": self.screens,
                 "universe": len(self.market.symbols),
                 "symbols": list(self.market.symbols),

@@ -48,8 +48,7 @@ def told(app: AppTest, view: str = "scanner") -> dict[str, Any] | None:
 def rows_on(app: AppTest) -> list[dict[str, Any]]:
     view = told(app)
     assert view is not None
-    rows: list[dict[str, Any]] = view["rows"]
-    return rows
+    return [dict(zip(view["columns"], row, strict=True)) for row in view["rows"]]
 
 
 def written(app: AppTest) -> str:
@@ -203,6 +202,11 @@ def test_what_entered_and_left_has_its_time(page: Page, market: ScriptedMarket) 
     assert "No pair has entered or left" in written(page(**SCAN).run())
 
 
+def test_a_screen_that_nobody_keeps_up_to_date_has_no_entries_and_says_why(page: Page, market: ScriptedMarket) -> None:
+    market.screen.continuous = False
+    assert "computed when it is asked for" in written(page(**SCAN).run())
+
+
 def test_the_page_says_what_was_tested_and_what_was_not(page: Page, market: ScriptedMarket) -> None:
     app = page(**SCAN).run()
     text = written(app)
@@ -232,8 +236,8 @@ def test_a_market_of_thousands_of_tests_shows_the_best_and_says_so(page: Page, m
 
 
 def test_the_edge_is_the_way_back_less_four_fills() -> None:
-    # z 3 back to 0.5 is 2.5 deviations of 40 bps, 100 bps; in and out with both legs of equal size at 6 bps, 24 bps
-    cost, edge = edge_of({"zscore": 3.0, "spread_std": 0.004, "beta": -1.0}, 6.0, 0.5)
+    # z −3 back to −0.5 is 2.5 deviations of 40 bps, 100 bps; in and out with both legs of equal size at 6 bps, 24 bps
+    cost, edge = edge_of({"zscore": -3.0, "spread_std": 0.004, "beta": -1.0}, 6.0, 0.5)
     assert (cost, edge) == (24.0, pytest.approx(76.0))
 
 
@@ -363,8 +367,8 @@ def test_a_line_is_the_wider_the_surer_its_tie_and_names_stand_beside_their_symb
     )
     *lines, middles, nodes = figure["data"]
     widths = {line["line"]["width"]: line for line in lines}
-    assert sorted(widths) == [1.5, 7.5]
-    assert middles["text"] == ["A – B<br>q < 0.001, both ways round", "B – C<br>q = 0.040, one way round"]
+    assert sorted(widths) == [3.25, 7.75]
+    assert middles["text"] == ["A – B<br>q up to 0.000001, both ways round", "B – C<br>q up to 0.05, one way round"]
     assert nodes["text"] == ["A", "B", "C"]
     assert nodes["customdata"][1] == "A, C"
 

@@ -21,7 +21,7 @@ __all__ = ["show_scanner"]
 
 _REFRESH_S: Final = 10
 _SENT: Final = (
-    "y", "x", "beta", "statistic", "pvalue", "qvalue", "half_life", "zscore", "correlation", "discovery", "spread_bps",
+    "y", "x", "beta", "pvalue", "qvalue", "half_life", "zscore", "correlation", "discovery", "spread_bps",
     "cost_bps", "edge_bps", "zscores",
 )  # fmt: skip
 
@@ -50,11 +50,11 @@ def _draw(api: LiveApi, client: Client, choice: ScanChoice) -> None:
     main, side = st.columns([0.69, 0.31], gap="medium")
     with main:
         _table(api, heard.document, rows, choice)
+        with st.expander("What was tested, and what was left out", icon=":material/help:"):
+            _explain(heard.document, choice)
     with side:
         _network(rows, found)
-        _events(client, choice)
-    with st.expander("What was tested, and what was left out", icon=":material/help:"):
-        _explain(heard.document, choice)
+        _events(client, heard.document, choice)
 
 
 _scan = st.fragment(run_every=_REFRESH_S)(_draw)
@@ -108,8 +108,10 @@ def _table(api: LiveApi, document: Mapping[str, Any], rows: Sequence[Mapping[str
         "scanner",
         api=api,
         key="scanner",
-        rows=[{name: _short(row.get(name)) for name in _SENT} for row in rows],
+        columns=_SENT,
+        rows=[[_short(row.get(name)) for name in _SENT] for row in rows],
         bar_s=TIMEFRAME_S[choice.timeframe],
+        version=f"{document.get('screen')} {document.get('as_of')} {choice}",
         fdr=choice.fdr,
         cost_bps=choice.cost_bps,
         exit=choice.exit,
@@ -163,8 +165,14 @@ def _network(rows: Sequence[Mapping[str, Any]], found: int) -> None:
         _rows(partner_rows(drawn), "Discovered pairs, the surest first")
 
 
-def _events(client: Client, choice: ScanChoice) -> None:
+def _events(client: Client, document: Mapping[str, Any], choice: ScanChoice) -> None:
     st.subheader("Entered and left", anchor=False)
+    if document.get("continuous") is False:
+        st.caption(
+            "This screen is computed when it is asked for. What enters and leaves is followed for screens that are "
+            "kept up to date, those of PAIRSCOPE_SCREEN."
+        )
+        return
     heard = discovery_events(client, choice)
     if heard.problem and heard.document is None:
         st.caption(f":orange[{_plain(heard.problem)}]")

@@ -26,19 +26,14 @@ _VIEWS: Final = ("Pair", "Scanner")
 _CONTROLS: Final[Mapping[str, str]] = {"BH": "bh", "BY": "by"}
 _ANY: Final = "Any symbol"
 
-# The settings of each view with the value that the address does not tell.
-_KEPT: Final[Mapping[str, Mapping[str, Any]]] = {
-    "Pair": {
-        "y": None, "x": None, "pair_timeframe": "1m", "lookback": 1440, "window": 60, "method": "OLS",
-        "price_space": "Logs", "entry": 2.0, "exit": 0.5, "heat": ..., "table_of": "Pair", "table_rows": 120,
-        "hindsight": False,
-    },
-    "Scanner": {
-        "scan": "1m × 1,440", "fdr": 5.0, "control": "BH", "scan_symbol": _ANY, "min_half_life": None,
-        "max_half_life": None, "min_correlation": None, "only_discoveries": False, "better_way": False,
-        "cost_bps": 6.0, "scan_exit": 0.5,
-    },
-}  # fmt: skip
+# A pair's settings: their keys in the address, and the values that it does not tell.
+_IN_ADDRESS: Final[Mapping[str, tuple[str, Any]]] = {
+    "y": ("y", None),
+    "x": ("x", None),
+    "timeframe": ("pair_timeframe", "1m"),
+    "lookback": ("lookback", 1440),
+    "exit": ("exit", 0.5),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +103,15 @@ class ScanChoice:
 
 
 def choose_view() -> str:
-    """Draw the switch between one pair and the whole market; return which is chosen.
-
-    What was chosen in the view that is not drawn is kept until it is, and is then written into the address again: a
-    widget alone would write it only at its next change.
-    """
+    """Draw the switch between one pair and the whole market; return which is chosen."""
     state = st.session_state
     wanted = state.pop("_opened_from_scan", None)
     if wanted is not None:
         state["view"] = _VIEWS[0]
+        open_pair(wanted)
+        for name, (key, usual) in _IN_ADDRESS.items():
+            if wanted[name] != usual:
+                st.query_params[key] = str(wanted[name])  # a widget alone would write it at its first change
     view = st.segmented_control(
         "View",
         _VIEWS,
@@ -126,18 +121,6 @@ def choose_view() -> str:
         bind="query-params",
         label_visibility="collapsed",
     )
-    if wanted is not None:
-        open_pair(wanted)
-    turned = state.get("_view_before", view) != view
-    state["_view_before"] = view
-    for name, settings in _KEPT.items():
-        for key, usual in settings.items():
-            if key not in state:
-                continue
-            if name != view:
-                state[key] = state[key]
-            elif turned and usual is not ... and state[key] not in (None, usual):
-                st.query_params[key] = str(state[key]).lower() if state[key] is True else str(state[key])
     return str(view)
 
 

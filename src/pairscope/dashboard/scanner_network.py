@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pairscope.dashboard.pair_words import base_of, p_value
+from pairscope.dashboard.pair_words import base_of, number, p_value
 
 __all__ = ["MOST_TIES", "Tie", "network_figure", "partner_rows", "places", "ties_of"]
 
@@ -23,7 +23,7 @@ _ROUNDS: Final = 120
 _PAGE: Final = 350.0  # pixels across, on a phone and beside the table
 _GAP: Final = 0.9
 _ROW_GAP: Final = 0.45
-_FLOOR: Final = 1e-12
+_LEVELS: Final = (0.2, 0.1, 0.05, 0.02, 0.01, 0.001, 1e-4, 1e-5, 1e-6)
 _REACH: Final = (0.36, 0.24)  # from a symbol to the middle of its name
 _INK: Final[Mapping[str, tuple[str, str, str]]] = {
     "dark": ("#EAECEF", "#F0B90B", "#3FB6FF"), "light": ("#1B2128", "#8A6400", "#0B6FB8"),
@@ -182,10 +182,18 @@ def _range(values: Sequence[float], room: float) -> list[float]:
     return [min(values, default=0.0) - room, max(values, default=0.0) + room]
 
 
+def _level(qvalue: float) -> int:
+    """Return how many of the usual levels a q-value is below.
+
+    >>> _level(0.03), _level(0.5)
+    (3, 0)
+    """
+    return sum(qvalue <= level for level in _LEVELS)
+
+
 def _line_width(qvalue: float) -> float:
-    """Return a tie's width in pixels, in halves, so that a picture stays while nothing in it has changed to the eye."""
-    sureness = -math.log10(max(qvalue, _FLOOR))
-    return round(2.0 * min(8.0, max(1.0, 1.25 * sureness))) / 2.0
+    """Return a tie's width in pixels, by levels: a picture stays while nothing in it has changed to the eye."""
+    return 1.0 + 0.75 * _level(qvalue)
 
 
 def _lines(ties: Sequence[Tie], spots: Mapping[str, Place], width: float, colour: str) -> dict[str, Any]:
@@ -272,8 +280,8 @@ def _pair(tie: Tie) -> str:
 
 
 def _surety(qvalue: float) -> str:
-    told = p_value(qvalue)
-    return f"q {told}" if told.startswith("<") else f"q = {told}"
+    level = _level(qvalue)
+    return f"q up to {number(_LEVELS[level - 1])}" if level else f"q above {_LEVELS[0]:g}"
 
 
 def _ways(tie: Tie) -> str:

@@ -57,7 +57,9 @@ class ScannerTable {
     const { cost_bps: cost, exit } = data;
     this.heads.edge_bps.firstChild.title = `What the way back from |z| to ${exit} leaves after a round trip of four fills at ${cost} bps: (|z| − ${exit}) · σ − 2 · (1 + |beta|) · ${cost}`;
     say(this.note, data.note);
-    this.adopt(data.rows);
+    // Told every ten seconds, it is mostly the same screen.
+    if (this.version !== data.version) this.adopt(data.rows.map((values) => named(data.columns, values)));
+    this.version = data.version;
     if (first) this.frame.scrollTop = left.top;
   }
 
@@ -160,6 +162,7 @@ class ScannerTable {
   }
 }
 
+const named = (columns, values) => Object.fromEntries(columns.map((name, i) => [name, values[i]]));
 const keyOf = ({ y, x }) => `${y}:${x}`;
 const size = (value) => (known(value) ? Math.abs(value) : null);
 
