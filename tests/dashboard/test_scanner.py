@@ -271,7 +271,8 @@ def test_what_would_pay_now_is_named_the_best_first_and_only_of_discoveries() ->
         "Far enough from their means to pay for a round trip now: B on X (z −3.00, edge 40 bps), "
         "A on X (z +2.00, edge 10 bps)."
     )
-    assert paying(rows[2:]) == "None of them is far enough from its mean now to pay for a round trip."
+    assert paying(rows[2:]) == "None of those shown is far enough from its mean now to pay for a round trip."
+    assert paying(rows[2:3]) == "The filters let none of them through."
 
 
 def test_a_screen_on_few_bars_is_warned_of() -> None:

@@ -185,10 +185,26 @@ def _filters(known: Sequence[str]) -> dict[str, Any]:
     symbol = st.selectbox("Symbol in the pair", [_ANY, *sorted(known)], key="scan_symbol", bind="query-params")
     with st.grid(2, min_column_width=130):
         low = st.number_input(
-            "Half-life from (bars)", 0.0, None, None, 1.0, key="min_half_life", bind="query-params", placeholder="any"
+            "Half-life from (bars)",
+            0.0,
+            None,
+            None,
+            1.0,
+            key="min_half_life",
+            bind="query-params",
+            placeholder="any",
+            format="%.0f",
         )
         high = st.number_input(
-            "Half-life to (bars)", 0.0, None, None, 1.0, key="max_half_life", bind="query-params", placeholder="any"
+            "Half-life to (bars)",
+            0.0,
+            None,
+            None,
+            1.0,
+            key="max_half_life",
+            bind="query-params",
+            placeholder="any",
+            format="%.0f",
         )
         correlation = st.number_input(
             "Correlation from",

@@ -95,9 +95,12 @@ def paying(rows: Sequence[Row]) -> str:
     >>> paying([{"y": "AUSDT", "x": "BUSDT", "discovery": True, "zscore": -2.5, "edge_bps": 97.1}])
     'Far enough from its mean to pay for a round trip now: A on B (z −2.50, edge 97 bps).'
     """
-    now = [row for row in rows if row.get("discovery") and (number_at(row, "edge_bps") or 0.0) > 0.0]
+    found = [row for row in rows if row.get("discovery")]
+    if not found:
+        return "The filters let none of them through."
+    now = [row for row in found if (number_at(row, "edge_bps") or 0.0) > 0.0]
     if not now:
-        return "None of them is far enough from its mean now to pay for a round trip."
+        return "None of those shown is far enough from its mean now to pay for a round trip."
     now.sort(key=lambda row: -float(row["edge_bps"]))
     told = ", ".join(
         f"{_named(row)} (z {row['zscore']:+.2f}, edge {row['edge_bps']:.0f} bps)".replace("z -", "z −")
