@@ -15,7 +15,7 @@ from pairscope.dashboard.pair_source import Heard, forget_watchlist, pair_report
 from pairscope.dashboard.pair_statistics import show_statistics
 from pairscope.dashboard.pair_tables import Row, hedge_rows, measure_rows, test_rows
 from pairscope.dashboard.pair_verdict import Verdict, verdict_of
-from pairscope.dashboard.pair_words import when
+from pairscope.dashboard.pair_words import plain, when
 from pairscope.dashboard.price_monitor import palette_chosen
 from pairscope.dashboard.scanner import show_scanner
 from pairscope.dashboard.scanner_choice import choose_view
@@ -86,9 +86,9 @@ def _say(client: Client, choice: PairChoice) -> None:
         return
     verdict = verdict_of(heard.document, entry=choice.entry)
     with st.container(border=True, gap="small", key="pair-verdict"):
-        st.markdown(f":{_COLOURS[verdict.tone]}-badge[{verdict.badge}] {_plain(verdict.sentence)}")
+        st.markdown(f":{_COLOURS[verdict.tone]}-badge[{verdict.badge}] {plain(verdict.sentence)}")
         for line in verdict.warnings:
-            st.markdown(f":orange[▲ {_plain(line)}]")
+            st.markdown(f":orange[▲ {plain(line)}]")
         st.caption(_footing(heard, choice, verdict))
 
 
@@ -145,7 +145,7 @@ _tables = st.fragment(run_every=_REFRESH_S)(_tell)
 
 def _table(title: str, rows: Sequence[Row], alt: str) -> None:
     st.subheader(title, anchor=False)
-    columns = {name: [_plain(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    columns = {name: [plain(row[name]) for row in rows] for name in (rows[0] if rows else ())}
     st.table(columns, border="horizontal", hide_index=True, alt=alt)
 
 
@@ -162,7 +162,7 @@ def _watch_list(
             _watch_button(client, choice, entry)
     refused = st.session_state.pop("_watch_refused", "")
     if refused or problem:
-        st.caption(f":orange[{_plain(refused or problem)}]")
+        st.caption(f":orange[{plain(refused or problem)}]")
 
     def opened() -> None:
         key = _told("opened")
@@ -229,12 +229,3 @@ def _unwatch(client: Client, y: str, x: str) -> None:
     except PairscopeError as error:
         st.session_state["_watch_refused"] = f"Not removed: {error}"
     forget_watchlist()
-
-
-def _plain(text: str) -> str:
-    r"""Write a text so that Markdown takes it as it is.
-
-    >>> print(_plain("p < 0.01 [a] $5*2"))
-    p < 0.01 \[a\] \$5\*2
-    """
-    return "".join(f"\\{letter}" if letter in "\\`*_[]$~|#" else letter for letter in text)

@@ -16,6 +16,7 @@ __all__ = [
     "number_at",
     "p_value",
     "part_of",
+    "plain",
     "reason_of",
     "span",
     "when",
@@ -154,3 +155,12 @@ def base_of(symbol: str) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+def plain(text: str) -> str:
+    r"""Write a text so that Markdown takes it as it is.
+
+    >>> print(plain("p < 0.01 [a] $5*2"))
+    p < 0.01 \[a\] \$5\*2
+    """
+    return "".join(f"\\{letter}" if letter in "\\`*_[]$~|#" else letter for letter in text)

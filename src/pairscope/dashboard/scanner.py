@@ -11,6 +11,7 @@ from pairscope.client import Client
 from pairscope.dashboard.live_chart import LiveApi, live_view
 from pairscope.dashboard.pair_source import Heard
 from pairscope.dashboard.pair_verdict import TIMEFRAME_S
+from pairscope.dashboard.pair_words import plain
 from pairscope.dashboard.price_monitor import palette_chosen
 from pairscope.dashboard.scanner_choice import ScanChoice, choose_scan, open_from_scan
 from pairscope.dashboard.scanner_network import MOST_TIES, network_figure, partner_rows, ties_of
@@ -75,18 +76,18 @@ def _say(heard: Heard, rows: Sequence[Mapping[str, Any]], choice: ScanChoice) ->
     found, sentence = headline(heard.document, choice)
     badge = f":green-badge[◆ {found:,} found]" if found else ":gray-badge[○ None found]"
     with st.container(border=True, gap="small", key="scan-verdict"):
-        st.markdown(f"{badge} {_plain(sentence)}")
+        st.markdown(f"{badge} {plain(sentence)}")
         if found:
-            st.markdown(_plain(paying(rows)))
+            st.markdown(plain(paying(rows)))
         else:
             st.markdown(
                 f"No discoveries: at {choice.fdr * 100:g} % FDR nothing in this market holds; that is an answer."
             )
         short = too_short(heard.document)
         if short:
-            st.markdown(f":orange[▲ {_plain(short)}]")
+            st.markdown(f":orange[▲ {plain(short)}]")
         if heard.problem:
-            st.markdown(f":orange[▲ The API does not answer now ({_plain(heard.problem.rstrip('.'))}); its last word.]")
+            st.markdown(f":orange[▲ The API does not answer now ({plain(heard.problem.rstrip('.'))}); its last word.]")
     return found
 
 
@@ -175,7 +176,7 @@ def _events(client: Client, document: Mapping[str, Any], choice: ScanChoice) -> 
         return
     heard = discovery_events(client, choice)
     if heard.problem and heard.document is None:
-        st.caption(f":orange[{_plain(heard.problem)}]")
+        st.caption(f":orange[{plain(heard.problem)}]")
         return
     rows = event_rows(heard.document, TIMEFRAME_S[choice.timeframe])
     if not rows:
@@ -187,7 +188,7 @@ def _events(client: Client, document: Mapping[str, Any], choice: ScanChoice) -> 
 
 def _explain(document: Mapping[str, Any], choice: ScanChoice) -> None:
     for paragraph in account_of(document, choice):
-        st.markdown(_plain(paragraph))
+        st.markdown(plain(paragraph))
     excluded: Mapping[str, str] = document.get("excluded") or {}
     if not excluded:
         st.markdown("No symbol was left out.")
@@ -197,14 +198,5 @@ def _explain(document: Mapping[str, Any], choice: ScanChoice) -> None:
 
 
 def _rows(rows: Sequence[Mapping[str, str]], alt: str) -> None:
-    columns = {name: [_plain(row[name]) for row in rows] for name in rows[0]}
+    columns = {name: [plain(row[name]) for row in rows] for name in rows[0]}
     st.table(columns, border="horizontal", hide_index=True, alt=alt)
-
-
-def _plain(text: str) -> str:
-    r"""Write a text so that Markdown takes it as it is.
-
-    >>> print(_plain("q < 0.05 [a] $5*2"))
-    q < 0.05 \[a\] \$5\*2
-    """
-    return "".join(f"\\{letter}" if letter in "\\`*_[]$~|#" else letter for letter in text)
