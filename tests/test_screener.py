@@ -140,6 +140,7 @@ async def house(
     tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[House]:
     monkeypatch.setattr("pairscope.screener.SETTLE_S", 0.01)
+    monkeypatch.setattr("pairscope.screener.READ_REST_S", 0.01)
     store = await DuckDBStore.open(tmp_path / "screen.duckdb", threads=1)
     house = House(store, getattr(request, "param", None))
     yield house
@@ -308,11 +309,14 @@ async def test_a_store_that_refuses_delays_a_screen_and_no_more(house: House, mo
     class Refusing:
         refused = 0
 
-        async def bars(self, *args: Any, **kwargs: Any) -> BarBatch:
+        async def symbols(self) -> Any:
+            return await house.store.symbols()
+
+        async def base_bars(self, *args: Any) -> BarBatch:
             if self.refused < 5:
                 self.refused += 1
                 raise StoreUnavailable("not now")
-            return await house.store.bars(*args, **kwargs)
+            return await house.store.base_bars(*args)
 
     house.screener = house.over(Refusing())
     await house.history()
@@ -324,18 +328,22 @@ async def test_a_store_that_refuses_delays_a_screen_and_no_more(house: House, mo
 
 async def test_bars_that_close_while_history_is_read_lie_over_it(house: House) -> None:
     """A read that began before a close and a correction must not bring the older bar back."""
-    let_go = asyncio.Event()
+    let_go, reading = asyncio.Event(), asyncio.Event()
 
     class Slow:
-        async def bars(self, *args: Any, **kwargs: Any) -> BarBatch:
-            found = await house.store.bars(*args, **kwargs)
+        async def symbols(self) -> Any:
+            return await house.store.symbols()
+
+        async def base_bars(self, *args: Any) -> BarBatch:
+            found = await house.store.base_bars(*args)
+            reading.set()
             await let_go.wait()
             return found
 
     house.screener = house.over(Slow())
     await house.history()
     house.start()
-    await house.until(lambda: house.counted("reading") < len(NAMES))
+    await house.until(reading.is_set)
     await house.close()
     await house.close()
     let_go.set()

@@ -19,12 +19,13 @@ from pairscope.errors import Busy, ConfigError, InputError, NotEnoughData, Numer
 from pairscope.market.bars import TIMEFRAMES, BarBatch
 from pairscope.market.pairs import MOST_LOOKBACK
 from pairscope.ports import Bus, LiveView, Records, TickStore
-from pairscope.research.asked_screens import AskedScreens, chosen_symbols, few_at_a_time, stored_bars
+from pairscope.research.asked_screens import AskedScreens, chosen_symbols
 from pairscope.research.background import compiled, quiet_threads
 from pairscope.research.closes import FEWEST
 from pairscope.research.moving_screen import load_kernels
 from pairscope.research.screen_line import FDR, ScreenLine
 from pairscope.research.standing import Standing
+from pairscope.research.stored_bars import EVER, Span, read_market
 
 __all__ = ["COLLECTION", "TOPIC", "Screener", "settings_of"]
 
@@ -36,6 +37,7 @@ COMPILED_S: Final = 8.0
 """Who asks for a screen waits so long for the kernels to be compiled, then is told to come again."""
 RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 60.0
+READ_REST_S: Final = 1.0
 SETTLE_S: Final = 1.0
 """Corrected bars and history are waited for so long before a screen that no close asked for."""
 REST: Final = 4.0
@@ -172,22 +174,22 @@ class Screener:
                     self._closed(line, bars)
             for bars in updates.revised:
                 if bars.timeframe == line.timeframe:
-                    line.put(bars)
+                    line.put(bars, self._now_s())
                     self._changed(line)
         self._changes += len(updates.revised)
 
-    def history_came(self, symbols: Iterable[str]) -> None:
-        """Have the bars of symbols read again: the store has others now, of which the engine told nothing."""
-        names = set(symbols)
+    def history_came(self, symbols: Iterable[str], span: Span = EVER) -> None:
+        """Have the bars of symbols read again: the store has others of that time, of which the engine told nothing."""
+        names = list(symbols)
         self._changes += 1
         for line in self._lines.values():
-            line.lacking |= names
+            line.lack(names, span)
         self._lacks.set()
 
     def _closed(self, line: ScreenLine, bars: BarBatch) -> None:
-        line.put(bars)
+        line.put(bars, self._now_s())
         line.closes += 1
-        line.lacking |= {bars.symbols[i] for i in bars.symbol_id.tolist()} - line.known
+        line.lack({bars.symbols[i] for i in bars.symbol_id.tolist()} - line.known)
         if line.lacking:
             self._lacks.set()
         self._woken.set()
@@ -250,33 +252,37 @@ class Screener:
 
     async def _read_on(self) -> None:
         while True:
+            began_s = self._now_s()
             for line in self._lines.values():
-                for names in few_at_a_time(sorted(line.lacking)):
-                    await self._read(line, names)
+                if line.lacking:
+                    await self._read(line)
+            # The store has others to serve; and what comes meanwhile is read in one go.
+            await asyncio.sleep(max(READ_REST_S, self._now_s() - began_s))
             if not any(line.lacking for line in self._lines.values()):
                 self._lacks.clear()
                 await self._lacks.wait()
 
-    async def _read(self, line: ScreenLine, names: Sequence[str]) -> None:
-        """Read some symbols' bars; a store that refuses is asked again later."""
-        begun = line.begin_reading(names)
+    async def _read(self, line: ScreenLine) -> None:
+        """Read what a screen lacks; a store that refuses is asked again later."""
+        wanted = line.begin_reading()
         try:
-            found = await asyncio.gather(
-                *(stored_bars(self._store, self._live, name, line.timeframe, line.lookback) for name in names)
-            )
-            for name, bars in zip(names, found, strict=True):
-                line.fill(name, bars, begun)
+            async for bars in read_market(self._store, self._live, line.timeframe, line.lookback, wanted):
+                line.fill(bars)
         except StorageError as error:
             self._refused += 1
-            line.lacking |= set(names)
+            self._lack_again(line, wanted)
             _log.warning("a screen waits for the store", screen=line.name, error=str(error))
             await asyncio.sleep(RETRY_S)
         except BaseException:
-            line.lacking |= set(names)
+            self._lack_again(line, wanted)
             raise
         finally:
-            line.end_reading()
+            line.reading = False
         self._changed(line)
+
+    def _lack_again(self, line: ScreenLine, wanted: Mapping[str, Span]) -> None:
+        for name, span in wanted.items():
+            line.lack([name], span)
 
     # -- screening -----------------------------------------------------------------------------------------------------
 
@@ -360,7 +366,7 @@ class Screener:
         pause_s = min(RETRY_S * 2.0**line.failures, LONGEST_RETRY_S)
         line.failures += 1
         line.rest_until_s = self._now_s() + pause_s
-        line.lacking |= line.known
+        line.lack(line.known)
         self._lacks.set()
         self._changed(line)
         _log.exception("a screen failed", screen=line.name, again_in_s=pause_s)

@@ -105,7 +105,7 @@ class Backend:
         self.buffered = BufferedStore(store, self.writer)
         self.watchlist = Watchlist(self.book, store=self.buffered, records=store, bus=self.bus, live=self.engine)
         self.screener = Screener(
-            settings_of(settings.screen), store=self.buffered, records=store, bus=self.bus, live=self.engine
+            settings_of(settings.screen), store=store, records=store, bus=self.bus, live=self.engine
         )
         self.rest = ExchangeRest(settings.exchange_rest_url, clock=clock)
         self.feed: WebSocketFeed | None = None
@@ -190,14 +190,20 @@ class Backend:
             await self._until_stored(partial(self.store.put_bars, bars))
             if self.engine.adopt_history(bars):
                 self.publisher.publish_history(bars)
-            came = [self.symbols[i] for i in set(bars.symbol_id.tolist())]
-            self.watchlist.history_came(came)
-            self.screener.history_came(came)
+            self.watchlist.history_came(self.symbols[i] for i in set(bars.symbol_id.tolist()))
+            self._screen_again(bars)
 
     def _adopt(self, bars: Sequence[BarBatch]) -> None:
         """Take bars that the store rebuilt: engine and live pairs, then the screens, which read them again."""
         self.publisher.adopt(bars)
-        self.screener.history_came(batch.symbols[i] for batch in bars for i in set(batch.symbol_id.tolist()))
+        for batch in bars:
+            self._screen_again(batch)
+
+    def _screen_again(self, bars: BarBatch) -> None:
+        """Have the screens read stored bars that came from elsewhere than the engine."""
+        if len(bars):
+            span = int(bars.ts_open_ns.min()), int(bars.ts_open_ns.max()) + 1
+            self.screener.history_came((bars.symbols[i] for i in set(bars.symbol_id.tolist())), span)
 
     async def _settle_gaps(self) -> None:
         """Write the verdicts that no tick brings."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Final
 
 from pairscope.errors import Busy, InputError
-from pairscope.market.bars import BarBatch, timeframe_ns
+from pairscope.market.bars import timeframe_ns
 from pairscope.ports import LiveView, TickStore
 from pairscope.research.background import quiet_threads
-from pairscope.research.market_tape import MarketTape, reach
+from pairscope.research.market_tape import MarketTape
 from pairscope.research.moving_screen import screen_closes
 from pairscope.research.standing import Standing
+from pairscope.research.stored_bars import EVER, read_market
 
-__all__ = ["MOST_SYMBOLS", "AskedScreens", "chosen_symbols", "few_at_a_time", "stored_bars"]
+__all__ = ["MOST_SYMBOLS", "AskedScreens", "chosen_symbols"]
 
 MOST_SYMBOLS: Final = 800
 """Symbols that are screened: of more, those in which most is traded."""
@@ -27,8 +28,9 @@ _MOST_WORK: Final = 1_500_000_000
 
 _MOST_ASKED: Final = 4
 _KEPT: Final = 2
-_READERS: Final = 2
-_LATEST_NS: Final = 9_223_372_036_854 * 1_000_000
+_SOME: Final = 10
+_UNSTORED: Final = 16
+"""Newest bars of a symbol that the store may not have yet."""
 
 Key = tuple[str, int, int, int]
 
@@ -82,11 +84,12 @@ class AskedScreens:
                 hint=f"at most {_MOST_WORK // tests:,} bars",
             )
         tape = MarketTape(timeframe, lookback)
-        for some in few_at_a_time(names):
-            for bars in await asyncio.gather(
-                *(stored_bars(self._store, self._live, name, timeframe, lookback) for name in some)
-            ):
-                tape.write(bars)
+        async for bars in read_market(self._store, self._live, timeframe, lookback, dict.fromkeys(names, EVER)):
+            tape.write(bars)
+        for at, name in enumerate(names):
+            tape.write(self._live.recent_bars(name, timeframe, _UNSTORED))
+            if at % _SOME == _SOME - 1:
+                await asyncio.sleep(0)  # many symbols let others through
         closes = tape.closes(names, left_out)
         work = partial(screen_closes, closes, timeframe, lookback, number=number(), executor=self._tiles)
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -112,16 +115,3 @@ def chosen_symbols(live: LiveView) -> tuple[list[str], Mapping[str, str]]:
     names.sort(key=lambda name: (-traded[name], name))
     reason = f"is not among the {MOST_SYMBOLS} symbols in which most is traded"
     return names[:MOST_SYMBOLS], dict.fromkeys(names[MOST_SYMBOLS:], reason)
-
-
-def few_at_a_time(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield as many names at a time as are read from the store at once."""
-    for first in range(0, len(names), _READERS):
-        yield names[first : first + _READERS]
-
-
-async def stored_bars(store: TickStore, live: LiveView, symbol: str, timeframe: str, lookback: int) -> BarBatch:
-    """Return the newest closed bars of a symbol that a screen may need."""
-    slots, step_ns = reach(lookback), timeframe_ns(timeframe)
-    start_ns = max(0, (live.watermark_ns() // step_ns - slots) * step_ns)
-    return await store.bars(symbol, timeframe, start_ns, _LATEST_NS, limit=slots, newest=True)

@@ -14,7 +14,7 @@ from pairscope.research.moving_screen import load_kernels
 
 __all__ = ["compile_kernels", "compiled", "quiet_threads"]
 
-_NICENESS: Final = 10
+_NICENESS: Final = 5
 _IN_CHILD: Final = "from pairscope.research.background import compile_kernels; compile_kernels()"
 
 

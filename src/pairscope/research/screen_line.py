@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,6 +12,7 @@ from pairscope.market.bars import BarBatch
 from pairscope.research.discoveries import Discoveries
 from pairscope.research.moving_screen import MovingScreen
 from pairscope.research.standing import Standing
+from pairscope.research.stored_bars import EVER, Span, joined
 
 __all__ = ["FDR", "ScreenLine"]
 
@@ -22,12 +23,16 @@ _MOST_QUEUED: Final = 4096
 """Batches of closed bars that may wait for a screen; where more would, the bars are read from the store instead."""
 
 
+_STORED_S: Final = 10.0
+"""After so long a bar that closed is in the store, where that takes any."""
+
+
 @dataclass(slots=True)
 class ScreenLine:
     """The screen of ``lookback`` bars of a timeframe.
 
-    ``lacking`` are symbols whose stored bars are still to be read, ``reading`` counts the reads under way; ``closes``
-    came since the last screen, ``changed_s`` is when anything else first changed since then.
+    ``lacking`` says of which symbols stored bars are still to be read, and of what time; ``reading`` whether some are
+    being read; ``closes`` came since the last screen, ``changed_s`` is when anything else first changed since then.
     """
 
     timeframe: str
@@ -37,19 +42,18 @@ class ScreenLine:
     standing: Standing | None = None
     waits_for: str = "its first bars are being read"
     known: set[str] = field(default_factory=set)
-    lacking: set[str] = field(default_factory=set)
-    reading: int = 0
+    lacking: dict[str, Span] = field(default_factory=dict)
+    reading: bool = False
     closes: int = 0
     changed_s: float | None = None
     rest_until_s: float = 0.0
     failures: int = 0
-    taken: int = 0
     keys: deque[str] = field(default_factory=deque)
     counts: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("screens", "skipped", "failed", "overflows", "last_ms", "max_ms"), 0)
     )
     _queue: deque[BarBatch] = field(default_factory=deque)
-    _recent: list[tuple[int, BarBatch]] = field(default_factory=list)
+    _recent: deque[tuple[float, BarBatch]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         """Make the screen."""
@@ -65,38 +69,30 @@ class ScreenLine:
         """Whether a screen would say something: one whose bars are read for the first time waits for all of them."""
         return self.standing is not None or not (self.lacking or self.reading)
 
-    def put(self, bars: BarBatch) -> None:
-        """Let a batch wait for the next screen."""
-        self.taken += 1
-        if self.reading:
-            self._recent.append((self.taken, bars))
-        if len(self._queue) >= _MOST_QUEUED:
-            self._queue.clear()
-            self.lacking |= self.known
-            self.counts["overflows"] += 1
-        self._queue.append(bars)
+    def put(self, bars: BarBatch, now_s: float) -> None:
+        """Let a batch of closed or corrected bars wait for the next screen."""
+        while self._recent and not self.reading and self._recent[0][0] < now_s - _STORED_S:
+            self._recent.popleft()
+        self._recent.append((now_s, bars))
+        self._queued(bars)
 
-    def fill(self, symbol: str, bars: BarBatch, begun: int) -> None:
-        """Lay a symbol's stored bars, asked for after ``begun`` batches, under those that have come since."""
-        later = [batch for taken, batch in self._recent if taken > begun]
-        self.put(bars)
-        for batch in later:
-            mine = batch.of_symbol(symbol)
-            if len(mine):
-                self.put(mine)
+    def lack(self, names: Iterable[str], span: Span = EVER) -> None:
+        """Have symbols' stored bars of a time read."""
+        for name in names:
+            self.lacking[name] = joined(self.lacking.get(name), span)
 
-    def begin_reading(self, names: Sequence[str]) -> int:
-        """Note that symbols' bars are being read; return how many batches were taken by then."""
-        self.lacking -= set(names)
-        self.known |= set(names)
-        self.reading += 1
-        return self.taken
+    def begin_reading(self) -> Mapping[str, Span]:
+        """Return what is lacking; it is being read from now on."""
+        wanted, self.lacking = self.lacking, {}
+        self.known |= wanted.keys()
+        self.reading = True
+        return wanted
 
-    def end_reading(self) -> None:
-        """Note that they have been."""
-        self.reading -= 1
-        if not self.reading:
-            self._recent.clear()
+    def fill(self, bars: BarBatch) -> None:
+        """Lay stored bars under those that came while they were read, or a moment before and may not be stored yet."""
+        self._queued(bars)
+        for _, batch in list(self._recent):
+            self._queued(batch)
 
     def begin(self) -> list[BarBatch]:
         """Return what has come since the last screen; of several closes all but the newest are skipped."""
@@ -120,6 +116,13 @@ class ScreenLine:
         self.moving.take(bars)
         standing = self.moving.screen(symbols, number=number, left_out=left_out, executor=executor, cancelled=cancelled)
         return None if standing is None else (standing, self.discoveries.take(standing))
+
+    def _queued(self, bars: BarBatch) -> None:
+        if len(self._queue) >= _MOST_QUEUED:
+            self._queue.clear()
+            self.lack(self.known)
+            self.counts["overflows"] += 1
+        self._queue.append(bars)
 
     def ended(self, standing: Standing, took_s: float) -> None:
         """Take a screen's answer."""
