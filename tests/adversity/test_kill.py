@@ -37,9 +37,13 @@ def newest_stored(folder: Path, copy: Path) -> dict[str, int]:
 
 
 def caught_up(api: Api) -> bool:
-    """No hole is open and trades come in."""
+    """No hole is open and trades come in.
+
+    The feed knows of a hole with the first trade behind it, the ledger in the store a flush later: both are asked.
+    """
     stats = api.stats()
-    return stats["rates"]["ticks_per_second"] > RATE / 4 and not any(g["status"] == "open" for g in stats["gaps"])
+    whole = not any(g["status"] == "open" for g in stats["gaps"]) and stats["feed"]["gaps_pending"] == 0
+    return bool(whole and stats["rates"]["ticks_per_second"] > RATE / 4)
 
 
 def start(programs: Programs, at: dict[str, str]) -> tuple[Program, Api]:
