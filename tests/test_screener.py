@@ -91,7 +91,7 @@ class House:
             self.engine.adopt_history(bars)
         self.screener.history_came(names)
 
-    async def close(self) -> None:
+    async def close(self, *, stored: bool = True) -> None:
         row = self.prices[300 + (self.at_ns - NOW) // MINUTE]
         ids = np.array([self.symbols.id_of(name) for name in NAMES], np.int32)
         ts = np.full(ids.size, self.at_ns + MINUTE // 2)
@@ -102,14 +102,21 @@ class House:
         ticks = TickBatch(
             self.symbols, ids, ts, ts, trades, price, np.ones(ids.size), np.zeros(ids.size, np.bool_), self.at_ns
         )
-        await self.feed(ticks)
+        await self.feed(ticks, stored=stored)
 
-    async def feed(self, ticks: TickBatch) -> None:
+    async def correct(self, price: float) -> None:
+        """Let a tick of the first symbol come late, the last of the minute that has just closed."""
+        at = np.array([self.at_ns - 1])
+        self.id += 1
+        ids, trades, flag = np.zeros(1, np.int32), np.array([self.id]), np.zeros(1, np.bool_)
+        await self.feed(TickBatch(self.symbols, ids, at, at, trades, np.array([price]), np.ones(1), flag, self.at_ns))
+
+    async def feed(self, ticks: TickBatch, *, stored: bool = True) -> None:
         updates = self.engine.on_batch(ticks)
         self.screener.take(updates)
-        await self.store.append(
-            ticks, [bars for bars in (*updates.closed, *updates.revised) if bars.timeframe in BASE_TIMEFRAMES]
-        )
+        closed = [bars for bars in (*updates.closed, *updates.revised) if bars.timeframe in BASE_TIMEFRAMES]
+        if stored:
+            await self.store.append(ticks, closed)
 
     def start(self) -> None:
         self.running = asyncio.create_task(self.screener.run())
@@ -209,18 +216,7 @@ async def test_history_that_comes_later_and_a_corrected_bar_rebuild_the_screen(h
     same(await house.page(), await house.direct())
     await house.close()
     await house.until(lambda: house.counted("slides") == 1)
-    late = TickBatch(
-        house.symbols,
-        np.zeros(1, np.int32),
-        np.array([house.at_ns - 1]),
-        np.array([house.at_ns]),
-        np.array([900]),
-        np.array([70.0]),
-        np.ones(1),
-        np.zeros(1, np.bool_),
-        house.at_ns,
-    )
-    await house.feed(late)
+    await house.correct(70.0)
     await house.until(lambda: house.counted("rebuilds") == 3)
     await house.until(lambda: house.counted("screens") == 4)
     same(await house.page(), await house.direct())
@@ -342,9 +338,10 @@ async def test_bars_that_close_while_history_is_read_lie_over_it(house: House) -
 
     house.screener = house.over(Slow())
     await house.history()
+    await house.close()
     house.start()
     await house.until(reading.is_set)
-    await house.close()
+    await house.correct(70.0)
     await house.close()
     let_go.set()
     await house.until(lambda: house.as_of() == (house.at_ns - MINUTE) // 1_000_000)
@@ -379,6 +376,15 @@ async def test_any_other_setting_is_computed_from_the_store_and_kept_until_a_bar
     again = await house.screener.table("1m", 200)
     assert again is not first
     assert again.as_of_ms == (house.at_ns - MINUTE) // 1_000_000
+
+
+async def test_a_screen_on_demand_has_bars_that_are_not_stored_yet(house: House) -> None:
+    await house.history()
+    for _ in range(3):
+        await house.close(stored=False)
+    said = await house.page("1m", 200)
+    assert said["as_of"] == (house.at_ns - MINUTE) // 1_000_000
+    assert said["bars"] == 200
 
 
 async def test_who_asks_for_the_same_at_once_shares_one_screen_and_too_many_others_are_told_so(house: House) -> None:
