@@ -89,7 +89,7 @@ class House:
             bars = minutes(self.symbols, name, self.prices[300 - n : 300, NAMES.index(name)])
             await self.store.put_bars(bars)
             self.engine.adopt_history(bars)
-        self.screener.history_came(names)
+            self.screener.bars_came(bars)
 
     async def close(self, *, stored: bool = True) -> None:
         row = self.prices[300 + (self.at_ns - NOW) // MINUTE]
@@ -211,14 +211,15 @@ async def test_history_that_comes_later_and_a_corrected_bar_rebuild_the_screen(h
     house.start()
     await house.until(lambda: house.counted("screens") == 1)
     assert (await house.page())["universe"] == 3
-    await house.history()
+    await house.history(NAMES[3:])
     await house.until(lambda: house.counted("screens") == 2)
     same(await house.page(), await house.direct())
     await house.close()
     await house.until(lambda: house.counted("slides") == 1)
+    assert house.counted("rebuilds") == 2
     await house.correct(70.0)
-    await house.until(lambda: house.counted("rebuilds") == 3)
     await house.until(lambda: house.counted("screens") == 4)
+    assert house.counted("rebuilds") == 3
     same(await house.page(), await house.direct())
 
 

@@ -178,8 +178,14 @@ class Screener:
                     self._changed(line)
         self._changes += len(updates.revised)
 
+    def bars_came(self, bars: BarBatch) -> None:
+        """Have stored bars read again of which the engine told nothing: fetched from the exchange, or rebuilt."""
+        if len(bars):
+            span = int(bars.ts_open_ns.min()), int(bars.ts_open_ns.max()) + 1
+            self.history_came({bars.symbols[i] for i in bars.symbol_id.tolist()}, span)
+
     def history_came(self, symbols: Iterable[str], span: Span = EVER) -> None:
-        """Have the bars of symbols read again: the store has others of that time, of which the engine told nothing."""
+        """Have the stored bars of symbols read again, of a time or all of them."""
         names = list(symbols)
         self._changes += 1
         for line in self._lines.values():

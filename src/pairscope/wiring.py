@@ -191,19 +191,13 @@ class Backend:
             if self.engine.adopt_history(bars):
                 self.publisher.publish_history(bars)
             self.watchlist.history_came(self.symbols[i] for i in set(bars.symbol_id.tolist()))
-            self._screen_again(bars)
+            self.screener.bars_came(bars)
 
     def _adopt(self, bars: Sequence[BarBatch]) -> None:
         """Take bars that the store rebuilt: engine and live pairs, then the screens, which read them again."""
         self.publisher.adopt(bars)
         for batch in bars:
-            self._screen_again(batch)
-
-    def _screen_again(self, bars: BarBatch) -> None:
-        """Have the screens read stored bars that came from elsewhere than the engine."""
-        if len(bars):
-            span = int(bars.ts_open_ns.min()), int(bars.ts_open_ns.max()) + 1
-            self.screener.history_came((bars.symbols[i] for i in set(bars.symbol_id.tolist())), span)
+            self.screener.bars_came(batch)
 
     async def _settle_gaps(self) -> None:
         """Write the verdicts that no tick brings."""
