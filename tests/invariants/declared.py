@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pairscope.analytics import indicators, moments, price_stats
 from pairscope.market import align, bars
 
+from .declared_backtest import BACKTEST
 from .declared_correlation import CORRELATION
 from .declared_mean_reversion import MEAN_REVERSION
 from .declared_regression import REGRESSION
@@ -68,6 +69,7 @@ DECLARED: Mapping[str, Declaration] = {
             "variance_of",
         )
     },
+    **BACKTEST,
     **CORRELATION,
     **MEAN_REVERSION,
     **REGRESSION,
