@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pairscope.analytics.backtest import backtest_pair
     from pairscope.analytics.mean_reversion import half_life, hurst_exponent, spread, zscore
     from pairscope.analytics.price_stats import realized_volatility, rolling_stats
     from pairscope.analytics.regression import huber_hedge, kalman_hedge, ols_hedge, rolling_ols_hedge
@@ -18,6 +19,7 @@ __all__ = [
     "Client",
     "__version__",
     "adf_test",
+    "backtest_pair",
     "benjamini_hochberg",
     "engle_granger",
     "half_life",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _PUBLIC = {
+    "pairscope.analytics.backtest": ("backtest_pair",),
     "pairscope.analytics.mean_reversion": ("half_life", "hurst_exponent", "spread", "zscore"),
     "pairscope.analytics.price_stats": ("realized_volatility", "rolling_stats"),
     "pairscope.analytics.regression": ("huber_hedge", "kalman_hedge", "ols_hedge", "rolling_ols_hedge"),
