@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -12,7 +13,7 @@ from benchmarks.listener import arrivals
 from benchmarks.processes import Watch, children, until
 from benchmarks.report import Report
 
-__all__ = ["lags_ms", "measure"]
+__all__ = ["lags_ms", "measure", "timed_lags"]
 
 SYMBOLS, RATE, WATCHED = 200, 20_000, 20
 
@@ -60,7 +61,12 @@ def rate_of(url: str) -> float:
 
 def lags_ms(store: Path, out: Path) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Every tick's lag at every client that followed its symbol, between that client's first message and its last."""
-    parts = []
+    return timed_lags(store, out)[1]
+
+
+def timed_lags(store: Path, out: Path) -> tuple[Any, Any]:
+    """When each tick was received (ns), and its lag in ms at every client that followed its symbol."""
+    parts, times = [], []
     with duckdb.connect(str(store), read_only=True) as held:
         for symbol, rows in arrivals(str(out)).items():
             ticks = held.execute(
@@ -77,4 +83,5 @@ def lags_ms(store: Path, out: Path) -> np.ndarray[tuple[int], np.dtype[np.float6
                 wanted = wanted[(wanted >= ids[0]) & (wanted <= ids[-1])]
                 first = mine[np.searchsorted(shown, wanted), 1]
                 parts.append((first - received[wanted - ids[0]]) / 1e6)
-    return np.concatenate(parts)
+                times.append(received[wanted - ids[0]])
+    return np.concatenate(times), np.concatenate(parts)
