@@ -113,7 +113,7 @@ def test_the_doctor_says_what_a_start_would_meet_and_what_to_do(programs: Progra
 def test_a_recording_of_the_feed_plays_the_same_trades_again(programs: Programs) -> None:
     at = programs.serve(MARKET)
     recording = programs.folder / "market.gz"
-    done = programs.start("record", str(recording), "--top", "4", "--seconds", "4", **at)
+    done = programs.start("record", str(recording), "--top", "4", "--seconds", "6", **at)
     assert done.wait() == 0, done.said()
     with gzip.open(recording, "rt") as lines:
         frames = [json.loads(line[line.index("{") :])["data"] for line in lines if "aggTrade" in line]
