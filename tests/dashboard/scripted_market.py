@@ -94,7 +94,8 @@ class Symbol:
         """Bars of a timeframe that open at ``since_s`` or later, oldest first."""
         length = SECONDS[timeframe]
         held = self.seconds if length < 60 else self.minutes
-        recent = itertools.takewhile(lambda item: item[0] >= since_s, reversed(held.items()))  # they came in order
+        held_now = list(held.items())  # in one step: another thread goes on adding to it
+        recent = itertools.takewhile(lambda item: item[0] >= since_s, reversed(held_now))  # they came in order
         longer: dict[int, dict[str, Any]] = {}
         for opened, bar in reversed(list(recent)):
             start = opened // length * length
