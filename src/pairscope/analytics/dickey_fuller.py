@@ -20,12 +20,12 @@ from pairscope.analytics.price_stats import checked
 from pairscope.errors import DegenerateSeries, InputError, NotEnoughData
 from pairscope.market.ticks import F8
 
-__all__ = ["AutoLag", "DickeyFuller", "dickey_fuller", "even_scale", "longest_lag", "trend_columns"]
+__all__ = ["SIGNIFICANT", "AutoLag", "DickeyFuller", "dickey_fuller", "even_scale", "longest_lag", "trend_columns"]
 
 AutoLag = Literal["aic", "bic", "t-stat"]
 """What chooses the number of lags: Akaike's or Bayes' criterion, or the last lag's t-ratio."""
 
-_SIGNIFICANT: Final = 1.6448536269514722
+SIGNIFICANT: Final = 1.6448536269514722
 """|t| from which the last lag is kept: two-sided 10 %."""
 
 _EXACT: Final = 1e-12
@@ -147,7 +147,7 @@ def _choose(level: F8, change: F8, trends: int, longest: int, autolag: AutoLag, 
     if autolag == "t-stat":
         for lag in range(longest, 0, -1):
             own = abs(bottom[rank[lag] - 1]) if kept[trends + lag] and free[lag] > 0 else 0.0
-            if own > 0.0 and own / math.sqrt(rss[lag] / free[lag]) >= _SIGNIFICANT:
+            if own > 0.0 and own / math.sqrt(rss[lag] / free[lag]) >= SIGNIFICANT:
                 return lag
         return 0
     price = 2.0 if autolag == "aic" else math.log(rows)

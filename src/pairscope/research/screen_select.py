@@ -7,18 +7,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pairscope.analytics.dickey_fuller import SIGNIFICANT
 from pairscope.market.kernel import kernel
 from pairscope.market.ticks import F8
 from pairscope.research.screen_block import LANES
 from pairscope.research.screen_factor import factor
 
-__all__ = ["RULES", "SIGNIFICANT", "select_lags"]
+__all__ = ["RULES", "select_lags"]
 
 RULES: Final = ("aic", "bic", "t-stat", "maic")
 """What may choose the lags, by the number that the kernel knows them by."""
-
-SIGNIFICANT: Final = 1.6448536269514722
-"""|t| from which the last lag is kept: two-sided 10 %."""
 
 _T_STAT: Final = 2
 _MAIC: Final = 3
