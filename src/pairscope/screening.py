@@ -92,9 +92,11 @@ class Meter:
             self._width = 0
 
     def _write(self, text: str) -> None:
-        self._stream.write(f"\r{text.ljust(self._width)}")
+        # The width is known before anything is written: an interrupt in between leaves a line that can be cleared.
+        padded = text.ljust(self._width)
+        self._width = len(padded)
+        self._stream.write(f"\r{padded}")
         self._stream.flush()
-        self._width = len(text)
 
 
 def screen(settings: Settings, asked: Asked, *, say: Say, show: Say) -> int:
