@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +11,20 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
-from pairscope.analytics.dickey_fuller import longest_lag
 from pairscope.config import Settings
-from pairscope.errors import ConfigError, InputError, NotEnoughData, PairscopeError
+from pairscope.errors import ConfigError, InputError, NotEnoughData
 from pairscope.market.bars import TIMEFRAMES
 from pairscope.market.symbols import normalize_symbol
 from pairscope.market_closes import market_closes
 from pairscope.research.bars_file import read_bars_file
 from pairscope.research.closes import FEWEST, Closes, aligned, iso, lengthened
-from pairscope.research.executor import open_executor
+from pairscope.research.executor import ClusterFailed, working_executor
 from pairscope.research.screen import screen_pairs
 from pairscope.research.screen_table import ScreenResult
 from pairscope.research.screen_tile import ScreenLag
 from pairscope.research.screen_written import SORTS, document, extension_of, lines, null_lines, ranked, write_table
 from pairscope.research.surrogates import EmpiricalNull, empirical_null
+from pairscope.terminal import Meter
 
 __all__ = ["LONGEST", "Asked", "ClusterFailed", "Meter", "screen"]
 
@@ -36,16 +34,8 @@ _FLAGS: Final = {"prices": "--lookback", "symbols": "--symbols", "bars": "--bars
 LONGEST: Final = 50_000
 """Bars that a screen may look back."""
 
-_WORKER_S: Final = 30.0
-
 _NAMED: Final = 12
 """Left-out symbols that are named one by one."""
-
-
-class ClusterFailed(PairscopeError):
-    """The workers of a Dask cluster could not compute what was asked of them."""
-
-    retry, status = True, 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,39 +56,6 @@ class Asked:
     cluster: str | None = None
 
 
-class Meter:
-    """Progress on one line of a terminal; nothing at all where standard error is none."""
-
-    def __init__(self, stream: Any = None) -> None:
-        self._stream = sys.stderr if stream is None else stream
-        self._shown = bool(self._stream.isatty())
-        self._width = 0
-
-    def of(self, what: str) -> Callable[[int, int], None]:
-        """Return what is told of progress: how many of how many."""
-
-        def told(done: int, total: int) -> None:
-            share = done / total if total else 1.0
-            bar = ("█" * round(24 * share)).ljust(24, "░")
-            self._write(f"{what} {bar} {done:,} of {total:,}")
-
-        return told if self._shown else lambda _done, _total: None
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._width:
-            self._stream.write(f"\r{' ' * self._width}\r")
-            self._stream.flush()
-            self._width = 0
-
-    def _write(self, text: str) -> None:
-        # The width is known before anything is written: an interrupt in between leaves a line that can be cleared.
-        padded = text.ljust(self._width)
-        self._width = len(padded)
-        self._stream.write(f"\r{padded}")
-        self._stream.flush()
-
-
 def screen(settings: Settings, asked: Asked, *, say: Say, show: Say) -> int:
     """Screen as asked: the table goes to ``show``, what is said of it to ``say``; return the exit code.
 
@@ -111,7 +68,7 @@ def screen(settings: Settings, asked: Asked, *, say: Say, show: Say) -> int:
             closes = aligned(_closes(settings, asked, symbols, say=say, meter=meter), asked.lookback)
             meter.clear()
             _say_what_is_tested(closes, asked, say)
-            with _executor(asked.cluster or settings.cluster_url or None) as executor:
+            with working_executor(asked.cluster or settings.cluster_url or None) as executor:
                 result, null = _tested(closes, asked, lags, executor, meter)
         meter.clear()
         _answer(result, null, closes, asked, say=say, show=show)
@@ -211,40 +168,6 @@ def _say_left_out(excluded: Any, say: Say) -> None:
         say(f"  {name} {excluded[name]}")
     if len(excluded) > _NAMED:
         say(f"  and {len(excluded) - _NAMED:,} more; --json has all")
-
-
-@contextmanager
-def _executor(cluster: str | None) -> Iterator[Executor]:
-    """Lend threads, or the workers of a cluster, whose own errors become one of ours."""
-    try:
-        with open_executor(cluster) as executor:
-            if cluster is not None:
-                logging.getLogger("distributed").setLevel(logging.ERROR)  # a worker that is lost is no news
-                _demand_worker(executor, cluster)
-            yield executor
-    except PairscopeError:
-        raise
-    except Exception as error:
-        kinds = (ImportError, OSError, CancelledError)  # of the last kind is what a lost scheduler had promised
-        theirs = isinstance(error, kinds) or type(error).__module__.startswith("distributed")
-        if cluster is None or not theirs:
-            raise
-        what = " ".join(f"{type(error).__name__} {error}".split())
-        raise ClusterFailed(
-            f"the cluster at {cluster} could not do it: {what}", loc="--cluster", hint="its workers' logs say more"
-        ) from error
-
-
-def _demand_worker(executor: Executor, cluster: str) -> None:
-    """Wait until a worker has done something small; a scheduler without workers would take any work and do none."""
-    try:
-        executor.submit(longest_lag, LONGEST, 0, None).result(_WORKER_S)
-    except TimeoutError:
-        raise ClusterFailed(
-            f"no worker of {cluster} took up work within {_WORKER_S:.0f} s",
-            loc="--cluster",
-            hint=f"start some with `dask worker {cluster}`",
-        ) from None
 
 
 def _tested(
