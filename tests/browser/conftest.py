@@ -176,7 +176,7 @@ def shared(browser: Browser, dashboard: str) -> Iterator[Watched]:
     yield from _watching(browser, dashboard)
 
 
-def until(holds: Callable[[], Any], what: str, *, within_s: float = 10.0) -> Any:
+def until(holds: Callable[[], Any], what: str, *, within_s: float = 30.0) -> Any:
     """Wait until something holds and return it; fail with its name after a while."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

@@ -63,7 +63,7 @@ def test_the_screen_sorts_is_taken_along_and_moves_its_numbers_and_nothing_else(
     market.screen.changes["BTCUSDT", "SOLUSDT"] = {"zscore": 0.001}
     market.screen.close()
     market.screen.found["BNBUSDT", "XRPUSDT"] = 0.02
-    until(lambda: z.inner_text() != told, "the next screen", within_s=25)
+    until(lambda: z.inner_text() != told, "the next screen", within_s=60)
     page.get_by_text("5 discoveries at 5 % false discovery rate; as of the bar of 2023-11-14 22:15 UTC").wait_for()
     assert order(page)[-1] == "BTCUSDT:SOLUSDT" != before[-1]
     strays = page.locator('.ps-scan td[data-column="zscore"]').all_inner_texts()
@@ -85,7 +85,7 @@ def test_a_row_opens_its_pair_on_the_bars_of_the_screen_and_the_scanner_is_as_it
     page.get_by_text("tests at 5m × 2,016 bars: 3 discoveries at 2 % false discovery rate").wait_for()
     page.locator('.ps-scan th[data-column="correlation"] button').click()
     page.locator('tr[data-pair="SOLUSDT:ETHUSDT"]').click()
-    page.locator('.ps-pair[data-pair="SOLUSDT:ETHUSDT"]').wait_for(timeout=15_000)
+    page.locator('.ps-pair[data-pair="SOLUSDT:ETHUSDT"]').wait_for(timeout=30_000)
     until(lambda: "y=SOLUSDT" in page.url and "lookback=2016" in page.url, "the address")
     assert "pair_timeframe=5m" in page.url
     assert "view=" not in page.url
@@ -105,4 +105,4 @@ def test_a_phone_needs_no_sideways_scroll_and_a_key_opens_a_pair(watched: Watche
         assert box["x"] + box["width"] <= 375
     page.locator(f"{FIRST} button").focus()
     page.keyboard.press("Enter")
-    page.locator('.ps-pair[data-pair="ETHUSDT:BTCUSDT"]').wait_for(timeout=15_000)
+    page.locator('.ps-pair[data-pair="ETHUSDT:BTCUSDT"]').wait_for(timeout=30_000)

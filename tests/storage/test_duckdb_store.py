@@ -88,8 +88,8 @@ async def test_a_read_does_not_wait_for_the_writer_nor_the_writer_for_a_read(sto
     try:
         ticks = await asyncio.wait_for(store.ticks("BTCUSDT", 0, FOREVER, limit=5), 5)
         assert ticks.trade_id.tolist() == [1]
-        await asyncio.wait_for(store.symbols(), 1)
-        await asyncio.wait_for(store.stats(), 1)
+        await asyncio.wait_for(store.symbols(), 8)
+        await asyncio.wait_for(store.stats(), 8)
     finally:
         gate.set()
         await writer_is_stuck
