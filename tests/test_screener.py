@@ -17,7 +17,7 @@ from pairscope.errors import Busy, ConfigError, InputError, NotEnoughData, Store
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, Origin
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
-from pairscope.ports import ScreenView
+from pairscope.ports_research import ScreenView
 from pairscope.research.asked_screens import MOST_SYMBOLS
 from pairscope.research.discoveries import Discoveries
 from pairscope.research.screen import screen_pairs

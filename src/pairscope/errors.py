@@ -5,6 +5,7 @@
     ├── InputError                     no     422    the message names the parameter
     │   ├── UnknownSymbol              no     404    lists close names
     │   ├── NotWatched                 no     404    the pair is not on the watch-list
+    │   ├── UnknownJob                 no     404    no such job, or it was long ago; start it again
     │   ├── NotEnoughData              no     422    says have / need
     │   └── ForeignFile                no     422    says what was expected
     ├── FeedError                      yes    503
@@ -21,6 +22,7 @@
     │   └── SchemaMismatch             no     500    says which migration
     ├── CacheUnavailable               yes    503    the store answers instead
     ├── Busy                           yes    503    too many heavy answers at once; ask again
+    ├── JobCancelled                   no     409    somebody cancelled what was being waited for; start it again
     ├── ApiUnreachable                 yes    503    nobody answers at the API's address; start it, check the address
     ├── ApiRefused                     maybe  502    the API answered with an error that none of the others names
     └── NumericalError                 no     422
@@ -47,6 +49,7 @@ __all__ = [
     "FeedSilent",
     "ForeignFile",
     "InputError",
+    "JobCancelled",
     "MalformedFrame",
     "NotConverged",
     "NotEnoughData",
@@ -59,6 +62,7 @@ __all__ = [
     "StoreLocked",
     "StoreUnavailable",
     "SubscriptionRefused",
+    "UnknownJob",
     "UnknownSymbol",
     "WriterOverflow",
 ]
@@ -115,6 +119,16 @@ class NotWatched(InputError):
 
     def __init__(self, y: str, x: str) -> None:
         super().__init__(f"the pair {y}, {x} is not on the watch-list", loc="y")
+
+
+class UnknownJob(InputError):
+    """No job of this id is known, or it ended so long ago that it was forgotten."""
+
+    status = 404
+    hint = "GET /api/jobs lists those that are known"
+
+    def __init__(self, id: str) -> None:  # noqa: A002 - what everybody calls it
+        super().__init__(f"there is no job {id[:64]!r}", loc="id")
 
 
 class NotEnoughData(InputError):
@@ -219,6 +233,13 @@ class Busy(PairscopeError):
     retry, status = True, 503
     hint = "ask again in a moment"
     retry_after_s = 1.0
+
+
+class JobCancelled(PairscopeError):
+    """The job that was being waited for was cancelled."""
+
+    status = 409
+    hint = "start it again"
 
 
 class ApiUnreachable(PairscopeError):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Admission, Continuity, Gap
 from pairscope.market.pairs import PairSettings
 from pairscope.market.ticks import TickBatch
+from pairscope.ports_research import Jobs, MarketScreen
 
 __all__ = [
     "Bus",
@@ -17,12 +18,9 @@ __all__ = [
     "Clock",
     "Feed",
     "LiveView",
-    "MarketScreen",
     "Message",
     "PairWatch",
     "Records",
-    "ScreenTable",
-    "ScreenView",
     "Services",
     "StoreStats",
     "Subscription",
@@ -259,67 +257,6 @@ class PairWatch(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ScreenView:
-    """How a screen is looked at: which rows, by which column, and what beside them.
-
-    A row is a discovery where its q-value, Benjamini and Hochberg's or (``by``) Benjamini and Yekutieli's, is at most
-    ``fdr``. ``direction`` best keeps of each pair the test with the smaller p-value. ``offset`` rows are passed over,
-    ``limit`` returned.
-    """
-
-    fdr: float = 0.05
-    control: Literal["bh", "by"] = "bh"
-    sort: str = "qvalue"
-    limit: int = 500
-    offset: int = 0
-    only: Literal["all", "discoveries"] = "all"
-    direction: Literal["both", "best"] = "both"
-    symbol: str | None = None
-    min_half_life: float | None = None
-    max_half_life: float | None = None
-    min_correlation: float | None = None
-    sparkline: bool = False
-    examine: bool = False
-
-
-class ScreenTable(Protocol):
-    """A screen: every pair of a market tested, both ways."""
-
-    @property
-    def key(self) -> Hashable:
-        """What tells this screen from every other one of the process."""
-        ...
-
-    def page(self, view: ScreenView) -> Mapping[str, Any]:
-        """The answer of ``/api/analytics/screen``; not for the event loop, a large market takes milliseconds."""
-        ...
-
-
-class MarketScreen(Protocol):
-    """Screens of the market: some kept up to date, any other computed when it is asked for."""
-
-    def continuous(self) -> Sequence[tuple[str, int]]:
-        """(timeframe, lookback) of those that are kept up to date."""
-        ...
-
-    async def table(self, timeframe: str, lookback: int) -> ScreenTable:
-        """The newest screen; ``NotEnoughData``, ``InputError`` or ``Busy`` where there is none."""
-        ...
-
-    def history(self, y: str, x: str, timeframe: str, lookback: int) -> Mapping[str, Any]:
-        """A pair's q-values over time; ``InputError`` where no history is kept of such a screen."""
-        ...
-
-    def discoveries(
-        self, limit: int = ..., *, timeframe: str | None = None, lookback: int | None = None
-    ) -> Mapping[str, Any]:
-        """Who entered the discoveries and who left them, newest first: the document of the ``discoveries`` topic."""
-        ...
-
-    def counters(self) -> Mapping[str, Any]: ...
-
-
-@dataclass(frozen=True, slots=True)
 class Services:
     """What the API needs of the rest, handed to it by the composition root."""
 
@@ -330,6 +267,7 @@ class Services:
     live: LiveView
     pairs: PairWatch
     screens: MarketScreen
+    jobs: Jobs
     clock: Clock
     source: Callable[[], str]
     """``live``, ``replay`` or ``synthetic``."""

@@ -31,6 +31,7 @@ from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols, normalize_symbol
 from pairscope.pipeline import Pipeline, Publisher
 from pairscope.ports import Services, TickStore
+from pairscope.research.jobs import JobBoard
 from pairscope.screener import Screener, settings_of
 from pairscope.storage.buffered_store import BufferedStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
@@ -104,6 +105,7 @@ class Backend:
         self.writer = StoreWriter(store, spool=self.spool, max_batches=settings.queue_batches, on_revised=self._adopt)
         self.buffered = BufferedStore(store, self.writer)
         self.watchlist = Watchlist(self.book, store=self.buffered, records=store, bus=self.bus, live=self.engine)
+        self.jobs = JobBoard(self.bus, clock=clock)
         self.screener = Screener(
             settings_of(settings.screen), store=store, records=store, bus=self.bus, live=self.engine
         )
@@ -175,7 +177,8 @@ class Backend:
             await self.pipeline.close()
 
     async def close(self) -> None:
-        """End in order what comes behind the feed: screens, writer, exchange, store."""
+        """End in order what comes behind the feed: jobs, screens, writer, exchange, store."""
+        await self.jobs.close()
         self.screener.close()
         await self.writer.close()
         await self.rest.close()
@@ -232,6 +235,7 @@ class Backend:
             live=self.engine,
             pairs=self.watchlist,
             screens=self.screener,
+            jobs=self.jobs,
             clock=self.clock,
             source=lambda: self.settings.source,
             health=self.health,
@@ -262,6 +266,7 @@ class Backend:
             "writer": writer,
             "pairs": dict(self.watchlist.counters()),
             "screens": dict(self.screener.counters()),
+            "jobs": dict(self.jobs.counters()),
             "late_ticks": pipeline.late if pipeline else 0,
             "last_tick_age_ms": self._last_tick_age_ms(),
             "following": len(self.feed.follow) if self.feed is not None else 0,

@@ -17,6 +17,7 @@ from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Services
+from pairscope.research.jobs import JobBoard
 from pairscope.screener import Screener
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
@@ -114,10 +115,12 @@ class Market:
     book: PairBook = field(init=False)
     pairs: Watchlist = field(init=False)
     screens: Screener = field(init=False)
+    jobs: JobBoard = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = PairBook(self.symbols, self.engine)
         self.pairs = Watchlist(self.book, store=self.store, records=self.records, bus=self.bus, live=self.engine)
+        self.jobs = JobBoard(self.bus, clock=lambda: self.now_ns)
         self.screens = Screener(
             (), store=self.store, records=self.records, bus=self.bus, live=self.engine, prepare=nothing
         )
@@ -131,6 +134,7 @@ class Market:
             live=self.engine,
             pairs=self.pairs,
             screens=self.screens,
+            jobs=self.jobs,
             clock=lambda: self.now_ns,
             source=lambda: self.source,
             health=lambda: self.checks,

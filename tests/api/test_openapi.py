@@ -29,6 +29,7 @@ from .test_security import LOCKED
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 OPERATIONS = [
+    "DELETE /api/jobs/{id}",
     "DELETE /api/watchlist/{y}/{x}",
     "GET /api/analytics/correlation",
     "GET /api/analytics/pair",
@@ -39,6 +40,8 @@ OPERATIONS = [
     "GET /api/analytics/symbol",
     "GET /api/health",
     "GET /api/indicators/{symbol}",
+    "GET /api/jobs",
+    "GET /api/jobs/{id}",
     "GET /api/ohlc/{symbol}",
     "GET /api/price/{symbol}",
     "GET /api/stats",

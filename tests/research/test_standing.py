@@ -11,7 +11,7 @@ import pytest
 
 from pairscope.analytics.false_discovery import benjamini_yekutieli
 from pairscope.errors import InputError, NotEnoughData
-from pairscope.ports import ScreenView
+from pairscope.ports_research import ScreenView
 from pairscope.research.closes import closes_of
 from pairscope.research.moving_screen import screen_closes
 from pairscope.research.screen import screen_pairs

@@ -16,6 +16,7 @@ from pairscope.api.answers import GZIP_FROM, GZIP_LEVEL, Packing
 from pairscope.api.catalog import Catalog
 from pairscope.api.docs import add_docs
 from pairscope.api.indicators import add_indicators
+from pairscope.api.jobs import add_jobs
 from pairscope.api.metrics import Metrics, RequestTimes
 from pairscope.api.openapi import describe
 from pairscope.api.options import ApiOptions
@@ -78,6 +79,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     add_analytics(app, services, catalog, workers)
     add_statistics(app, services, catalog, workers)
     add_screen(app, services, catalog, workers)
+    add_jobs(app, services)
     add_volume(app, services, catalog)
     add_watchlist(app, services, catalog)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")

@@ -74,7 +74,7 @@ def _words(text: str) -> str:
 def _section(path: str, verb: str, operation: dict[str, Any]) -> str:
     shown = f'<span class="verb">{verb.upper()}</span> <code>{escape(path)}</code>'
     example = path.replace("{symbol}", "BTCUSDT") + _ASKING.get(path, "")
-    alone = verb == "get" and path not in _OF_A_PAIR and "{y}" not in path
+    alone = verb == "get" and path not in _OF_A_PAIR and "{" not in path.replace("{symbol}", "")
     link = f' <a href="{escape(example)}">try</a>' if alone else ""
     rows = "".join(_row(parameter) for parameter in operation.get("parameters", ()))
     table = f"<table>{rows}</table>" if rows else ""

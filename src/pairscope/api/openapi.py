@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from pairscope.api.analytics_examples import ANALYTICS_EXAMPLES
+from pairscope.api.job_examples import JOB_EXAMPLES
 from pairscope.api.pair_examples import PAIR_EXAMPLES
 from pairscope.api.problems import MEDIA_TYPE
 from pairscope.api.screen_examples import SCREEN_EXAMPLES
@@ -25,10 +26,10 @@ null. Errors are RFC 9457 problems. What reads bars or ticks also answers Arrow 
 `Accept: application/vnd.apache.arrow.stream`.
 
 The stream is the WebSocket `/ws/updates`: send `{"op": "subscribe", "topics": ["price:BTCUSDT", "bar:BTCUSDT:1m",
-"indicators:BTCUSDT:1m:sma:20,ema:20", "pair:ETHUSDT:BTCUSDT", "discoveries", "alerts", "stats"]}` (or `unsubscribe`);
-each message that comes is `{"topic", "seq", "data"}`, the topic's whole current value. A hole in `seq` means that a
-slow client was given the newest only. A bad message gets `{"error": ...}`. Browsers send a ticket from
-`POST /api/ws-ticket` in the subprotocols `pairscope.v1` and `ticket.<ticket>`.
+"indicators:BTCUSDT:1m:sma:20,ema:20", "pair:ETHUSDT:BTCUSDT", "discoveries", "jobs", "job:ID", "alerts", "stats"]}`
+(or `unsubscribe`); each message that comes is `{"topic", "seq", "data"}`, the topic's whole current value. A hole in
+`seq` means that a slow client was given the newest only. A bad message gets `{"error": ...}`. Browsers send a ticket
+from `POST /api/ws-ticket` in the subprotocols `pairscope.v1` and `ticket.<ticket>`.
 """
 
 _BAR = MappingProxyType(
@@ -52,6 +53,7 @@ _EXAMPLES: Mapping[str, Any] = {
     **PAIR_EXAMPLES,
     **ANALYTICS_EXAMPLES,
     **SCREEN_EXAMPLES,
+    **JOB_EXAMPLES,
     "/api/health": {
         "status": "ok",
         "source": "live",
@@ -199,7 +201,7 @@ def _complete(verb: str, path: str, operation: dict[str, Any], *, free: bool) ->
     wrong |= {"404"} if "{symbol}" in path or path.startswith("/api/analytics") else set()
     if "requestBody" in operation:
         wrong |= {"404", "413", "415", "422"}
-    wrong |= {"404"} if "{y}" in path else set()
+    wrong |= {"404"} if "{y}" in path or "{id}" in path else set()
     responses.pop("422", None)
     for status in sorted(wrong):
         responses[status] = _error(status)

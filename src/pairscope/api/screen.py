@@ -17,7 +17,8 @@ from pairscope.api.tables import json_answer
 from pairscope.api.workers import Workers
 from pairscope.errors import InputError
 from pairscope.market.pairs import MOST_LOOKBACK
-from pairscope.ports import ScreenView, Services
+from pairscope.ports import Services
+from pairscope.ports_research import ScreenView
 
 __all__ = ["add_screen"]
 

@@ -10,7 +10,7 @@ from pairscope.api.catalog import Catalog
 from pairscope.api.indicators import current_indicators, read_names
 from pairscope.api.prices import current_price
 from pairscope.api.system import StatsView
-from pairscope.errors import InputError
+from pairscope.errors import InputError, UnknownJob
 from pairscope.market.bars import TIMEFRAMES
 from pairscope.ports import Services
 
@@ -19,7 +19,10 @@ __all__ = ["MOST_COMPUTED", "Topic", "Topics"]
 MOST_COMPUTED = 256
 """Indicator topics that may be listened to at once: each is worked out five times a second while its symbol trades."""
 
-_KINDS = "price:SYMBOL, bar:SYMBOL:TIMEFRAME, indicators:SYMBOL:TIMEFRAME:NAMES, pair:Y:X, discoveries, alerts, stats"
+_KINDS = (
+    "price:SYMBOL, bar:SYMBOL:TIMEFRAME, indicators:SYMBOL:TIMEFRAME:NAMES, pair:Y:X, discoveries, jobs, job:ID, "
+    "alerts, stats"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Topic:
     timeframe: str = ""
     names: tuple[str, ...] = ()
     pair: tuple[str, str] = ("", "")
+    job: str = ""
 
 
 class Topics:
@@ -48,8 +52,13 @@ class Topics:
             raise InputError("a topic is a string")
         kind, *rest = text.strip().split(":", 3 if text.strip().startswith("indicators:") else -1)
         match kind, len(rest):
-            case ("alerts" | "discoveries" | "stats", 0):
+            case ("alerts" | "discoveries" | "jobs" | "stats", 0):
                 return Topic(kind, kind)
+            case ("job", 1):
+                name = f"job:{rest[0]}"
+                if self._services.jobs.view(rest[0]) is None and name not in self._services.bus.wanted():
+                    raise UnknownJob(rest[0])
+                return Topic(name, kind, job=rest[0])
             case ("price", 1):
                 symbol = await self._catalog.resolve(rest[0])
                 return Topic(f"price:{symbol}", kind, symbol)
@@ -80,6 +89,11 @@ class Topics:
             return await self._stats.encoded()
         if topic.kind == "discoveries":
             return schemas.encode_screen(self._services.screens.discoveries())
+        if topic.kind == "jobs":
+            return schemas.encode_jobs(self._services.jobs.views())
+        if topic.kind == "job":
+            job = self._services.jobs.view(topic.job)
+            return None if job is None else schemas.encode_job(job)
         if topic.kind == "bar":
             page = await live_bars(self._services, topic.symbol, topic.timeframe, 1)
             return schemas.encode_bar(page.bars, -1, closed=bool(page.closed[-1])) if len(page.bars) else None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pairscope.analytics.false_discovery import benjamini_yekutieli
 from pairscope.errors import InputError, NotEnoughData
 from pairscope.market.ticks import B1, F8, I4
-from pairscope.ports import ScreenView
+from pairscope.ports_research import ScreenView
 from pairscope.research.closes import Closes
 from pairscope.research.screen_examine import examine
 from pairscope.research.screen_table import COLUMNS, ScreenResult

@@ -55,6 +55,7 @@ from pairscope.schemas.encoders import (
     number,
     plain_json,
 )
+from pairscope.schemas.jobs import Job, JobsOut, encode_job, encode_jobs
 from pairscope.schemas.pairs import LivePair, WatchedPair, WatchlistOut, encode_pair, encode_watched
 from pairscope.schemas.screen import DiscoveriesOut, PairHistory, ScreenOut, encode_screen
 
@@ -73,6 +74,8 @@ __all__ = [
     "HedgeRatios",
     "HourVolume",
     "IndicatorSeries",
+    "Job",
+    "JobsOut",
     "LegOut",
     "LivePair",
     "PairAnalytics",
@@ -104,6 +107,8 @@ __all__ = [
     "encode_document",
     "encode_indicator_update",
     "encode_indicators",
+    "encode_job",
+    "encode_jobs",
     "encode_pair",
     "encode_price",
     "encode_price_update",

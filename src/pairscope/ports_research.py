@@ -1,0 +1,147 @@
+"""The interfaces of long computations: jobs that tell how far they are and can be cancelled, and the screens."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+__all__ = ["JobHandle", "JobStatus", "JobView", "Jobs", "MarketScreen", "ScreenTable", "ScreenView"]
+
+JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class JobHandle(Protocol):
+    """What a job's work is given; to be called from any thread."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Tell how many of how many steps are done; costs next to nothing."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Whether the work should end by raising ``concurrent.futures.CancelledError``; ask five times a second."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """Where a job stands: ``done`` of ``total`` steps (0 of 0 before it says), ``error`` in words where it failed.
+
+    ``result`` is the path under which the API gives what comes of it, where there is one.
+    """
+
+    id: str
+    kind: str
+    title: str
+    status: JobStatus
+    done: int
+    total: int
+    created_ms: int
+    started_ms: int | None
+    ended_ms: int | None
+    error: str | None
+    result: str | None
+
+
+class Jobs(Protocol):
+    """Long computations in threads of low priority, one at a time of each kind; called from the event loop."""
+
+    def start(
+        self,
+        kind: str,
+        title: str,
+        work: Callable[[JobHandle], Any],
+        *,
+        result: str | None = None,
+        id: str | None = None,  # noqa: A002 - what everybody calls it
+        read: Callable[[], Awaitable[object]] | None = None,
+    ) -> JobView:
+        """Have work done in a thread when its turn has come; ``Busy`` where too many of its kind wait.
+
+        ``read`` is awaited before, in the event loop: for what comes from the store. Where a job called ``id`` waits
+        or runs, nothing is started and that one returned.
+        """
+        ...
+
+    async def wait(self, id: str) -> Any:  # noqa: A002
+        """Return what the work returned, or raise what it raised; ``JobCancelled`` where it was cancelled.
+
+        ``UnknownJob`` of one that is not there, or ended so long ago that its answer was let go. Who stops waiting
+        stops nothing.
+        """
+        ...
+
+    def view(self, id: str) -> JobView | None:  # noqa: A002
+        """Return where a job stands; None where it is not, or no longer, known."""
+        ...
+
+    def views(self, kind: str | None = None) -> Sequence[JobView]:
+        """Return every job that is known, of a kind or of all, the newest first."""
+        ...
+
+    def cancel(self, id: str) -> bool:  # noqa: A002
+        """Have a job end as soon as it comes up for air; False where it has ended already or is not known."""
+        ...
+
+    def counters(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenView:
+    """How a screen is looked at: which rows, by which column, and what beside them.
+
+    A row is a discovery where its q-value, Benjamini and Hochberg's or (``by``) Benjamini and Yekutieli's, is at most
+    ``fdr``. ``direction`` best keeps of each pair the test with the smaller p-value. ``offset`` rows are passed over,
+    ``limit`` returned.
+    """
+
+    fdr: float = 0.05
+    control: Literal["bh", "by"] = "bh"
+    sort: str = "qvalue"
+    limit: int = 500
+    offset: int = 0
+    only: Literal["all", "discoveries"] = "all"
+    direction: Literal["both", "best"] = "both"
+    symbol: str | None = None
+    min_half_life: float | None = None
+    max_half_life: float | None = None
+    min_correlation: float | None = None
+    sparkline: bool = False
+    examine: bool = False
+
+
+class ScreenTable(Protocol):
+    """A screen: every pair of a market tested, both ways."""
+
+    @property
+    def key(self) -> Hashable:
+        """What tells this screen from every other one of the process."""
+        ...
+
+    def page(self, view: ScreenView) -> Mapping[str, Any]:
+        """The answer of ``/api/analytics/screen``; not for the event loop, a large market takes milliseconds."""
+        ...
+
+
+class MarketScreen(Protocol):
+    """Screens of the market: some kept up to date, any other computed when it is asked for."""
+
+    def continuous(self) -> Sequence[tuple[str, int]]:
+        """(timeframe, lookback) of those that are kept up to date."""
+        ...
+
+    async def table(self, timeframe: str, lookback: int) -> ScreenTable:
+        """The newest screen; ``NotEnoughData``, ``InputError`` or ``Busy`` where there is none."""
+        ...
+
+    def history(self, y: str, x: str, timeframe: str, lookback: int) -> Mapping[str, Any]:
+        """A pair's q-values over time; ``InputError`` where no history is kept of such a screen."""
+        ...
+
+    def discoveries(
+        self, limit: int = ..., *, timeframe: str | None = None, lookback: int | None = None
+    ) -> Mapping[str, Any]:
+        """Who entered the discoveries and who left them, newest first: the document of the ``discoveries`` topic."""
+        ...
+
+    def counters(self) -> Mapping[str, Any]: ...
