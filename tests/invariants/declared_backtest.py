@@ -67,6 +67,21 @@ BACKTEST: Mapping[str, Declaration] = {
     "pairscope.analytics.signals.signal_state": Whole("the state before the first bar"),
     "pairscope.analytics.signals.signal_rule": Whole("thresholds"),
     "pairscope.analytics.pair_positions.trade_pair": Whole("writes what backtest_pair returns, which is checked"),
+    "pairscope.analytics.pair_positions.position_step": Whole("the step of trade_pair"),
+    "pairscope.analytics.pair_positions.position_state": Whole("the state before the first bar"),
+    **{
+        f"pairscope.analytics.backtest_terms.{name}": Whole("checks arguments; what is made of them is checked")
+        for name in (
+            "bar_times",
+            "checked_count",
+            "checked_mask",
+            "checked_rates",
+            "fill_prices",
+            "leg_ranges",
+            "legs_costs",
+            "traded_terms",
+        )
+    },
     "pairscope.analytics.trades.tabulate_trades": Whole("names columns, computes nothing"),
     "pairscope.analytics.performance.drawdowns": PerBar(lambda s: performance.drawdowns(s.x)),
     **{

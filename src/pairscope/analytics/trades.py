@@ -9,7 +9,7 @@ from typing import Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from pairscope.analytics.pair_positions import POSITION_FIELDS, REASONS
+from pairscope.analytics.pair_terms import POSITION_FIELDS, REASONS
 from pairscope.market.ticks import F8
 
 __all__ = ["TRADE_FIELDS", "Trade", "Trades", "tabulate_trades"]
@@ -34,6 +34,13 @@ TRADE_FIELDS: Final = (
     "exit_bar",
     "entry_value",
     "exit_value",
+    "rehedges",
+    "turnover",
+    "entry_price_y",
+    "entry_price_x",
+    "exit_price_y",
+    "exit_price_x",
+    "exit_quantity_x",
 )
 """The columns of a table of trades, in order; what each is, :class:`Trades` says."""
 
@@ -70,9 +77,10 @@ class Trades(Sequence[Trade]):
 
     Bars and timestamps are those of the fills, z-scores and ``beta`` those of the bars that decided; ``side`` is
     ``long`` (long the spread) or ``short``; quantities are bought where positive, sold where negative, and held
-    unchanged. ``pnl`` = ``spread_pnl`` - ``fees`` - ``slippage`` - ``funding``, ``return`` is ``pnl`` over the
-    notional, ``entry_value`` and ``exit_value`` what both legs were worth at the fills. A z-score that there is not is
-    NaN in a column and None in a trade.
+    unchanged unless the x leg was re-hedged, ``rehedges`` times, to ``exit_quantity_x``. ``pnl`` = ``spread_pnl`` -
+    ``fees`` - ``slippage`` - ``funding``, ``return`` is ``pnl`` over the capital, ``entry_value`` and ``exit_value``
+    what both legs were worth at the fills, whose prices stand beside; ``turnover`` all that was traded. A z-score that
+    there is not is NaN in a column and None in a trade.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -80,7 +88,7 @@ class Trades(Sequence[Trade]):
     def keys(self) -> tuple[str, ...]:
         """Return the columns' names: ``dict(trades)`` is the table as a mapping.
 
-        >>> tabulate_trades(np.empty((0, 16)), np.arange(3), 1000.0).keys() == TRADE_FIELDS
+        >>> tabulate_trades(np.empty((0, len(POSITION_FIELDS))), np.arange(3), 1000.0).keys() == TRADE_FIELDS
         True
         """
         return tuple(self.columns)
@@ -102,7 +110,7 @@ class Trades(Sequence[Trade]):
         return int(self.columns["pnl"].size)
 
 
-def tabulate_trades(rows: NDArray[np.float64], times: NDArray[Any], notional: float) -> Trades:
+def tabulate_trades(rows: NDArray[np.float64], times: NDArray[Any], capital: float) -> Trades:
     """Return the rows that ``trade_pair`` wrote as a table; ``times`` are the bars'. NaN stays. O(trades).
 
     >>> row = np.zeros((1, len(POSITION_FIELDS)))
@@ -112,14 +120,14 @@ def tabulate_trades(rows: NDArray[np.float64], times: NDArray[Any], notional: fl
     (0.05, 180, ['long'], 'exit')
     """
     found: dict[str, F8] = dict(zip(POSITION_FIELDS, rows.T.copy(), strict=True))
-    bars = {name: found[name].astype(np.int64) for name in ("entry_bar", "exit_bar")}
+    bars = {name: found[name].astype(np.int64) for name in ("entry_bar", "exit_bar", "rehedges")}
     made: dict[str, NDArray[Any]] = {
         **found,
         **bars,
         "entry_timestamp": times[bars["entry_bar"]],
         "exit_timestamp": times[bars["exit_bar"]],
         "side": np.where(found["side"] > 0.0, "long", "short"),
-        "return": found["pnl"] / notional,
+        "return": found["pnl"] / capital,
         "reason": np.array(REASONS)[found["reason"].astype(np.int64) - 2],
     }
     return Trades({name: made[name] for name in TRADE_FIELDS})
