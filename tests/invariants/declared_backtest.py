@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pairscope.analytics import backtest, performance, signals
+from pairscope.analytics import backtest, gates, performance, signals
 
 from .declaring import Declaration, PerBar, Series, Whole
 
@@ -82,6 +82,12 @@ BACKTEST: Mapping[str, Declaration] = {
             "traded_terms",
         )
     },
+    "pairscope.analytics.gates.cointegration_gate": PerBar(
+        lambda s: gates.cointegration_gate(s.y, s.x, lookback=30, every=3), 30
+    ),
+    "pairscope.analytics.gates.sentinel_gate": PerBar(lambda s: gates.sentinel_gate(s.y, s.x, training=50), 50),
+    "pairscope.analytics.tick_fills.tick_fills": Whole("a fill is in trades after its bar; its test cuts those off"),
+    "pairscope.analytics.tick_fills.tick_slippage": Whole("one figure a finished trade"),
     "pairscope.analytics.trades.tabulate_trades": Whole("names columns, computes nothing"),
     "pairscope.analytics.performance.drawdowns": PerBar(lambda s: performance.drawdowns(s.x)),
     **{

@@ -43,6 +43,7 @@ __all__ = [
 _ENTRY_BAR, _EXIT_BAR, _SIDE, _ENTRY_Z, _EXIT_Z, _BETA, _QUANTITY_Y, _QUANTITY_X = range(8)
 _ENTRY_VALUE, _EXIT_VALUE, _SPREAD_PNL, _FEES, _SLIPPAGE, _FUNDING, _PNL, _REASON = range(8, 16)
 _REHEDGES, _TURNOVER, _PRICE_Y, _PRICE_X, _EXIT_Y, _EXIT_X, _HELD_X = range(16, 23)
+_ENTRY_DECIDED, _EXIT_DECIDED = range(23, 25)
 
 _END: Final = 5
 _LIQUIDATION: Final = 6
@@ -128,7 +129,7 @@ def _open(
     row[:] = 0.0
     row[_ENTRY_BAR], row[_SIDE], row[_BETA], row[_ENTRY_Z] = state[POSITION_BARS], side, beta, state[_ORDER_Z]
     row[_QUANTITY_Y], row[_QUANTITY_X], row[_HELD_X] = quantity_y, quantity_x, quantity_x
-    row[_PRICE_Y], row[_PRICE_X] = price_y, price_x
+    row[_PRICE_Y], row[_PRICE_X], row[_ENTRY_DECIDED] = price_y, price_x, state[_DECIDED]
     row[_ENTRY_VALUE] = abs(quantity_y) * price_y + abs(quantity_x) * price_x
     state[_HELD_ALPHA], state[_HELD_BETA] = state[_ORDER_ALPHA], beta
     state[_BASIS_Y], state[_BASIS_X], state[_BANKED] = price_y, price_x, 0.0
@@ -206,6 +207,7 @@ def _fund(state: F8, row: F8, bar: PairBar) -> None:  # pragma: no cover - compi
 def _close(state: F8, row: F8, reason: int) -> None:  # pragma: no cover - compiled
     """Complete the row of a position and take its money into the account."""
     row[_EXIT_BAR], row[_REASON] = state[POSITION_BARS], reason
+    row[_EXIT_DECIDED] = state[POSITION_BARS] if reason in (_END, _LIQUIDATION) else state[_DECIDED]
     state[_WEALTH] += row[_PNL]
     state[POSITION_OPEN] = 0.0
     state[POSITION_ORDER] = SIGNAL_STAY

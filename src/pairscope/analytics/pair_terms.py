@@ -35,6 +35,8 @@ POSITION_FIELDS: Final = (
     "exit_price_y",
     "exit_price_x",
     "exit_quantity_x",
+    "entry_decided",
+    "exit_decided",
 )
 """What is written of each position, in order."""
 

@@ -41,6 +41,8 @@ TRADE_FIELDS: Final = (
     "exit_price_y",
     "exit_price_x",
     "exit_quantity_x",
+    "entry_decided",
+    "exit_decided",
 )
 """The columns of a table of trades, in order; what each is, :class:`Trades` says."""
 
@@ -75,7 +77,8 @@ class Trade(Mapping[str, Any]):
 class Trades(Sequence[Trade]):
     """All trades, the oldest first: ``trades[0]`` is a trade, ``trades["pnl"]`` a column.
 
-    Bars and timestamps are those of the fills, z-scores and ``beta`` those of the bars that decided; ``side`` is
+    Bars and timestamps are those of the fills, z-scores and ``beta`` those of the bars that decided, ``entry_decided``
+    and ``exit_decided``; ``side`` is
     ``long`` (long the spread) or ``short``; quantities are bought where positive, sold where negative, and held
     unchanged unless the x leg was re-hedged, ``rehedges`` times, to ``exit_quantity_x``. ``pnl`` = ``spread_pnl`` -
     ``fees`` - ``slippage`` - ``funding``, ``return`` is ``pnl`` over the capital, ``entry_value`` and ``exit_value``
@@ -120,7 +123,8 @@ def tabulate_trades(rows: NDArray[np.float64], times: NDArray[Any], capital: flo
     (0.05, 180, ['long'], 'exit')
     """
     found: dict[str, F8] = dict(zip(POSITION_FIELDS, rows.T.copy(), strict=True))
-    bars = {name: found[name].astype(np.int64) for name in ("entry_bar", "exit_bar", "rehedges")}
+    whole = ("entry_bar", "exit_bar", "rehedges", "entry_decided", "exit_decided")
+    bars = {name: found[name].astype(np.int64) for name in whole}
     made: dict[str, NDArray[Any]] = {
         **found,
         **bars,
