@@ -198,6 +198,92 @@ def screen(
 
 
 @app.command()
+def backtest(
+    pair: Annotated[list[str] | None, typer.Argument(help="The pair: Y, then X.", metavar="[Y X]")] = None,
+    *,
+    y: Annotated[str | None, typer.Option("--y", help="The dependent symbol, in place of the first word.")] = None,
+    x: Annotated[str | None, typer.Option("--x", help="The hedging symbol, in place of the second word.")] = None,
+    bars: Annotated[
+        Path | None,
+        typer.Option(
+            "--bars", help="CSV or Parquet, timestamp,symbol,close (and open,high,low,volume); else the store."
+        ),
+    ] = None,
+    timeframe: Annotated[
+        str | None, typer.Option("--timeframe", help="Bars to trade (default: 1m; with --bars the file's own).")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--start", help="First bar traded, ISO 8601 or ms.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Where trading ends, not included.")] = None,
+    hedge: Annotated[str, typer.Option("--hedge", help="ols, huber, kalman, or a number that stands.")] = "ols",
+    lookback: Annotated[str, typer.Option("--lookback", help="Bars that the hedge ratio is fitted on.")] = "1440",
+    window: Annotated[str, typer.Option("--window", help="Bars of the z-score.")] = "60",
+    entry: Annotated[str, typer.Option("--entry", help="z-score from which a position is opened.")] = "2",
+    exit_: Annotated[str, typer.Option("--exit", help="z-score within which it is closed.")] = "0.5",
+    stop: Annotated[str, typer.Option("--stop", help="z-score from which it is given up, or none.")] = "none",
+    max_holding: Annotated[str, typer.Option("--max-holding", help="Bars after which it is closed, or none.")] = "none",
+    cooldown: Annotated[str, typer.Option("--cooldown", help="Bars without an entry after a stop.")] = "0",
+    notional: Annotated[str, typer.Option("--notional", help="Both legs' value at the entry, in quote.")] = "10000",
+    capital: Annotated[str, typer.Option("--capital", help="Base of returns, or none: the notional.")] = "none",
+    fee_bps: Annotated[
+        str, typer.Option("--fee-bps", help="Fee of each leg's traded value; 4/2 is y's and x's.")
+    ] = "4",
+    slippage_bps: Annotated[str, typer.Option("--slippage-bps", help="Slippage likewise.")] = "1",
+    slippage_range: Annotated[
+        str, typer.Option("--slippage-range", help="Besides: share of the filling bar's range.")
+    ] = "0",
+    funding: Annotated[
+        Path | None, typer.Option("--funding", help="CSV or Parquet of funding rates: timestamp,symbol,rate.")
+    ] = None,
+    rehedge: Annotated[
+        str, typer.Option("--rehedge", help="Change of the hedge ratio at which a trade is re-hedged, or none.")
+    ] = "none",
+    fill: Annotated[str, typer.Option("--fill", help="next (close), open (of the next bar), or same.")] = "next",
+    price_space: Annotated[str, typer.Option("--price-space", help="log or linear.")] = "log",
+    sizing: Annotated[str, typer.Option("--sizing", help="beta or dollar.")] = "beta",
+    gate: Annotated[str, typer.Option("--gate", help="Enter only while: cointegration, sentinel or none.")] = "none",
+    walk_forward: Annotated[
+        int, typer.Option("--walk-forward", help="Choose the best in N folds, try it on what follows.", metavar="N")
+    ] = 0,
+    nulls: Annotated[int, typer.Option("--nulls", help="Pairs of chance to compare with.")] = 199,
+    trials: Annotated[int, typer.Option("--trials", help="Rules tried on this pair before.")] = 0,
+    sort: Annotated[str, typer.Option("--sort", help="Metric to sort a sweep by, the largest first.")] = "sharpe",
+    limit: Annotated[int, typer.Option("--limit", help="Trades or rows to show; 0 shows all.")] = 20,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File: .html for a report; trades or rows as .csv or .parquet.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    cluster: Annotated[str | None, typer.Option("--cluster", help="Dask scheduler to run on, tcp://host:8786.")] = None,
+    data_dir: DataDir = None,
+    debug: Debug = False,
+) -> None:
+    """Trade a pair's past by a rule, without flattery: no look-ahead, two legs, every cost, and what chance does.
+
+    Any number may be a list (--entry 1.5,2,2.5) or a range (--entry 1:3:0.25): then every combination is tried.
+    """
+    _quiet(debug=debug)
+    settings = _settings(data_dir=data_dir)
+    numbers = {
+        "hedge": hedge, "lookback": lookback, "window": window, "entry": entry, "exit": exit_, "stop": stop,
+        "max_holding": max_holding, "cooldown": cooldown, "notional": notional, "capital": capital,
+        "fee_bps": fee_bps, "slippage_bps": slippage_bps, "slippage_range": slippage_range, "rehedge": rehedge,
+    }  # fmt: skip
+    try:
+        from pairscope.backtesting import Asked, backtest, named_pair
+
+        named = named_pair(pair or [], y, x)
+        asked = Asked(
+            *named, bars, timeframe, start, end, numbers,
+            {"fill": fill, "price_space": price_space, "sizing": sizing, "gate": gate},
+            funding, walk_forward, nulls, trials, sort, limit, out, as_json, cluster,
+        )  # fmt: skip
+        code = backtest(settings, asked, say=_say, show=typer.echo)
+    except KeyboardInterrupt:
+        _say("pairscope: the backtest was cancelled; nothing was written")
+        code = 1
+    raise typer.Exit(code)
+
+
+@app.command()
 def doctor(*, data_dir: DataDir = None, debug: Debug = False) -> None:
     """Check settings, ports, disk, clock, store, cache and exchange; say what to do about each."""
     from pairscope.doctor import examine

@@ -1,28 +1,34 @@
-"""The closes that a command works on: a running Pairscope's, through its API, else the store's own."""
+"""The closes and the pair that a command works on: a running Pairscope's, through its API, else the store's own."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
 from pairscope.client import Client
 from pairscope.errors import ApiRefused, ConfigError, UnknownSymbol
-from pairscope.market.bars import timeframe_ns
+from pairscope.market.bars import BarBatch, timeframe_ns
+from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import F8, I8
+from pairscope.research.backtest_request import BacktestRequest
 from pairscope.research.closes import Closes, closes_of
+from pairscope.research.pair_bars import FundingRate, LegBars, PairBars, pair_bars
+from pairscope.research.pair_file import pair_of_legs
+from pairscope.research.pair_reading import USUAL_BARS, read_pair
 from pairscope.supervisor import already_running
 
 if TYPE_CHECKING:
     from pairscope.ports import TickStore
 
-__all__ = ["closes_from_api", "closes_from_store", "market_closes", "store_to_read"]
+__all__ = ["closes_from_api", "closes_from_store", "market_closes", "market_pair", "store_to_read"]
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -50,14 +56,39 @@ def market_closes(
 
     ``ConfigError`` where there is no store, ``UnknownSymbol`` where it has none of a name.
     """
-    running = already_running(data_dir)
+    running = _running(data_dir, say)
     if running is not None:
-        say(f"reading from the Pairscope that runs at {running['api']} (source {running.get('source', 'unknown')})")
         with Client(str(running["api"]), api_key=api_key or None, timeout=_PATIENCE_S) as api:
             return closes_from_api(api, symbols=symbols, timeframe=timeframe, bars=bars, progress=progress)
     url = store_to_read(data_dir, database_url)
     say(f"reading from the store {url.removeprefix('duckdb:///')}")
     return asyncio.run(_from_url(url, symbols=symbols, timeframe=timeframe, bars=bars, progress=progress))
+
+
+def market_pair(
+    data_dir: Path,
+    database_url: str,
+    request: BacktestRequest,
+    *,
+    funding: Sequence[FundingRate] | None,
+    api_key: str,
+    say: Say,
+    progress: Progress,
+) -> PairBars:
+    """Return both legs' bars in the request's range, and those of its warm-up; without a start the newest two weeks'.
+
+    From whoever holds the store, as ``market_closes`` has it; ``UnknownSymbol`` names the leg.
+    """
+    running = _running(data_dir, say)
+    if running is not None:
+        with Client(str(running["api"]), api_key=api_key or None, timeout=_PATIENCE_S) as api:
+            bars = _pair_from_api(api, request, funding=funding, progress=progress)
+        return replace(bars, source=str(running.get("source", "unknown")))
+    url = store_to_read(data_dir, database_url)
+    say(f"reading from the store {url.removeprefix('duckdb:///')}")
+    bars = asyncio.run(_pair_from_url(url, request, funding=funding))
+    name = Path(url.removeprefix("duckdb:///")).stem
+    return replace(bars, source={"pairscope": "live"}.get(name, name))
 
 
 def store_to_read(data_dir: Path, database_url: str) -> str:
@@ -128,17 +159,91 @@ def closes_from_api(api: Client, *, symbols: Sequence[str], timeframe: str, bars
     return closes_of(names, times, closes)
 
 
+async def _pair_from_url(url: str, request: BacktestRequest, *, funding: Sequence[FundingRate] | None) -> PairBars:
+    from pairscope.storage.tick_storage import open_store
+
+    store = await open_store(url)
+    try:
+        there = [summary.symbol for summary in await store.symbols()]
+        for flag, name in (("y", request.y), ("x", request.x)):
+            _chosen([name], there, flag=flag)
+        found = await read_pair(
+            store,
+            _NoEngine(),
+            None,
+            y=request.y,
+            x=request.x,
+            timeframe=request.timeframe,
+            start_ns=request.start_ns,
+            end_ns=request.end_ns,
+            warmup=request.warmup_bars(),
+            funding=False,
+            steps=False,
+        )
+        return pair_bars(found.y, found.x, funding=funding, open_gaps=found.gaps)
+    finally:
+        await store.close()
+
+
+class _NoEngine:
+    """Stands for the engine where a store is read that nobody writes: nothing is newer than what it holds."""
+
+    def symbols(self) -> Sequence[str]:
+        return ()
+
+    def price(self, symbol: str) -> None: ...
+
+    def open_bar(self, symbol: str, timeframe: str) -> None: ...
+
+    def recent_bars(self, symbol: str, timeframe: str, count: int, *, with_open: bool = False) -> BarBatch:
+        return BarBatch.empty(Symbols([symbol]), timeframe)
+
+    def watermark_ns(self) -> int:
+        return 0
+
+
+def _pair_from_api(
+    api: Client, request: BacktestRequest, *, funding: Sequence[FundingRate] | None, progress: Progress
+) -> PairBars:
+    """Return the pair's closed bars as the API has them; ``volume`` besides open, high, low and close."""
+    known = {row["symbol"]: row["last_timestamp"] or 0 for row in _asked(lambda: api.get("/api/symbols"))}
+    for flag, name in (("y", request.y), ("x", request.x)):
+        _chosen([name], [*known], flag=flag)
+    length_ms = timeframe_ns(request.timeframe) // 1_000_000
+    end_ms = None if request.end_ns is None else request.end_ns // 1_000_000
+    newest_ms = min(known[request.y], known[request.x], *(() if end_ms is None else (end_ms,)))
+    traded_ms = newest_ms - USUAL_BARS * length_ms if request.start_ns is None else request.start_ns // 1_000_000
+    start_ms = max(traded_ms - _reach(request.warmup_bars()) * length_ms, 0)
+    legs = []
+    for place, name in enumerate((request.y, request.x)):
+        table = _asked(partial(api.ohlc, name, request.timeframe, start=start_ms, end=end_ms))
+        table = table[table["closed"].astype(bool)]
+        times: I8 = table.index.to_numpy("datetime64[ns]").astype(np.int64)
+        columns = [np.asarray(table[part], np.float64) for part in ("open", "high", "low", "close", "volume")]
+        legs.append((times, LegBars(*columns)))
+        progress(place + 1, 2)
+    return pair_of_legs(*legs, timeframe=request.timeframe, y=request.y, x=request.x, funding=funding)
+
+
 def _reach(bars: int) -> int:
     """Return how many bars back to read."""
     return bars + int(bars * _SPARE) + 2
 
 
-def _chosen(wanted: Sequence[str], there: Sequence[str]) -> list[str]:
+def _running(data_dir: Path, say: Say) -> Any:
+    """Return the note of the instance that runs on a data directory, None where none does; says from where is read."""
+    running = already_running(data_dir)
+    if running is not None:
+        say(f"reading from the Pairscope that runs at {running['api']} (source {running.get('source', 'unknown')})")
+    return running
+
+
+def _chosen(wanted: Sequence[str], there: Sequence[str], *, flag: str = "--symbols") -> list[str]:
     """Return the symbols to read; ``UnknownSymbol`` of one that is not there."""
     for name in wanted:
         if name not in there:
             error = UnknownSymbol(name, tuple(get_close_matches(name, there, 3)))
-            error.loc = "--symbols"
+            error.loc = flag
             raise error
     return list(wanted or sorted(there))
 

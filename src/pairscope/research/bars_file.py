@@ -1,4 +1,4 @@
-"""Anyone's own bars, long form ``timestamp,symbol,close`` in CSV or Parquet, as a table of closes.
+"""Anyone's own numbers in long form, ``timestamp,symbol,close`` in CSV or Parquet, as columns or a table of closes.
 
 What cannot be read is refused with its row and column, counted from 1 without the header; nothing is guessed.
 """
@@ -6,8 +6,10 @@ What cannot be read is refused with its row and column, counted from 1 without t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +25,7 @@ from pairscope.market.symbols import normalize_symbol
 from pairscope.market.ticks import F8, I8
 from pairscope.research.closes import Closes, iso
 
-__all__ = ["COLUMNS", "read_bars_file"]
+__all__ = ["COLUMNS", "LongTable", "read_bars_file", "read_long_table"]
 
 COLUMNS: Final = ("timestamp", "symbol", "close")
 """What a file must have; what else it has is passed over."""
@@ -33,6 +35,16 @@ _EARLIEST_MS, _LATEST_MS = 10**11, 9_223_372_036_854
 """Whole numbers outside (1973 to 2262) are seconds, or micro- or nanoseconds, not the milliseconds they should be."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LongTable:
+    """The rows of a file, by symbol and time: ``place`` is each row's symbol in ``symbols``, which ascend by name."""
+
+    times_ns: I8
+    place: NDArray[np.int64]
+    symbols: tuple[str, ...]
+    columns: Mapping[str, F8]
+
+
 def read_bars_file(path: Path) -> Closes:
     """Return the closes of a file: CSV (``.csv``) or Parquet (``.parquet``), a row a bar of a symbol, in any order.
 
@@ -40,30 +52,47 @@ def read_bars_file(path: Path) -> Closes:
     a timestamp, too. Symbols are put into upper case. ``ForeignFile`` names row and column of what is missing, no time,
     no finite number or there twice. O(n log n).
     """
+    table = read_long_table(path, ("close",))
+    if len(table.symbols) < 2:
+        raise _refused(f"has one symbol only, {table.symbols[0]}", hint="a pair takes two")
+    clock, slot = np.unique(table.times_ns, return_inverse=True)
+    prices = np.full((clock.size, len(table.symbols)), np.nan)
+    prices[slot, table.place] = table.columns["close"]
+    return Closes(clock, table.symbols, prices)
+
+
+def read_long_table(path: Path, numbers: Sequence[str], *, where_there: Sequence[str] = ()) -> LongTable:
+    """Return ``timestamp``, ``symbol`` and columns of numbers of a file as ``read_bars_file`` takes it.
+
+    The columns ``where_there`` are read where the file has them; in these, and only these, a missing number is NaN.
+    Raises what ``read_bars_file`` does. O(n log n).
+    """
     table = _read(path)
     names = [name.strip().lower() for name in table.column_names]
-    for name in COLUMNS:
+    needed = ("timestamp", "symbol", *numbers)
+    form = f"a row like {','.join(needed)}"
+    for name in (*needed, *(name for name in where_there if name in names)):
         if names.count(name) != 1:
             has = ", ".join(table.column_names) or "none"
             what = f"has no column {name}" if name not in names else f"has the column {name} twice"
-            raise _refused(f"{what}; its columns are {has}", hint=f"a bar a row: {','.join(COLUMNS)}")
+            raise _refused(f"{what}; its columns are {has}", hint=form)
     if not table.num_rows:
-        raise _refused("has no rows", hint=f"a bar a row: {','.join(COLUMNS)}")
-    stamps, symbols, closes = (table.column(names.index(name)).combine_chunks() for name in COLUMNS)
+        raise _refused("has no rows", hint=form)
+    stamps, symbols = (table.column(names.index(name)).combine_chunks() for name in ("timestamp", "symbol"))
     times_ns = _times(stamps)
     place, known = _symbols(symbols)
-    values = _numbers(closes)
+    columns = {name: _numbers(table.column(names.index(name)).combine_chunks(), name) for name in numbers}
+    for name in where_there:
+        if name in names:
+            columns[name] = _numbers(table.column(names.index(name)).combine_chunks(), name, gaps=True)
     order = np.lexsort((times_ns, place))
     twice = (np.diff(place[order]) == 0) & (np.diff(times_ns[order]) == 0)
     if twice.any():
         row = int(min(max(order[i], order[i + 1]) for i in np.flatnonzero(twice)))
         raise _refused(f"row {row + 1}: {known[place[row]]} at {iso(int(times_ns[row]))} is there twice")
-    if len(known) < 2:
-        raise _refused(f"has one symbol only, {known[0]}", hint="a pair takes two")
-    clock, slot = np.unique(times_ns, return_inverse=True)
-    prices = np.full((clock.size, len(known)), np.nan)
-    prices[slot, place] = values
-    return Closes(clock, tuple(known), prices)
+    return LongTable(
+        times_ns[order], place[order], tuple(known), {name: values[order] for name, values in columns.items()}
+    )
 
 
 def _read(path: Path) -> Any:
@@ -120,16 +149,22 @@ def _symbols(column: Any) -> tuple[NDArray[np.int64], list[str]]:
     return place[codes].astype(np.int64), known.tolist()
 
 
-def _numbers(column: Any) -> F8:
-    """Return closes as numbers."""
-    _demand_all(column, "close")
+def _numbers(column: Any, name: str, *, gaps: bool = False) -> F8:
+    """Return a column as numbers; with ``gaps`` a missing one is NaN."""
+    if not gaps:
+        _demand_all(column, name)
+    wrong_at = partial(_no_number, name=name)
+
+    def number(text: str | None) -> float:
+        return float("nan") if gaps and not (text or "").strip() else float(text or "")
+
     try:
-        values: F8 = np.asarray(pc.cast(column, pa.float64()), np.float64)
+        values: F8 = np.array(pc.cast(column, pa.float64()), np.float64)
     except pa.ArrowException:
-        values = _by_value(column, "close", float, _no_number).astype(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(values))
+        values = _by_value(column, name, number, wrong_at).astype(np.float64)
+    wrong = np.flatnonzero(np.isinf(values) if gaps else ~np.isfinite(values))
     if wrong.size:
-        raise _no_number(int(wrong[0]), str(column[int(wrong[0])].as_py()))
+        raise wrong_at(int(wrong[0]), str(column[int(wrong[0])].as_py()))
     return values
 
 
@@ -147,7 +182,7 @@ def _coded(
         column = column.cast(column.type.value_type)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         raise _refused(f"column {name}: holds {column.type}, which is not understood")
-    encoded = column.dictionary_encode()
+    encoded = column.fill_null("").dictionary_encode()
     codes = np.asarray(encoded.indices, np.int64)
     values = []
     for code, text in enumerate(encoded.dictionary.to_pylist()):
@@ -187,8 +222,8 @@ def _no_time(row: int, text: str) -> ForeignFile:
     )
 
 
-def _no_number(row: int, text: str) -> ForeignFile:
-    return _refused(f"row {row + 1}, column close: {text!r} is no finite number")
+def _no_number(row: int, text: str, name: str) -> ForeignFile:
+    return _refused(f"row {row + 1}, column {name}: {text!r} is no finite number")
 
 
 def _refused(what: str, *, hint: str = "") -> ForeignFile:

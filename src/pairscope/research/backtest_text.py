@@ -1,0 +1,295 @@
+"""A backtest's document as lines of plain text: the verdict first, then figures with their units, then trades."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from pairscope.research.closes import iso
+
+__all__ = [
+    "LEVELS",
+    "METRICS",
+    "TRADE_COLUMNS",
+    "backtest_lines",
+    "figure",
+    "figures",
+    "label_of",
+    "minute",
+    "rows_lines",
+    "source_words",
+    "split_of",
+    "sweep_lines",
+    "sweep_words",
+    "table_lines",
+    "trade_cells",
+    "walk_lines",
+    "written",
+]
+
+WIDTH: Final = 100
+"""Columns that a terminal is taken to have."""
+
+LEVELS: Final = MappingProxyType({"good": "GOOD", "weak": "WEAK", "bad": "BAD", "unknown": "NOT JUDGED"})
+"""How a verdict's level is said."""
+
+METRICS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "total_return": ("return", "share"),
+        "annual_return": ("return a year", "share"),
+        "sharpe": ("Sharpe, a year", "ratio"),
+        "sortino": ("Sortino, a year", "ratio"),
+        "max_drawdown": ("deepest drawdown", "share"),
+        "calmar": ("Calmar", "ratio"),
+        "trades": ("trades", "count"),
+        "win_rate": ("trades won", "part"),
+        "profit_factor": ("won over lost", "ratio"),
+        "average_holding": ("average holding", "bars"),
+        "turnover": ("turnover, of capital", "times"),
+        "exposure": ("time in the market", "part"),
+        "longest_drawdown": ("longest drawdown", "bars"),
+        "tail_ratio": ("tail ratio", "ratio"),
+        "probabilistic_sharpe": ("chance that Sharpe > 0", "part"),
+        "deflated_sharpe": ("chance after all trials", "part"),
+        "pvalue": ("p-value against chance", "chance"),
+        "null_pvalue": ("p-value against chance", "chance"),
+        "trials": ("rules tried on this pair", "count"),
+        "nulls": ("surrogate pairs", "count"),
+        "cost_bps": ("cost a round trip", "bps"),
+        "edge_bps": ("edge a round trip", "bps"),
+        "skipped": ("entries too small to make", "count"),
+        "rehedges": ("re-hedges", "count"),
+        "sharpe_stderr": ("Sharpe's standard error", "ratio"),
+        "spread_pnl": ("spread", "money"),
+        "fees": ("fees", "money"),
+        "slippage": ("slippage", "money"),
+        "funding": ("funding", "money"),
+        "pnl": ("P&L", "money"),
+        "pbo": ("probability of overfitting", "part"),
+    }
+)
+"""What a figure is called and how it is written."""
+
+TRADE_COLUMNS: Final = (
+    "entry (UTC)", "exit (UTC)", "side", "z in", "z out", "beta", "P&L", "return", "bars", "reason",
+)  # fmt: skip
+"""The heads of a table of trades."""
+
+_MONEY: Final = ("spread_pnl", "fees", "slippage", "funding")
+
+
+def written(kind: str, value: Any) -> str:
+    """Return a figure as it is written; ``none`` where there is none.
+
+    >>> [written(*it) for it in (("share", 0.0123), ("bps", 14.04), ("money", -1234.5), ("ratio", None))]
+    ['+1.23 %', '14.0 bps', '-1,234.50', 'none']
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "none"
+    if not isinstance(value, (int, float)):
+        return str(value)
+    forms = {
+        "share": f"{100 * value:+,.2f} %",
+        "part": f"{100 * value:.1f} %",
+        "chance": f"{value:.3f}",
+        "bps": f"{value:,.1f} bps",
+        "money": f"{value:,.2f}",
+        "count": f"{value:,.0f}",
+        "bars": f"{value:,.1f} bars" if value % 1 else f"{value:,.0f} bars",
+        "times": f"{value:,.1f} ×",
+        "ratio": f"{value:,.2f}",
+    }
+    return forms.get(kind, f"{value:,.5g}")
+
+
+def label_of(name: str) -> str:
+    """Return what a metric or a parameter is called, by its name in the document.
+
+    >>> label_of("win_rate"), label_of("max_holding")
+    ('trades won', 'max holding')
+    """
+    return METRICS[name][0] if name in METRICS else name.replace("_", " ").replace(".", " ")
+
+
+def figure(name: str, value: Any) -> str:
+    """Return a metric as it is written, by its name.
+
+    >>> figure("win_rate", 0.5), figure("entry", 2.0), figure("pnl", 3.0)
+    ('50.0 %', '2', '3.00')
+    """
+    return written(METRICS[name][1] if name in METRICS else "", value)
+
+
+def backtest_lines(document: Mapping[str, Any], *, limit: int) -> list[str]:
+    """Return a backtest as lines: the verdict, the figures, the P&L's parts, and the last ``limit`` trades (0: all)."""
+    metrics, honesty = document["metrics"], document.get("honesty", {})
+    lines = [*verdict_lines(document.get("verdict", {})), ""]
+    lines += _two_columns(list(figures(metrics, honesty)))
+    lines += ["", _sum(document["pnl"]), ""]
+    trades = document["trades"]
+    if not trades:
+        return [*lines, "no trade"]
+    shown = trades[-limit:] if limit else trades
+    lines.append(f"the last {len(shown):,} of {len(trades):,} trades" if len(shown) < len(trades) else "all trades")
+    return [*lines, *table_lines(TRADE_COLUMNS, [trade_cells(trade) for trade in shown], left=(0, 1, 2, 9))]
+
+
+def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
+    """Return the verdict: its level in capitals, its title, its sentences."""
+    head = f"{LEVELS.get(verdict.get('level', ''), LEVELS['unknown'])}: {verdict.get('title', 'no verdict')}"
+    body = [textwrap.wrap(sentence, WIDTH - 2) for sentence in verdict.get("sentences", [])]
+    return [*textwrap.wrap(head, WIDTH), *(f"  {line}" for part in body for line in part)]
+
+
+def sweep_lines(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], grid: Sequence[str]) -> list[str]:
+    """Return a sweep as lines: how much of its best is luck, then ``rows`` of it, the parameters that vary first."""
+    lines = [line for sentence in sweep_words(document) for line in textwrap.wrap(sentence, WIDTH)]
+    lines.append("")
+    return lines + rows_lines(rows, grid)
+
+
+def rows_lines(rows: Sequence[Mapping[str, Any]], grid: Sequence[str]) -> list[str]:
+    """Return rows of a sweep as a table, the parameters that vary first."""
+    names = [*grid, "sharpe", "total_return", "max_drawdown", "trades", "win_rate", "pnl"]
+    heads = [*(label_of(name) for name in grid), "Sharpe", "return", "drawdown", "trades", "won", "P&L"]
+    shown = [(name, head) for name, head in zip(names, heads, strict=True) if not rows or name in rows[0]]
+    cells = [[figure(name, row[name]) for name, _ in shown] for row in rows]
+    return table_lines([head for _, head in shown], cells)
+
+
+def walk_lines(document: Mapping[str, Any], grid: Sequence[str]) -> list[str]:
+    """Return a walk-forward as lines: what was earned out of sample, then the folds."""
+    metrics = document["metrics"]
+    lines = [*verdict_lines(document["verdict"]), ""] if document.get("verdict") else []
+    lines += ["out of sample, the folds' tests joined:", *_two_columns(list(figures(metrics, {}))), ""]
+    heads = ["test from (UTC)", "to", *(label_of(name) for name in grid), "Sharpe in", "out", "return in", "out"]
+    cells = [
+        [
+            *(minute(fold[name]) for name in ("test_start", "test_end")),
+            *(figure(name, fold.get(name)) for name in grid),
+            *(
+                figure(name, fold[part].get(name))
+                for name in ("sharpe", "total_return")
+                for part in ("in_sample", "out_of_sample")
+            ),
+        ]
+        for fold in document["folds"]
+    ]
+    return lines + table_lines(heads, cells, left=(0, 1))
+
+
+def trade_cells(trade: Mapping[str, Any]) -> list[str]:
+    """Return a trade as cells under ``TRADE_COLUMNS``."""
+    held = trade["exit_bar"] - trade["entry_bar"] if "exit_bar" in trade else None
+    return [
+        minute(trade["entry_timestamp"]),
+        minute(trade["exit_timestamp"]),
+        str(trade["side"]),
+        *("none" if trade[name] is None else f"{trade[name]:+.2f}" for name in ("entry_zscore", "exit_zscore")),
+        written("", trade["beta"]),
+        written("money", trade["pnl"]),
+        written("share", trade["return"]),
+        written("count", held),
+        str(trade["reason"]).replace("_", " "),
+    ]
+
+
+def minute(timestamp_ms: int) -> str:
+    """Return a time down to the minute, or to the second where it is not a whole one.
+
+    >>> minute(1_748_964_660_000), minute(1_748_964_661_000)
+    ('2025-06-03 15:31', '2025-06-03 15:31:01')
+    """
+    text = iso(timestamp_ms * 1_000_000).replace("T", " ")
+    return text[:16] if timestamp_ms % 60_000 == 0 else text[:19]
+
+
+def table_lines(heads: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> list[str]:
+    """Return a table as lines, columns at the right but for those of ``left``.
+
+    >>> table_lines(["a", "b"], [["1", "x"], ["10", "y"]])
+    [' a  b', ' 1  x', '10  y']
+    """
+    table = [list(heads), *map(list, rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(heads))]
+    return [
+        "  ".join(cell.ljust(widths[i]) if i in left else cell.rjust(widths[i]) for i, cell in enumerate(row)).rstrip()
+        for row in table
+    ]
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _two_columns(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Return names and figures in two columns, read down."""
+    half = -(-len(pairs) // 2)
+    sides = []
+    for part in (pairs[:half], pairs[half:]):
+        name_width = max((len(name) for name, _ in part), default=0)
+        width = max((len(text) for _, text in part), default=0)
+        sides.append([f"{name.ljust(name_width)}  {text.rjust(width)}" for name, text in part])
+    left, right = sides
+    width = max(map(len, left), default=0)
+    return [f"{line.ljust(width)}    {right[i] if i < len(right) else ''}".rstrip() for i, line in enumerate(left)]
+
+
+def source_words(source: str) -> str:
+    """Return in words whose prices they are, so that nobody takes a made market for a real one.
+
+    >>> source_words("live")
+    'the live market, as recorded here'
+    >>> source_words("synthetic-1f2e3d4c")
+    'a synthetic market: made prices, at which nobody traded'
+    """
+    if source.startswith("synthetic"):
+        return "a synthetic market: made prices, at which nobody traded"
+    if source.startswith("replay"):
+        return "a recording of the market, replayed"
+    if source == "live":
+        return "the live market, as recorded here"
+    return f"the {source}" if source.startswith(("file ", "store ")) else f"source {source or 'unknown'}"
+
+
+def figures(metrics: Mapping[str, Any], honesty: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Return names and figures in the order in which they are read, standard errors beside their figures."""
+    merged = {**{name: value for name, value in honesty.items() if value is None or _plain(value)}, **metrics}
+    hidden = {*_MONEY, "pnl", "sharpe_stderr"}
+    for name in [*(name for name in METRICS if name in merged), *(name for name in merged if name not in METRICS)]:
+        if name in hidden or not (merged[name] is None or _plain(merged[name])) or name.endswith("_stderr"):
+            continue
+        text, error = figure(name, merged[name]), merged.get(f"{name}_stderr")
+        yield label_of(name), text if error is None else f"{text} ± {figure(name, error).lstrip('+')}"
+
+
+def split_of(pnl: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Return the parts of the P&L, what was paid with its sign, then their sum.
+
+    >>> split_of({"spread_pnl": 5.0, "fees": 2.0, "pnl": 3.0})
+    [('spread', 5.0), ('fees', -2.0), ('P&L', 3.0)]
+    """
+    parts = [(label_of(name), pnl[name] if name == "spread_pnl" else -pnl[name]) for name in _MONEY if name in pnl]
+    return [*parts, (label_of("pnl"), pnl["pnl"])]
+
+
+def sweep_words(document: Mapping[str, Any]) -> list[str]:
+    """Return what to think of a sweep, in sentences."""
+    rows, skipped, grid = document["rows"], document.get("skipped") or 0, document["grid"]
+    left_out = f", {skipped:,} that make no sense left out" if skipped else ""
+    return [
+        f"{len(rows):,} combinations of {', '.join(label_of(name) for name in grid)}{left_out}",
+        f"Probability of backtest overfitting: {figure('pbo', document.get('pbo'))}. The share of the span's "
+        "splits in which what was best in one half was below the middle in the other.",
+        f"Deflated Sharpe of the best: {figure('deflated_sharpe', document.get('deflated_sharpe'))}. The chance that "
+        f"it has any skill, after {document.get('trials') or len(rows):,} trials on this pair.",
+    ]
+
+
+def _sum(pnl: Mapping[str, Any]) -> str:
+    """Return the P&L as the sum that it is."""
+    *parts, (_, total) = split_of(pnl)
+    return f"P&L {written('money', total)} = " + "  ".join(f"{name} {written('money', value)}" for name, value in parts)
