@@ -6,6 +6,7 @@
     │   ├── UnknownSymbol              no     404    lists close names
     │   ├── NotWatched                 no     404    the pair is not on the watch-list
     │   ├── UnknownJob                 no     404    no such job, or it was long ago; start it again
+    │   ├── UnknownRun                 no     404    no such backtest was kept, or it was forgotten
     │   ├── NotEnoughData              no     422    says have / need
     │   └── ForeignFile                no     422    says what was expected
     ├── FeedError                      yes    503
@@ -63,6 +64,7 @@ __all__ = [
     "StoreUnavailable",
     "SubscriptionRefused",
     "UnknownJob",
+    "UnknownRun",
     "UnknownSymbol",
     "WriterOverflow",
 ]
@@ -129,6 +131,16 @@ class UnknownJob(InputError):
 
     def __init__(self, id: str) -> None:  # noqa: A002 - what everybody calls it
         super().__init__(f"there is no job {id[:64]!r}", loc="id")
+
+
+class UnknownRun(InputError):
+    """No backtest of this id is kept: there never was one, or it was deleted, or it was among the oldest."""
+
+    status = 404
+    hint = "GET /api/backtests lists those that are kept"
+
+    def __init__(self, id: str) -> None:  # noqa: A002 - what everybody calls it
+        super().__init__(f"there is no backtest {id[:64]!r}", loc="id")
 
 
 class NotEnoughData(InputError):

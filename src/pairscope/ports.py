@@ -10,7 +10,7 @@ from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Admission, Continuity, Gap
 from pairscope.market.pairs import PairSettings
 from pairscope.market.ticks import TickBatch
-from pairscope.ports_research import Jobs, MarketScreen
+from pairscope.ports_research import Backtests, Jobs, MarketScreen
 
 __all__ = [
     "Bus",
@@ -101,6 +101,10 @@ class TickStore(Protocol):
 
     def ticks_since(self, start_ns: int) -> AsyncIterator[TickBatch]:
         """Every symbol's ticks from an event time on, by (event time, trade id), in batches."""
+        ...
+
+    def ticks_received(self, start_ns: int, end_ns: int) -> AsyncIterator[TickBatch]:
+        """Every symbol's ticks that were received in a range, by receive time, in batches."""
         ...
 
     async def rebuild_bars(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
@@ -268,6 +272,7 @@ class Services:
     pairs: PairWatch
     screens: MarketScreen
     jobs: Jobs
+    backtests: Backtests
     clock: Clock
     source: Callable[[], str]
     """``live``, ``replay`` or ``synthetic``."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-__all__ = ["JobHandle", "JobStatus", "JobView", "Jobs", "MarketScreen", "ScreenTable", "ScreenView"]
+__all__ = ["Backtests", "JobHandle", "JobStatus", "JobView", "Jobs", "MarketScreen", "ScreenTable", "ScreenView"]
 
 JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -134,6 +134,22 @@ class MarketScreen(Protocol):
         """The newest screen; ``NotEnoughData``, ``InputError`` or ``Busy`` where there is none."""
         ...
 
+    async def ask(self, timeframe: str, lookback: int) -> ScreenTable | JobView:
+        """The newest screen where it is there at once, else the job that computes it; ``Busy`` where too many wait."""
+        ...
+
+    async def answer(self, job: str) -> ScreenTable:
+        """The screen that a job of ``ask`` computes; ``UnknownJob`` where there is none, or not any more."""
+        ...
+
+    def ask_null(self, timeframe: str, lookback: int, surrogates: int) -> JobView | None:
+        """Have so many surrogates of the market screened; None where they were today, and stand in the tables."""
+        ...
+
+    async def null(self, timeframe: str, lookback: int, surrogates: int) -> None:
+        """Wait until the tables of this screen have what so many surrogates of the market offer."""
+        ...
+
     def history(self, y: str, x: str, timeframe: str, lookback: int) -> Mapping[str, Any]:
         """A pair's q-values over time; ``InputError`` where no history is kept of such a screen."""
         ...
@@ -142,6 +158,33 @@ class MarketScreen(Protocol):
         self, limit: int = ..., *, timeframe: str | None = None, lookback: int | None = None
     ) -> Mapping[str, Any]:
         """Who entered the discoveries and who left them, newest first: the document of the ``discoveries`` topic."""
+        ...
+
+    def counters(self) -> Mapping[str, Any]: ...
+
+
+class Backtests(Protocol):
+    """Backtests asked for in documents, run as jobs and kept; a job's ``id`` is that of the run that it makes.
+
+    ``InputError`` names a field of the document that cannot be, ``Busy`` says that too many wait.
+    """
+
+    def backtest(self, document: Mapping[str, Any]) -> JobView:
+        """Start one rule's backtest over a pair's past."""
+        ...
+
+    def runs(
+        self, *, kind: str | None, y: str | None, x: str | None, limit: int, before: str | None
+    ) -> Sequence[Mapping[str, Any]]:
+        """The newest kept runs, a line each: of one kind or pair where that is named, older than the run ``before``."""
+        ...
+
+    async def packed(self, run_id: str) -> bytes | None:
+        """A run's whole document as JSON packed by gzip; None where there is none."""
+        ...
+
+    async def delete(self, run_id: str) -> bool:
+        """Forget a run; False where there is none."""
         ...
 
     def counters(self) -> Mapping[str, Any]: ...

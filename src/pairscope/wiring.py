@@ -19,6 +19,8 @@ import structlog
 from pydantic import ValidationError
 
 from pairscope.api.options import ApiOptions
+from pairscope.backend_status import health_of, stats_of
+from pairscope.backtester import Backtester
 from pairscope.config import Settings, spool_name
 from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.pairs import PairBook
@@ -31,8 +33,10 @@ from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols, normalize_symbol
 from pairscope.pipeline import Pipeline, Publisher
 from pairscope.ports import Services, TickStore
+from pairscope.research.exchange_terms import ExchangeTerms
 from pairscope.research.jobs import JobBoard
-from pairscope.screener import Screener, settings_of
+from pairscope.research.screen_line import settings_of
+from pairscope.screener import Screener
 from pairscope.storage.buffered_store import BufferedStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 from pairscope.storage.spool import Spool
@@ -107,9 +111,24 @@ class Backend:
         self.watchlist = Watchlist(self.book, store=self.buffered, records=store, bus=self.bus, live=self.engine)
         self.jobs = JobBoard(self.bus, clock=clock)
         self.screener = Screener(
-            settings_of(settings.screen), store=store, records=store, bus=self.bus, live=self.engine
+            settings_of(settings.screen),
+            store=store,
+            records=store,
+            bus=self.bus,
+            live=self.engine,
+            jobs=self.jobs,
+            surrogates=settings.screen_surrogates,
         )
         self.rest = ExchangeRest(settings.exchange_rest_url, clock=clock)
+        self.backtests = Backtester(
+            store=self.buffered,
+            live=self.engine,
+            records=store,
+            jobs=self.jobs,
+            clock=clock,
+            source=lambda: settings.source,
+            exchange=ExchangeTerms(self.rest, clock=clock),
+        )
         self.feed: WebSocketFeed | None = None
         self.pipeline: Pipeline | None = None
         self.waiting_for = "starting"
@@ -122,6 +141,7 @@ class Backend:
         await self.writer.start()  # puts what an earlier run spooled into the store before anybody reads it
         await warm_start(self.engine, self.store)
         await self.watchlist.restore(self.settings.pairs)
+        await self.backtests.restore()
 
     async def ingest(self) -> None:
         """Find out whom to follow, then follow them until the feed is closed; live pairs and screens go on beside."""
@@ -179,6 +199,7 @@ class Backend:
     async def close(self) -> None:
         """End in order what comes behind the feed: jobs, screens, writer, exchange, store."""
         await self.jobs.close()
+        await self.backtests.close()
         self.screener.close()
         await self.writer.close()
         await self.rest.close()
@@ -236,6 +257,7 @@ class Backend:
             pairs=self.watchlist,
             screens=self.screener,
             jobs=self.jobs,
+            backtests=self.backtests,
             clock=self.clock,
             source=lambda: self.settings.source,
             health=self.health,
@@ -245,39 +267,19 @@ class Backend:
 
     def health(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the checks of ``/api/health``."""
-        if self.feed is None:
-            feed: Mapping[str, Any] = {"status": "degraded", "reason": f"waiting for {self.waiting_for}"}
-        else:
-            feed = self.feed.status()
-        return {"feed": feed, "store": self.writer.status(), "cache": {"status": "ok", "kind": "in process"}}
+        return health_of(self.feed, self.writer, self.waiting_for)
 
     def stats(self) -> Mapping[str, Any]:
         """Return the counters of ``/api/stats``."""
-        feed = dict(self.feed.counters()) if self.feed is not None else {}
-        pipeline = self.pipeline
-        writer = dict(self.writer.counters())
         return {
-            "rates": {"ticks_per_second": round(pipeline.rate.per_second(self.clock()), 1) if pipeline else 0.0},
-            "feed": feed,
-            "reconnects": feed.get("reconnects", 0),
-            "queues": {
-                "writer": {"depth": writer["depth"], "capacity": writer["capacity"], "lag_ms": writer["lag_ms"]}
-            },
-            "writer": writer,
+            **stats_of(self.feed, self.pipeline, self.writer, self.clock()),
             "pairs": dict(self.watchlist.counters()),
             "screens": dict(self.screener.counters()),
             "jobs": dict(self.jobs.counters()),
-            "late_ticks": pipeline.late if pipeline else 0,
-            "last_tick_age_ms": self._last_tick_age_ms(),
-            "following": len(self.feed.follow) if self.feed is not None else 0,
+            "backtests": dict(self.backtests.counters()),
             "exchange": {"url": self.settings.exchange_ws_url},
             "data_dir": str(self.settings.data_dir.resolve()),
         }
-
-    def _last_tick_age_ms(self) -> int | None:
-        """Return how long ago our socket saw the newest tick; None before the first."""
-        seen_ns = self.pipeline.last_tick_ns if self.pipeline is not None else 0
-        return max(0, self.clock() - seen_ns) // 1_000_000 if seen_ns else None
 
 
 async def whom_to_follow(settings: Settings, rest: ExchangeRest, waiting_for: Callable[[str], None]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pairscope.backtester import Backtester
 from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.pairs import PairBook
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
@@ -116,13 +117,22 @@ class Market:
     pairs: Watchlist = field(init=False)
     screens: Screener = field(init=False)
     jobs: JobBoard = field(init=False)
+    backtests: Backtester = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = PairBook(self.symbols, self.engine)
         self.pairs = Watchlist(self.book, store=self.store, records=self.records, bus=self.bus, live=self.engine)
         self.jobs = JobBoard(self.bus, clock=lambda: self.now_ns)
+        self.backtests = Backtester(
+            store=self.store,
+            live=self.engine,
+            records=self.records,
+            jobs=self.jobs,
+            clock=lambda: self.now_ns,
+            source=lambda: self.source,
+        )
         self.screens = Screener(
-            (), store=self.store, records=self.records, bus=self.bus, live=self.engine, prepare=nothing
+            (), store=self.store, records=self.records, bus=self.bus, live=self.engine, jobs=self.jobs, prepare=nothing
         )
 
     def services(self) -> Services:
@@ -135,6 +145,7 @@ class Market:
             pairs=self.pairs,
             screens=self.screens,
             jobs=self.jobs,
+            backtests=self.backtests,
             clock=lambda: self.now_ns,
             source=lambda: self.source,
             health=lambda: self.checks,

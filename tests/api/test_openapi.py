@@ -29,6 +29,7 @@ from .test_security import LOCKED
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 OPERATIONS = [
+    "DELETE /api/backtests/{id}",
     "DELETE /api/jobs/{id}",
     "DELETE /api/watchlist/{y}/{x}",
     "GET /api/analytics/correlation",
@@ -38,6 +39,8 @@ OPERATIONS = [
     "GET /api/analytics/screen/history",
     "GET /api/analytics/statistics",
     "GET /api/analytics/symbol",
+    "GET /api/backtests",
+    "GET /api/backtests/{id}",
     "GET /api/health",
     "GET /api/indicators/{symbol}",
     "GET /api/jobs",
@@ -52,6 +55,7 @@ OPERATIONS = [
     "GET /api/watchlist/{y}/{x}",
     "GET /metrics",
     "PATCH /api/watchlist/{y}/{x}",
+    "POST /api/backtest",
     "POST /api/watchlist",
     "POST /api/ws-ticket",
 ]

@@ -13,6 +13,7 @@ from pairscope import __version__
 from pairscope.api import problems
 from pairscope.api.analytics import add_analytics
 from pairscope.api.answers import GZIP_FROM, GZIP_LEVEL, Packing
+from pairscope.api.backtests import add_backtests
 from pairscope.api.catalog import Catalog
 from pairscope.api.docs import add_docs
 from pairscope.api.indicators import add_indicators
@@ -80,6 +81,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     add_statistics(app, services, catalog, workers)
     add_screen(app, services, catalog, workers)
     add_jobs(app, services)
+    add_backtests(app, services, catalog, workers)
     add_volume(app, services, catalog)
     add_watchlist(app, services, catalog)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from pairscope.api.analytics_examples import ANALYTICS_EXAMPLES
+from pairscope.api.backtest_examples import BACKTEST_EXAMPLES
 from pairscope.api.job_examples import JOB_EXAMPLES
 from pairscope.api.pair_examples import PAIR_EXAMPLES
 from pairscope.api.problems import MEDIA_TYPE
@@ -53,6 +54,7 @@ _EXAMPLES: Mapping[str, Any] = {
     **PAIR_EXAMPLES,
     **ANALYTICS_EXAMPLES,
     **SCREEN_EXAMPLES,
+    **BACKTEST_EXAMPLES,
     **JOB_EXAMPLES,
     "/api/health": {
         "status": "ok",
@@ -141,6 +143,7 @@ _ERRORS: Mapping[str, tuple[str, str]] = {
     "401": ("No key", "a key is asked for: send it as X-API-Key or as Authorization: Bearer"),
     "403": ("Host or origin not allowed", "this host name is not served here"),
     "404": ("Unknown symbol", "unknown symbol 'BTCUSD'; did you mean BTCUSDT?"),
+    "409": ("Cancelled while it was waited for", "the job 'backtest of ETHUSDT on BTCUSDT, 1m' was cancelled"),
     "413": ("Body too large", "a body has at most 33554432 bytes"),
     "415": ("Wrong media type", "the body must be application/json"),
     "422": ("Bad parameter", "limit: Input should be less than or equal to 10000"),
@@ -201,6 +204,7 @@ def _complete(verb: str, path: str, operation: dict[str, Any], *, free: bool) ->
     wrong |= {"404"} if "{symbol}" in path or path.startswith("/api/analytics") else set()
     if "requestBody" in operation:
         wrong |= {"404", "413", "415", "422"}
+    wrong |= {"409"} if path.startswith("/api/backtest") and verb == "POST" else set()
     wrong |= {"404"} if "{y}" in path or "{id}" in path else set()
     responses.pop("422", None)
     for status in sorted(wrong):

@@ -18,7 +18,7 @@ from pairscope.feed.reconnect import backoff, can_retry
 from pairscope.feed.weight import Priority, WeightBudget
 from pairscope.feed.wire import AggTradeRow, decode_agg_trades
 
-__all__ = ["ExchangeRest", "ExchangeSymbol", "Kline", "Ticker"]
+__all__ = ["ExchangeRest", "ExchangeSymbol", "Filter", "Funding", "Kline", "Ticker"]
 
 _log = structlog.get_logger(__name__)
 
@@ -28,8 +28,16 @@ LONGEST_WAIT_S: Final = 65.0
 """A refusal that ends later than this is raised in place of being waited for."""
 BAN_S: Final = 120.0
 WALL_S: Final = 300.0
+_MOST_FUNDINGS: Final = 1000
 
 T = TypeVar("T")
+
+
+class Filter(Struct, frozen=True, rename="camel"):
+    """One of the rules that orders of a symbol must keep; of all their fields only the quantity's step."""
+
+    filter_type: str = ""
+    step_size: float = 0.0
 
 
 class ExchangeSymbol(Struct, frozen=True, rename="camel"):
@@ -40,6 +48,13 @@ class ExchangeSymbol(Struct, frozen=True, rename="camel"):
     contract_type: str = ""
     quote_asset: str = ""
     st: int = 1
+    filters: list[Filter] = []
+
+    @property
+    def step(self) -> float | None:
+        """The step of a market order's quantity, in base units; None where the exchange does not say it."""
+        steps = {rule.filter_type: rule.step_size for rule in self.filters if rule.step_size > 0.0}
+        return steps.get("MARKET_LOT_SIZE", steps.get("LOT_SIZE"))
 
     @property
     def followable(self) -> bool:
@@ -74,6 +89,14 @@ class Kline(Struct, frozen=True, array_like=True):
     quote_volume: float
     trades: int
     buy_volume: float
+
+
+class Funding(Struct, frozen=True, rename="camel"):
+    """What the long paid the short of a symbol at a time (ms), as a share of the position's value."""
+
+    symbol: str
+    funding_time: int
+    funding_rate: float
 
 
 class _Time(Struct, frozen=True, rename="camel"):
@@ -196,6 +219,22 @@ class ExchangeRest:
         weight = 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
         body = await self._get("/fapi/v1/klines", params, weight=weight, priority=priority)
         return self._read(body, list[Kline])
+
+    async def funding_rates(
+        self, symbol: str, start_ns: int, end_ns: int, *, priority: Priority = Priority.URGENT
+    ) -> list[Funding]:
+        """Return the funding rates of a symbol that fell due in [start, end), oldest first."""
+        found: list[Funding] = []
+        while start_ns < end_ns:
+            params: dict[str, str | int] = {"symbol": symbol, "limit": _MOST_FUNDINGS, **_range(start_ns, end_ns)}
+            page = self._read(
+                await self._get("/fapi/v1/fundingRate", params, weight=1, priority=priority), list[Funding]
+            )
+            found += [row for row in page if start_ns <= row.funding_time * 1_000_000 < end_ns]
+            if len(page) < _MOST_FUNDINGS:
+                break
+            start_ns = (max(row.funding_time for row in page) + 1) * 1_000_000
+        return found
 
     def _read(self, body: bytes, kind: type[T]) -> T:
         try:

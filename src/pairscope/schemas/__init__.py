@@ -24,6 +24,14 @@ from pairscope.schemas.analytics import (
     encode_csv,
     encode_document,
 )
+from pairscope.schemas.backtests import (
+    BacktestMetrics,
+    BacktestOut,
+    BacktestRuns,
+    HeatmapOut,
+    SweepOut,
+    WalkForwardOut,
+)
 from pairscope.schemas.documents import (
     Bar,
     Bars,
@@ -61,6 +69,9 @@ from pairscope.schemas.screen import DiscoveriesOut, PairHistory, ScreenOut, enc
 
 __all__ = [
     "AdfOut",
+    "BacktestMetrics",
+    "BacktestOut",
+    "BacktestRuns",
     "Bar",
     "Bars",
     "Check",
@@ -70,6 +81,7 @@ __all__ = [
     "EngleGranger",
     "GapOut",
     "Health",
+    "HeatmapOut",
     "HedgeRatio",
     "HedgeRatios",
     "HourVolume",
@@ -91,6 +103,7 @@ __all__ = [
     "SentinelOut",
     "StatisticsTable",
     "Stats",
+    "SweepOut",
     "SymbolAnalytics",
     "SymbolOut",
     "Tick",
@@ -98,6 +111,7 @@ __all__ = [
     "TimeOfDay",
     "Volume",
     "VolumeBin",
+    "WalkForwardOut",
     "WatchedPair",
     "WatchlistOut",
     "WsTicket",

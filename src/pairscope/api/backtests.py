@@ -1,0 +1,125 @@
+"""Backtests over HTTP: run one, vary it, walk it forward, and look at those that were run."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Depends, FastAPI, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from pairscope import schemas
+from pairscope.api.backtest_bodies import BacktestIn
+from pairscope.api.catalog import Catalog, clean_symbol
+from pairscope.api.jobs import accepted
+from pairscope.api.legs import resolve_leg
+from pairscope.api.parameters import MAX_LIMIT
+from pairscope.api.watchlist import json_only
+from pairscope.api.workers import Workers
+from pairscope.errors import UnknownRun
+from pairscope.ports import Services
+from pairscope.ports_research import JobView
+
+__all__ = ["add_backtests"]
+
+_LOOK_S: Final = 0.5
+"""So often it is looked whether who waits is still there."""
+
+Kind = Literal["backtest", "sweep", "walk_forward"]
+Wait = Annotated[
+    bool, Query(description="false: 202 with the job at once; its `result` says where the answer will be.")
+]
+Id = Annotated[str, Path(max_length=64, description="As the run's document says.")]
+Leg = Annotated[str | None, Field(max_length=200)]
+
+
+class RunsQuery(BaseModel):
+    """Which of the kept runs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Kind | None = Field(None, description="Only of this kind.")
+    y: Leg = Field(None, description="Only of pairs with this dependent symbol.")
+    x: Leg = Field(None, description="Only of pairs with this hedging symbol.")
+    limit: int = Field(100, ge=1, le=MAX_LIMIT, description="Rows of a page.")
+    cursor: str | None = Field(None, max_length=64, description="`next` of the page before.")
+
+
+def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: Workers) -> None:
+    """Add the routes of backtests."""
+    backtests, jobs = services.backtests, services.jobs
+
+    async def resolved(body: BacktestIn) -> dict[str, Any]:
+        document = body.document()
+        document["y"] = await resolve_leg(catalog, body.y, "y")
+        document["x"] = await resolve_leg(catalog, body.x, "x")
+        return document
+
+    async def answer(request: Request, view: JobView, wait: bool) -> Response:  # noqa: FBT001 - the route's own
+        """Return what a job made once it is there, or the job; one whose asker has hung up is cancelled."""
+        if not wait:
+            return accepted(jobs.view(view.id) or view)
+        made = asyncio.ensure_future(jobs.wait(view.id))
+        try:
+            while not made.done():
+                await asyncio.wait({made}, timeout=_LOOK_S)
+                if not made.done() and await request.is_disconnected():
+                    jobs.cancel(view.id)
+            return await whole(request, str(made.result()))
+        except asyncio.CancelledError:
+            jobs.cancel(view.id)
+            raise
+        finally:
+            made.cancel()
+
+    async def whole(request: Request, run_id: str) -> Response:
+        packed = await backtests.packed(run_id)
+        if packed is None:
+            raise UnknownRun(run_id)
+        headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(packed, 200, headers | {"Content-Encoding": "gzip"}, "application/json")
+        return Response(await workers.run(lambda: gzip.decompress(packed)), 200, headers, "application/json")
+
+    accepted_too: dict[int | str, dict[str, Any]] = {202: {"model": schemas.Job}}
+
+    @app.post(
+        "/api/backtest",
+        response_model=schemas.BacktestOut,
+        responses=accepted_too,
+        dependencies=[Depends(json_only)],
+        summary="Trade one rule over a pair's past",
+    )
+    async def backtest(request: Request, body: BacktestIn, wait: Wait = True) -> Response:  # noqa: FBT002
+        """Nothing that a bar uses lies after it, nothing is free; the result is judged, and kept.
+
+        Who waits and hangs up cancels it.
+        """
+        return await answer(request, backtests.backtest(await resolved(body)), wait)
+
+    @app.get("/api/backtests", response_model=schemas.BacktestRuns, summary="Backtests that were run, the newest first")
+    async def runs(query: Annotated[RunsQuery, Query()]) -> Response:
+        """A line of each; the oldest of more than 500 are forgotten."""
+        y, x = (None if name is None else clean_symbol(name) for name in (query.y, query.x))
+        lines = list(backtests.runs(kind=query.kind, y=y, x=x, limit=query.limit + 1, before=query.cursor))
+        more = len(lines) > query.limit
+        lines = lines[: query.limit]
+        body = schemas.encode_document({"runs": lines, "next": lines[-1]["id"] if more else None})
+        return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
+
+    @app.get(
+        "/api/backtests/{id}",
+        response_model=schemas.BacktestOut | schemas.SweepOut | schemas.WalkForwardOut,
+        summary="One run, whole",
+    )
+    async def one(request: Request, id: Id) -> Response:  # noqa: A002 - what everybody calls it
+        return await whole(request, id)
+
+    @app.delete("/api/backtests/{id}", status_code=204, summary="Forget a run")
+    async def forget(id: Id) -> Response:  # noqa: A002
+        """That its rules were tried stays counted."""
+        if not await backtests.delete(id):
+            raise UnknownRun(id)
+        return Response(status_code=204)

@@ -1,0 +1,185 @@
+"""What a backtest of a pair needs, read from where it lies: both legs' closed bars, holes, funding, quantity steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+from pairscope.errors import FeedError, InputError
+from pairscope.market.align import common_bars
+from pairscope.market.bars import BarBatch, concat_bars, timeframe_ns
+from pairscope.market.symbols import Symbols
+from pairscope.ports import LiveView, TickStore
+
+__all__ = ["MOST_BARS", "USUAL_BARS", "Exchange", "FundingRow", "PairInputs", "read_pair"]
+
+MOST_BARS: Final = 1_000_000
+"""Bars of a leg that one backtest may run over."""
+
+USUAL_BARS: Final = 20_160
+"""Bars that are traded where no start is given: two weeks of minutes."""
+
+FundingRow = tuple[str, int, float]
+"""Symbol, time (ms), rate."""
+
+_UNSTORED: Final = 120
+_SPARE: Final = 60
+_DEEPEST: Final = 4
+_EVER_NS: Final = 9_223_372_036_854 * 1_000_000
+_PATIENCE_S: Final = 15.0
+
+
+class Exchange(Protocol):
+    """What only the exchange can say; ``FeedError`` where it does not answer."""
+
+    async def funding(self, symbol: str, start_ns: int, end_ns: int) -> Sequence[FundingRow]:
+        """The funding rates of a symbol that fell due in [start, end), oldest first."""
+        ...
+
+    async def steps(self) -> Mapping[str, float]:
+        """The step of a market order's quantity by symbol."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PairInputs:
+    """Both legs' closed bars, by time, warm-up before them; ``gaps`` open holes in the trades behind them."""
+
+    y: BarBatch
+    x: BarBatch
+    gaps: int
+    funding: Sequence[FundingRow] | None = None
+    step_y: float | None = None
+    step_x: float | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """What the exchange did not say, with the reason."""
+
+
+async def read_pair(
+    store: TickStore,
+    live: LiveView,
+    exchange: Exchange | None,
+    *,
+    y: str,
+    x: str,
+    timeframe: str,
+    start_ns: int | None,
+    end_ns: int | None,
+    warmup: int,
+    funding: bool,
+    steps: bool,
+) -> PairInputs:
+    """Return what a backtest over [start, end) needs, ``warmup`` common bars before it included where there are any.
+
+    Without a start the newest ``USUAL_BARS`` and the warm-up are read. ``InputError`` names ``start`` where there are
+    more than ``MOST_BARS``.
+    """
+    length = timeframe_ns(timeframe)
+    end = min(end_ns if end_ns is not None else _EVER_NS, _EVER_NS)
+    if start_ns is None:
+        legs = await _newest(store, live, y, x, timeframe, end, USUAL_BARS + warmup)
+    else:
+        legs = await _between(store, live, y, x, timeframe, start_ns, end)
+        before = await _newest(store, live, y, x, timeframe, start_ns, warmup)
+        legs = _joined(before[0], legs[0]), _joined(before[1], legs[1])
+    both = common_bars(*legs)
+    if not len(both[0]):
+        return PairInputs(*both, gaps=0)
+    first, last = int(both[0].ts_open_ns[0]), int(both[0].ts_open_ns[-1]) + length
+    gaps = await _holes(store, (y, x), first, last)
+    missing: dict[str, str] = {}
+    rates = await _funding(exchange, (y, x), first, last, missing) if funding else None
+    known = await _steps(exchange, missing) if steps else {}
+    return PairInputs(*both, gaps, rates, known.get(y), known.get(x), missing)
+
+
+async def _between(
+    store: TickStore, live: LiveView, y: str, x: str, timeframe: str, start_ns: int, end_ns: int
+) -> tuple[BarBatch, BarBatch]:
+    """Return each leg's closed bars that open in [start, end)."""
+    found = []
+    for symbol in (y, x):
+        bars = await store.bars(symbol, timeframe, start_ns, end_ns, limit=MOST_BARS + 1)
+        if len(bars) > MOST_BARS:
+            raise InputError(
+                f"start: there are more than {MOST_BARS:,} {timeframe} bars of {symbol} in the range",
+                loc="start",
+                hint="choose a shorter range or a longer timeframe",
+            )
+        found.append(_with_live(live, bars, symbol, timeframe, start_ns, end_ns))
+    return found[0], found[1]
+
+
+async def _newest(
+    store: TickStore, live: LiveView, y: str, x: str, timeframe: str, end_ns: int, count: int
+) -> tuple[BarBatch, BarBatch]:
+    """Return the newest ``count`` bars that both have before a time; of thin legs more are read, up to four times."""
+    none = BarBatch.empty(Symbols([y]), timeframe), BarBatch.empty(Symbols([x]), timeframe)
+    if count <= 0 or end_ns <= 0:
+        return none
+    limit, most = count + _SPARE, _DEEPEST * (count + _SPARE)
+    while True:
+        legs = []
+        for symbol in (y, x):
+            bars = await store.bars(symbol, timeframe, 0, end_ns, limit=limit, newest=True)
+            legs.append(_with_live(live, bars, symbol, timeframe, 0, end_ns))
+        both = common_bars(*legs)
+        if len(both[0]) >= count or limit >= most or min(map(len, legs)) < limit:
+            rows = slice(max(0, len(both[0]) - count), None)
+            return both[0].take(rows), both[1].take(rows)
+        limit = min(most, 2 * limit)
+
+
+def _with_live(live: LiveView, stored: BarBatch, symbol: str, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
+    """Put behind stored bars what the engine has closed since."""
+    recent = live.recent_bars(symbol, timeframe, _UNSTORED)
+    after_ns = int(stored.ts_open_ns[-1]) if len(stored) else start_ns - 1
+    return _joined(stored, recent.take((recent.ts_open_ns > after_ns) & (recent.ts_open_ns < end_ns)), symbol)
+
+
+def _joined(first: BarBatch, second: BarBatch, symbol: str | None = None) -> BarBatch:
+    """Join bars of one symbol that come from different symbol tables."""
+    table = first.symbols if symbol is None else Symbols([symbol])
+    parts = [replace(part, symbols=table, symbol_id=part.symbol_id * 0) for part in (first, second)]
+    return concat_bars(parts)
+
+
+async def _holes(store: TickStore, names: Sequence[str], start_ns: int, end_ns: int) -> int:
+    """Return how many holes in the trades of a time are still open, or stay so for ever."""
+    found = await asyncio.gather(*(store.gaps(name) for name in names))
+    return sum(
+        gap.missing > 0 and gap.after_ns < end_ns and (gap.before_ns or gap.seen_ns or end_ns) > start_ns
+        for gaps in found
+        for gap in gaps
+        if gap.status != "repaired"
+    )
+
+
+async def _funding(
+    exchange: Exchange | None, names: Sequence[str], start_ns: int, end_ns: int, missing: dict[str, str]
+) -> Sequence[FundingRow] | None:
+    """Return both legs' funding rates of a time, None where they cannot be had."""
+    if exchange is None:
+        missing["funding"] = "there is no exchange to ask for it"
+        return None
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return [row for name in names for row in await exchange.funding(name, start_ns, end_ns)]
+    except (FeedError, TimeoutError) as error:
+        missing["funding"] = f"the exchange did not tell it: {str(error) or 'no answer in time'}"
+        return None
+
+
+async def _steps(exchange: Exchange | None, missing: dict[str, str]) -> Mapping[str, float]:
+    """Return the quantity steps that are known."""
+    if exchange is None:
+        missing["steps"] = "there is no exchange to ask for them"
+        return {}
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return await exchange.steps()
+    except (FeedError, TimeoutError) as error:
+        missing["steps"] = f"the exchange did not tell them: {str(error) or 'no answer in time'}"
+        return {}
