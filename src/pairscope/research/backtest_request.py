@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any, Final, Literal, get_args
 
+from pairscope.analytics.gates import LEAST_TESTED
+from pairscope.analytics.sentinel_table import LEAST_TRAIN
 from pairscope.analytics.signals import signal_rule
 from pairscope.errors import InputError
 from pairscope.market.bars import TIMEFRAMES
@@ -141,6 +143,9 @@ class BacktestRequest:
             raise InputError(f"window: must be at most lookback ({self.lookback})", loc="window")
         if self.latency_ms is not None and self.fill != "next":
             raise InputError("latency_ms: fills from ticks; leave fill out beside it", loc="latency_ms")
+        least = {"cointegration": LEAST_TESTED, "sentinel": LEAST_TRAIN}.get(self.gate or "", 0)
+        if self.lookback < least:
+            raise InputError(f"lookback: the gate {self.gate} needs at least {least} bars", loc="lookback")
         if self.rehedge is not None and self.method == "fixed":
             raise InputError("rehedge: a fixed hedge ratio never changes", loc="rehedge")
 

@@ -13,7 +13,7 @@ from pairscope.market.align import common_bars
 from pairscope.market.bars import BarBatch, timeframe_ns
 from pairscope.market.ticks import F8, I8
 
-__all__ = ["FundingRate", "LegBars", "PairBars", "pair_bars", "pair_bars_from_closes"]
+__all__ = ["FundingRate", "LegBars", "LegTicks", "PairBars", "pair_bars", "pair_bars_from_closes"]
 
 
 class FundingRate(NamedTuple):
@@ -39,13 +39,21 @@ class LegBars:
         return LegBars(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
+class LegTicks(NamedTuple):
+    """One leg's recorded trades, by time: what orders are filled from where a latency is asked for."""
+
+    times_ns: I8
+    prices: F8
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PairBars:
     """Both legs' bars of one timeframe, row by row of the same open time ``times_ns``, which ascends.
 
     ``funding_y`` and ``funding_x`` are rates a bar, None where none are known. ``step_y`` and ``step_x`` are the
     exchange's quantity steps. ``whole`` is False where only closes are known. ``open_gaps`` counts holes in the
-    recorded trades within the range; ``source`` says whose bars these are.
+    recorded trades within the range; ``source`` says whose bars these are. ``ticks_y`` and ``ticks_x`` are the trades
+    of the range and somewhat beyond, where they were read.
     """
 
     times_ns: I8
@@ -59,6 +67,8 @@ class PairBars:
     source: str = ""
     open_gaps: int = 0
     whole: bool = True
+    ticks_y: LegTicks | None = None
+    ticks_x: LegTicks | None = None
 
     def __len__(self) -> int:
         """Return how many bars there are."""
