@@ -13,6 +13,7 @@ import pytest
 from pairscope.analytics.performance import (
     deflated_sharpe,
     drawdowns,
+    effective_returns,
     expected_best_sharpe,
     longest_drawdown,
     performance,
@@ -20,6 +21,7 @@ from pairscope.analytics.performance import (
     return_shape,
     sharpe_stderr,
     sortino,
+    sortino_stderr,
     tail_ratio,
 )
 
@@ -57,6 +59,27 @@ def test_the_standard_error_is_the_spread_of_the_ratio_over_many_samples() -> No
     ratios = draws.mean(1) / draws.std(1, ddof=1)
     true = 0.3 / math.sqrt(2.0)
     assert ratios.std() == pytest.approx(sharpe_stderr(true, 250, skew=math.sqrt(2.0), kurtosis=6.0), rel=0.04)
+
+
+def test_the_standard_error_of_sortino_is_the_spread_of_that_ratio_over_many_samples() -> None:
+    draws = np.random.default_rng(5).standard_t(6, (4000, 400)) + 0.2
+    ratios = draws.mean(1) / np.sqrt((np.minimum(draws, 0.0) ** 2).mean(1))
+    claimed = np.mean([sortino_stderr(draw) for draw in draws[:400]])
+    assert ratios.std() == pytest.approx(claimed, rel=0.05)
+    assert sortino_stderr(1000.0 * draws[0]) == pytest.approx(sortino_stderr(draws[0]), rel=1e-9)
+    assert sortino_stderr(np.array([1.0, 2.0, 3.0])) is None
+
+
+def test_returns_that_follow_each_other_count_as_fewer() -> None:
+    """An autoregression of coefficient 0.6 tells as much of its mean as a quarter of its values would."""
+    rng, made = np.random.default_rng(6), np.zeros(40_000)
+    noise = rng.standard_normal(made.size)
+    for t in range(1, made.size):
+        made[t] = 0.6 * made[t - 1] + noise[t]
+    assert effective_returns(made, 60) == pytest.approx(made.size * 0.4 / 1.6, rel=0.08)
+    assert effective_returns(noise, 0) == noise.size
+    assert effective_returns(np.tile([1.0, -1.0], 50), 5) == 100.0
+    assert effective_returns(np.full(10, 0.1), 5) == 10.0
 
 
 def test_the_probabilistic_sharpe_ratio_of_the_published_examples() -> None:

@@ -7,24 +7,54 @@ from typing import Any
 
 import numpy as np
 
-from pairscope.analytics import backtest, gates, performance, signals
+from pairscope.analytics import (
+    backtest,
+    backtest_terms,
+    gates,
+    pair_positions,
+    pair_terms,
+    pair_window,
+    performance,
+    signals,
+)
 
 from .declaring import Declaration, PerBar, Series, Whole
 
+_TERMS = backtest_terms.traded_terms(
+    notional=1e4,
+    capital=None,
+    maintenance=0.005,
+    fees=(4.0, 4.0),
+    slippages=(1.0, 1.0),
+    slippage_range=0.1,
+    steps=(0.01, None),
+    rehedge=0.05,
+    fill="next",
+    price_space="linear",
+    sizing="beta",
+)
 _RULE = signals.signal_rule(entry=1.2, exit=0.3, stop=2.0, max_holding=6, cooldown=2)
 
 
 def _each_way(s: Series) -> list[np.ndarray]:
-    """Equity and drawdown with every hedge ratio, space and fill, all costs charged."""
+    """Equity and drawdown with every hedge ratio, space, fill, size and way of holding, all costs charged."""
     found = []
-    for hedge, fill, space in [
-        ("ols", "next", "log"),
-        ("huber", "same", "linear"),
-        ("kalman", "next", "linear"),
-        (0.5, "next", "log"),
-        (0.5, "same", "linear"),
-    ]:
-        terms: dict[str, Any] = {"hedge": hedge, "fill": fill, "price_space": space}
+    after = np.arange(1, s.x.size + 1)
+    late, known = after + after % 3, np.append(s.x, np.full(3, np.nan))
+    given = {"fill_y": np.append(s.y, np.full(3, np.nan))[late], "fill_x": known[late], "fill_bar": late}
+    ways: list[dict[str, Any]] = [
+        {"hedge": "ols"},
+        {"hedge": "huber", "fill": "same", "price_space": "linear"},
+        {"hedge": "kalman", "price_space": "linear"},
+        {"hedge": 0.5},
+        {"hedge": 0.5, "fill": "same", "price_space": "linear"},
+        {"hedge": "ols", "fill": "open", "rehedge": 0.05, "step_y": 0.5, "step_x": 2.0},
+        {"hedge": "huber", "fill": "same", "rehedge": 0.1, "capital": 700.0, "maintenance": 0.05},
+        {"hedge": "kalman", "sizing": "dollar", **given},
+        {"hedge": "ols", "rehedge": 0.1, "price_space": "linear", **given},
+        {"hedge": 0.5, "gate": after % 7 > 1, "fill": "open", "sizing": "dollar"},
+    ]
+    for way in ways:
         made = backtest.backtest_pair(
             s.y,
             s.x,
@@ -35,13 +65,36 @@ def _each_way(s: Series) -> list[np.ndarray]:
             stop=2.0,
             max_holding=6,
             cooldown=2,
-            fee_bps=4,
+            fee_bps=(4, 2),
             slippage_bps=1,
+            slippage_range=0.1,
             funding_y=s.volume * 1e-4,
-            **terms,
+            open_y=s.y * (1 + s.volume * 1e-3),
+            open_x=s.bars.open,
+            high_y=s.y + s.volume,
+            low_y=s.y,
+            high_x=s.bars.high,
+            low_x=s.bars.low,
+            **way,
         )
-        found += [made.equity["equity"], made.equity["drawdown"]]
+        found += [made.equity["equity"], made.equity["drawdown"], *made.series.values()]
     return found
+
+
+def _positions(s: Series, k: int) -> list[np.ndarray]:
+    """Equity by a state that is copied after ``k`` bars; nothing is closed at the end."""
+    hedge = backtest.causal_hedge(s.y, s.x, "ols", 12)
+    zscore = pair_window.spread_windows(s.y, s.x, 8, alpha=hedge.alpha, beta=hedge.beta).zscore
+    fills = backtest_terms.fill_prices(s.y, s.x, "next")
+    paid, allowed = s.volume * 1e-4, np.full(s.y.size, True)
+    columns = pair_terms.PairColumns(s.y, s.x, s.y, s.x, *fills, *[paid] * 4, *hedge, zscore, allowed)
+    state, equity = pair_positions.position_state(1e4), np.empty(s.y.size)
+    rows = np.empty((s.y.size, len(pair_terms.POSITION_FIELDS)))
+    for end in (k, s.y.size):
+        part = pair_terms.PairColumns(*(column[:end] for column in columns))
+        state = state.copy()
+        pair_positions.trade_pair(part, 8, _RULE, _TERMS, False, state, rows, equity[:end])
+    return [equity]
 
 
 def _hedges(s: Series) -> list[np.ndarray]:
@@ -66,7 +119,7 @@ BACKTEST: Mapping[str, Declaration] = {
     "pairscope.analytics.signals.signal_step": PerBar(lambda s: _steps(s, 0), resumed=_steps),
     "pairscope.analytics.signals.signal_state": Whole("the state before the first bar"),
     "pairscope.analytics.signals.signal_rule": Whole("thresholds"),
-    "pairscope.analytics.pair_positions.trade_pair": Whole("writes what backtest_pair returns, which is checked"),
+    "pairscope.analytics.pair_positions.trade_pair": PerBar(lambda s: _positions(s, 0), 12, resumed=_positions),
     "pairscope.analytics.pair_positions.position_step": Whole("the step of trade_pair"),
     "pairscope.analytics.pair_positions.position_state": Whole("the state before the first bar"),
     **{
@@ -94,6 +147,7 @@ BACKTEST: Mapping[str, Declaration] = {
         f"pairscope.analytics.performance.{name}": _ONE
         for name in (
             "deflated_sharpe",
+            "effective_returns",
             "expected_best_sharpe",
             "longest_drawdown",
             "performance",
@@ -101,6 +155,7 @@ BACKTEST: Mapping[str, Declaration] = {
             "return_shape",
             "sharpe_stderr",
             "sortino",
+            "sortino_stderr",
             "tail_ratio",
         )
     },

@@ -42,7 +42,7 @@ def _slide(
             for i in range(lookback):
                 r[i] = abs((y[start + i] - a) - b * x[start + i])
             bound = tuning * np.median(r) / _NORMAL_MAD
-            known = bound > 0.0
+            known = bool(bound > 0.0)
         if not known:
             alpha[t], beta[t] = a, b  # more than half of the rows lie on the line: from scratch
             continue
