@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -28,6 +30,7 @@ from pairscope.terminal import Meter
 __all__ = ["Asked", "backtest", "named_pair"]
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 _WHOLE: Final = frozenset({"lookback", "window", "max_holding", "cooldown"})
 _OPTIONAL: Final = frozenset({"stop", "max_holding", "rehedge", "capital"})
@@ -75,12 +78,12 @@ def backtest(settings: Settings, asked: Asked, *, say: Say, show: Say) -> int:
             request, _ = _checked(asked)
             bars = _bars(settings, asked, request, say=say, meter=meter)
             meter.clear()
+            request = _from_first_traded(replace(request, timeframe=bars.timeframe), bars)
             _say_what_is_traded(request, bars, say)
-            document = _judged(request, bars, asked, meter, stopped)
+            document = _cancellable(partial(_judged, request, bars, asked, meter, stopped), stopped)
         meter.clear()
         _answer(document, asked, say=say, show=show)
     finally:
-        stopped.set()
         meter.clear()
     return 0
 
@@ -163,12 +166,33 @@ def _bars(settings: Settings, asked: Asked, request: BacktestRequest, *, say: Sa
     )
 
 
+def _cancellable(work: Callable[[], T], stopped: Event) -> T:
+    """Return what ``work`` does in a thread of its own: an interrupt tells it to stop, and waits until it has."""
+    with ThreadPoolExecutor(1, thread_name_prefix="backtest") as pool:
+        made = pool.submit(work)
+        try:
+            return made.result()
+        except KeyboardInterrupt:
+            stopped.set()
+            raise
+
+
+def _from_first_traded(request: BacktestRequest, bars: PairBars) -> BacktestRequest:
+    """Return a request that says from when on it trades: by default from the first bar after the warm-up."""
+    warmup = request.warmup_bars()
+    if request.start_ns is not None or len(bars) < warmup + 2:
+        return request
+    return replace(request, start_ns=int(bars.times_ns[warmup]))
+
+
 def _say_what_is_traded(request: BacktestRequest, bars: PairBars, say: Say) -> None:
     """Say which bars of which pair are traded, whose they are, and what is not known of them."""
     if not len(bars):
         return
     first, last = iso(int(bars.times_ns[0])), iso(int(bars.times_ns[-1]))
     say(f"{request.y} on {request.x}: {len(bars):,} bars of {bars.timeframe} that both have, {first} to {last}")
+    if request.start_ns is not None:
+        say(f"traded from {iso(request.start_ns)} on; the bars before are warm-up")
     say(f"prices: {source_words(bars.source)}")
     if bars.open_gaps:
         say(f"{bars.open_gaps:,} holes in the recorded trades of that time are still open")
@@ -188,7 +212,7 @@ def _judged(request: BacktestRequest, bars: PairBars, asked: Asked, meter: Meter
         progress=meter.of("trying the rule on pairs of chance"),
         cancelled=stopped.is_set,
     )
-    return {**judged.document(), "kind": "backtest", "source": bars.source, "gaps": bars.open_gaps}
+    return {"kind": "backtest", "source": bars.source, "gaps": bars.open_gaps, **judged.document()}
 
 
 def _answer(document: Mapping[str, Any], asked: Asked, *, say: Say, show: Say) -> None:

@@ -76,10 +76,12 @@ def trade_chart(document: Mapping[str, Any]) -> tuple[str, str]:
         return chart, "In order of entry, in quote, net of all costs."
     counts, edges = np.histogram(pnl, bins=_CLASSES)
     middle = (edges[:-1] + edges[1:]) / 2
-    signed = np.where(middle < 0.0, -counts, counts).astype(np.float64)
+    looks = ["bad" if value < 0.0 else "good" for value in middle]
     names = [f"{low:,.2f} to {high:,.2f}" for low, high in pairwise(edges.tolist())]
-    chart = bar_chart(signed, names, written=lambda value: f"{abs(value):,.0f}", said="How many trades had which P&L")
-    return chart, f"How many of the {pnl.size:,} trades won (up) or lost (down) how much, from the worst to the best."
+    chart = bar_chart(
+        counts.astype(np.float64), names, written="{:,.0f}".format, said="How many trades had which P&L", looks=looks
+    )
+    return chart, f"How many of the {pnl.size:,} trades won or lost how much, in quote, from the worst to the best."
 
 
 def period_chart(document: Mapping[str, Any]) -> tuple[str, str]:

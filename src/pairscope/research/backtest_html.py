@@ -224,7 +224,7 @@ def _words(told: Mapping[str, Any]) -> str:
         f"<tr><th>{escape(label_of(name))}</th><td>{escape(_value(name, value))}</td></tr>"
         for name, value in told.items()
     )
-    return f'<div class="scroll"><table class="words"><tbody>{rows}</tbody></table></div>'
+    return f'<div class="box"><table class="words"><tbody>{rows}</tbody></table></div>'
 
 
 def _flat(request: Mapping[str, Any]) -> dict[str, Any]:

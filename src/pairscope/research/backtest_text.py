@@ -91,6 +91,7 @@ def written(kind: str, value: Any) -> str:
         return "none"
     if not isinstance(value, (int, float)):
         return str(value)
+    value += 0.0  # no negative zero
     forms = {
         "share": f"{100 * value:+,.2f} %",
         "part": f"{100 * value:.1f} %",

@@ -31,7 +31,8 @@ _STEPS_MS: Final = (
     *(days * _DAY_MS for days in (1, 2, 7, 14, 30, 91, 182, 365, 1826)),
 )
 _AXIS: Final = 22
-_GAP: Final = 14
+_GAP: Final = 8
+_NAME: Final = 18
 _MARGIN: Final = 0.06
 
 Written = Callable[[float], str]
@@ -83,16 +84,22 @@ def time_chart(times_ms: I8, panels: Sequence[Panel], *, said: str) -> str:
     ticks = _time_ticks(first, last)
     parts, top = [], 0
     for panel in panels:
+        parts.append(f'<text class="name" x="0" y="{top + 12}">{escape(panel.name)}</text>')
+        top += _NAME
         parts.append(_panel(panel, across, [share for share, _ in ticks], top))
         top += panel.height + _GAP
     for i, (share, name) in enumerate(ticks):
         rare = ' class="rare"' if i % 2 else ""
-        parts.append(f'<text x="{share:.2%}" y="{top + 4}"{rare} text-anchor="middle">{escape(name)}</text>')
+        parts.append(f'<text x="{share:.2%}" y="{top + 7}"{rare} text-anchor="middle">{escape(name)}</text>')
     return _svg("".join(parts), top + _AXIS - _GAP, said)
 
 
-def bar_chart(values: F8, names: Sequence[str], *, written: Written, said: str, height: int = 150) -> str:
+def bar_chart(
+    values: F8, names: Sequence[str], *, written: Written, said: str, height: int = 150, looks: Sequence[str] = ()
+) -> str:
     """Return a bar a value, up where it is above 0; a tooltip each, a name below the first and the last.
+
+    Without ``looks``, the classes of the colours, what is below 0 looks bad.
 
     >>> bar_chart(np.array([1.0, -2.0]), ["a", "b"], written="{:g}".format, said="two").count("<rect")
     2
@@ -106,8 +113,9 @@ def bar_chart(values: F8, names: Sequence[str], *, written: Written, said: str, 
             continue
         y = scale.at(value)
         high, low = min(y, zero), max(y, zero)
+        look = looks[i] if looks else "good" if value >= 0 else "bad"
         parts.append(
-            f'<rect class="{"good" if value >= 0 else "bad"}" x="{(i + 0.1) * width:.3%}" width="{0.8 * width:.3%}" '
+            f'<rect class="{look}" x="{(i + 0.1) * width:.3%}" width="{0.8 * width:.3%}" '
             f'y="{high:.1f}" height="{max(low - high, 0.5):.1f}">'
             f"<title>{escape(names[i])}: {escape(written(value))}</title></rect>"
         )
@@ -169,7 +177,7 @@ def heat_map(
                 f"<title>{escape(told)}</title></rect>"
             )
             if roomy:
-                rare = ' class="rare"' if len(columns) > 6 else ""
+                rare = ' class="cell rare"' if len(columns) > 6 else ' class="cell"'
                 parts.append(
                     f'<text x="{x + width / 2:.2%}" y="{y + cell / 2 + 4:.0f}"{rare} text-anchor="middle">'
                     f"{escape(written(value))}</text>"
@@ -224,7 +232,6 @@ def _panel(panel: Panel, across: F8, upright: Sequence[float], top: int) -> str:
                     f'<svg class="mark" x="{across[place]:.2%}" y="{scale.at(value):.1f}" overflow="visible">'
                     f'<path class="{mark.look}" d="{shape}"><title>{escape(told)}</title></path></svg>'
                 )
-    parts.append(f'<text class="name" x="6" y="{top + 15}">{escape(panel.name)}</text>')
     return "".join(parts)
 
 
@@ -235,7 +242,7 @@ def _grid(scale: _Scale, written: Written, levels: int) -> str:
         y = scale.at(value)
         kind = "zero" if value == 0.0 and not levels else "grid"
         parts.append(f'<line class="{kind}" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
-        if y > scale.top + 26:
+        if y > scale.top + 12:
             parts.append(f'<text x="6" y="{y - 3:.1f}">{escape(written(value))}</text>')
     return "".join(parts)
 
