@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from pairscope.client_backtests import BacktestCalls
 from pairscope.errors import ApiRefused, ApiUnreachable, InputError, PairscopeError, StoreUnavailable, UnknownSymbol
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _SCREEN_COLUMNS: Final = (
 _FIRST_PAUSE_S: Final = 0.1
 
 
-class Client:
+class Client(BacktestCalls):
     """Asks one Pairscope API and returns tables; ``get`` returns the JSON underneath.
 
     Errors are of the :class:`~pairscope.errors.PairscopeError` family and carry the server's own words:
@@ -251,10 +252,20 @@ class Client:
         """Take a pair off the watch-list; ``ApiRefused`` (404) where it is not on it."""
         self._change("DELETE", f"/api/watchlist/{_segment(y)}/{_segment(x)}")
 
-    def _change(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> httpx2.Response:
+    def send(self, verb: str, path: str, body: Mapping[str, Any] | None = None, *, timeout: float | None = None) -> Any:
+        """Send what changes something, once, and return the JSON of the answer; None where it has none."""
+        answer = self._change(verb, path, body, timeout=timeout)
+        return answer.json() if answer.content else None
+
+    def _change(
+        self, verb: str, path: str, body: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    ) -> httpx2.Response:
         """Send what changes something, once: nobody knows whether one that broke has been heard."""
+        patience = httpx2.USE_CLIENT_DEFAULT if timeout is None else timeout
         try:
-            answer = self._http.request(verb, path, json=body)
+            answer = self._http.request(verb, path, json=body, timeout=patience)
+        except httpx2.TimeoutException as error:
+            raise ApiUnreachable(f"the API at {self.base_url} did not answer in time") from error
         except httpx2.TransportError as error:
             raise ApiUnreachable(f"no API answers at {self.base_url}") from error
         if answer.is_success:

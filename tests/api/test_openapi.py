@@ -41,6 +41,7 @@ OPERATIONS = [
     "GET /api/analytics/symbol",
     "GET /api/backtests",
     "GET /api/backtests/{id}",
+    "GET /api/backtests/{id}/trades.csv",
     "GET /api/health",
     "GET /api/indicators/{symbol}",
     "GET /api/jobs",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["BACKTEST_EXAMPLES"]
+__all__ = ["BACKTEST_EXAMPLES", "TRADES_EXAMPLE"]
 
 _AT = 1767225600000
 _REQUEST: Mapping[str, Any] = MappingProxyType(
@@ -94,11 +94,16 @@ _BACKTEST: Mapping[str, Any] = MappingProxyType(
     }
 )
 
+TRADES_EXAMPLE = (
+    "entry_timestamp,exit_timestamp,side,entry_zscore,exit_zscore,beta,pnl,return,fees,reason\r\n"
+    "2026-01-01T00:01:00.000Z,2026-01-01T00:19:00.000Z,short,2.104,0.48,1.0912,2.31,0.000231,8.0,exit\r\n"
+)
+
 BACKTEST_EXAMPLES: Mapping[str, Any] = MappingProxyType(
     {
         "/api/backtest": dict(_BACKTEST),
         "/api/backtests": {
-            "runs": [
+            "backtests": [
                 {
                     **_HEAD,
                     "y": "ETHUSDT",

@@ -6,16 +6,19 @@ import asyncio
 import gzip
 from typing import Annotated, Any, Final, Literal
 
+import orjson
 from fastapi import Depends, FastAPI, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from pairscope import schemas
 from pairscope.api.backtest_bodies import BacktestIn
+from pairscope.api.backtest_examples import TRADES_EXAMPLE
 from pairscope.api.catalog import Catalog, clean_symbol
 from pairscope.api.jobs import accepted
 from pairscope.api.legs import resolve_leg
 from pairscope.api.parameters import MAX_LIMIT
+from pairscope.api.tables import CSV
 from pairscope.api.watchlist import json_only
 from pairscope.api.workers import Workers
 from pairscope.errors import UnknownRun
@@ -26,6 +29,11 @@ __all__ = ["add_backtests"]
 
 _LOOK_S: Final = 0.5
 """So often it is looked whether who waits is still there."""
+
+_COLUMNS: Final = (
+    "entry_timestamp", "exit_timestamp", "side", "entry_zscore", "exit_zscore", "beta", "pnl", "return", "fees",
+    "reason",
+)  # fmt: skip
 
 Kind = Literal["backtest", "sweep", "walk_forward"]
 Wait = Annotated[
@@ -74,10 +82,14 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
         finally:
             made.cancel()
 
-    async def whole(request: Request, run_id: str) -> Response:
+    async def found(run_id: str) -> bytes:
         packed = await backtests.packed(run_id)
         if packed is None:
             raise UnknownRun(run_id)
+        return packed
+
+    async def whole(request: Request, run_id: str) -> Response:
+        packed = await found(run_id)
         headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
         if "gzip" in request.headers.get("accept-encoding", ""):
             return Response(packed, 200, headers | {"Content-Encoding": "gzip"}, "application/json")
@@ -106,7 +118,7 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
         lines = list(backtests.runs(kind=query.kind, y=y, x=x, limit=query.limit + 1, before=query.cursor))
         more = len(lines) > query.limit
         lines = lines[: query.limit]
-        body = schemas.encode_document({"runs": lines, "next": lines[-1]["id"] if more else None})
+        body = schemas.encode_document({"backtests": lines, "next": lines[-1]["id"] if more else None})
         return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
     @app.get(
@@ -116,6 +128,21 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
     )
     async def one(request: Request, id: Id) -> Response:  # noqa: A002 - what everybody calls it
         return await whole(request, id)
+
+    @app.get(
+        "/api/backtests/{id}/trades.csv",
+        response_class=Response,
+        responses={200: {"content": {CSV: {"schema": {"type": "string"}, "example": TRADES_EXAMPLE}}}},
+        summary="A backtest's trades as CSV",
+    )
+    async def trades(id: Id) -> Response:  # noqa: A002
+        packed = await found(id)
+
+        def encode() -> bytes:
+            return schemas.encode_trades(orjson.loads(gzip.decompress(packed)).get("trades", ()), _COLUMNS)
+
+        headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="trades-{id}.csv"'}
+        return Response(await workers.run(encode), 200, headers, CSV)
 
     @app.delete("/api/backtests/{id}", status_code=204, summary="Forget a run")
     async def forget(id: Id) -> Response:  # noqa: A002

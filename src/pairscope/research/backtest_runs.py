@@ -28,6 +28,10 @@ MOST_HELD: Final = 8
 """Runs that wait in memory for records that refuse; of more, the oldest is lost."""
 _MOST_SEEN: Final = 1000
 _PACKING: Final = 3
+_MOST_POINTS: Final = 100_000
+"""Points of a curve in a document; of a longer one every so manieth bar is told."""
+
+_CURVES: Final = ("equity", "series")
 
 _log = structlog.get_logger(__name__)
 
@@ -47,9 +51,27 @@ def pack_run(run_id: str, summary: Mapping[str, Any], document: Mapping[str, Any
     >>> gzip.decompress(pack_run("7", {}, {"metrics": {"sharpe": float("nan")}}).packed)
     b'{"metrics":{"sharpe":null}}'
     """
-    body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    body = orjson.dumps(_thinned(document), option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
     packed = gzip.compress(body, _PACKING, mtime=0)
     return KeptRun(run_id, {**summary, "bytes": len(packed)}, packed)
+
+
+def _thinned(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a document whose curves are no longer than can be drawn, and which says so; the last bar stays."""
+    made = dict(document)
+    for name in _CURVES:
+        columns = document.get(name)
+        if not isinstance(columns, Mapping):
+            continue
+        size = max((len(column) for column in columns.values()), default=0)
+        if size > _MOST_POINTS:
+            every = -(-size // _MOST_POINTS)
+            made[name] = {key: column[(size - 1) % every :: every] for key, column in columns.items()}
+            made["assumptions"] = {
+                **made.get("assumptions", {}),
+                "curves": f"every {every}th of {size:,} bars is told; figures and trades are of all",
+            }
+    return made
 
 
 class KeptRuns:

@@ -31,6 +31,7 @@ from pairscope.schemas.backtests import (
     HeatmapOut,
     SweepOut,
     WalkForwardOut,
+    encode_trades,
 )
 from pairscope.schemas.documents import (
     Bar,
@@ -128,6 +129,7 @@ __all__ = [
     "encode_price_update",
     "encode_screen",
     "encode_ticks",
+    "encode_trades",
     "encode_watched",
     "number",
     "plain_json",

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["BacktestMetrics", "BacktestOut", "BacktestRuns", "HeatmapOut", "SweepOut", "WalkForwardOut"]
+__all__ = [
+    "BacktestMetrics",
+    "BacktestOut",
+    "BacktestRuns",
+    "HeatmapOut",
+    "SweepOut",
+    "WalkForwardOut",
+    "encode_trades",
+]
 
 
 class _Part(BaseModel):
@@ -122,7 +134,7 @@ class RunLine(_Part):
 class BacktestRuns(_Part):
     """Kept runs, the newest first."""
 
-    runs: list[RunLine]
+    backtests: list[RunLine]
     next: str | None = Field(description="The `cursor` of the following page; null at the end.")
 
 
@@ -134,3 +146,25 @@ class HeatmapOut(_Part):
     b: dict[str, Any] = Field(description="Name and values of the second parameter.")
     values: list[list[float | None]]
     others: str = Field(description="What stands for the other parameters, in words.")
+
+
+def encode_trades(trades: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> bytes:
+    r"""Return trades as CSV with a heading, ``columns`` where there are none; times in ISO 8601 with Z, null is empty.
+
+    >>> encode_trades([{"entry_timestamp": 0, "side": "long", "pnl": 1.5, "exit_zscore": None}])
+    b'entry_timestamp,side,pnl,exit_zscore\r\n1970-01-01T00:00:00.000Z,long,1.5,\r\n'
+    """
+    names = list(trades[0]) if trades else list(columns)
+    written = io.StringIO(newline="")
+    table = csv.writer(written)
+    table.writerow(names)
+    for trade in trades:
+        table.writerow([_cell(name, trade.get(name)) for name in names])
+    return written.getvalue().encode()
+
+
+def _cell(name: str, value: Any) -> Any:
+    if value is not None and name.endswith("timestamp"):
+        moment = datetime.fromtimestamp(value / 1000, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return "" if value is None else value
