@@ -284,6 +284,29 @@ def backtest(
 
 
 @app.command()
+def verify(
+    *,
+    symbols: Annotated[str | None, typer.Option("--symbols", help="Bars of these only, comma-separated.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="From this time on, ISO 8601 or ms.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Up to this time.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    data_dir: DataDir = None,
+    debug: Debug = False,
+) -> None:
+    """Replay stored ticks and compare every bar, statistic and pair value with what was recorded; exit 1 on any."""
+    _quiet(debug=debug)
+    from pairscope.verification import Asked as Wanted
+    from pairscope.verification import verify as verified
+
+    try:
+        code = verified(_settings(data_dir=data_dir), Wanted(symbols, since, until, as_json), say=_say, show=typer.echo)
+    except KeyboardInterrupt:
+        _say("pairscope: cancelled")
+        code = 1
+    raise typer.Exit(code)
+
+
+@app.command()
 def doctor(*, data_dir: DataDir = None, debug: Debug = False) -> None:
     """Check settings, ports, disk, clock, store, cache and exchange; say what to do about each."""
     from pairscope.doctor import examine

@@ -13,22 +13,28 @@ import structlog
 from pairscope import schemas
 from pairscope.analytics.indicators import indicators, parse_indicators
 from pairscope.engine.data_processor import DataProcessor, Updates
+from pairscope.engine.journal import Journal, Teller
 from pairscope.engine.pairs import PairBook
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, timeframe_ns
+from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
-from pairscope.ports import Bus, Cache, Feed
-from pairscope.storage.tick_storage import StoreWriter
+from pairscope.ports import Bus, Cache, Feed, TickStore
+from pairscope.storage.journal import JournalKeeper
+from pairscope.storage.tick_storage import Store, StoreWriter
 
-__all__ = ["Pipeline", "Publisher", "TickRate"]
+__all__ = ["LiveJournal", "Pipeline", "Publisher", "TickRate", "warm_start"]
 
 _log = structlog.get_logger(__name__)
 
 MS: Final = 1_000_000
+MINUTE_NS: Final = 60_000_000_000
 PRICE_TTL_S: Final = 3600.0
 INDICATOR_PERIOD_NS: Final = 200_000_000
 """Live indicators are worked out at most five times a second for a topic: they are for the eye."""
 PAIR_PERIOD_NS: Final = 200_000_000
 """So are pairs between closes."""
+RING_MINUTES: Final = 1500
+RING_SECONDS: Final = 600
 TOLD_A_BATCH: Final = 40
 """Pairs that are told with one batch; where more have moved, the others wait for the next one, a few milliseconds."""
 
@@ -205,6 +211,32 @@ class Publisher:
                 self._bus.publish(topic, schemas.encode_pair(view))
 
 
+class LiveJournal:
+    """The journal of what this process tells: written down batch by batch, kept behind the ticks that it is about."""
+
+    def __init__(self, symbols: Symbols, tellers: Sequence[Teller], store: Store, *, started_ns: int) -> None:
+        self._journal = journal = Journal(symbols, tellers)
+        self._keeper = keeper = JournalKeeper(store, stored_ns=store.watermark_ns, started_ns=started_ns)
+        self.note = journal.note
+        self.run = keeper.run
+        self.flush = keeper.flush
+        self.close = keeper.close
+        self.counters = keeper.counters
+
+    def take(self, batch: TickBatch, updates: Updates) -> None:
+        """Write down what a batch told, where it told anything."""
+        entry = self._journal.take(batch, updates)
+        if entry is not None:
+            self._keeper.add(entry)
+
+    def bars_came(self, kind: str, bars: BarBatch) -> None:
+        """Write down that bars came which are no batch's: ``history`` of the exchange, or ``rebuilt`` by the store."""
+        for symbol_id in np.unique(bars.symbol_id).tolist():
+            times = bars.ts_open_ns[bars.symbol_id == symbol_id]
+            end_ns = int(times.max()) + timeframe_ns(bars.timeframe)
+            self.note(kind, bars.symbols[symbol_id], bars.timeframe, int(times.min()), end_ns)
+
+
 class Pipeline:
     """Runs a feed's batches through engine, live pairs, writer, cache and bus until the feed ends."""
 
@@ -218,6 +250,7 @@ class Pipeline:
         *,
         clock: Callable[[], int],
         screen: Callable[[Updates], None] | None = None,
+        journal: Callable[[TickBatch, Updates], None] | None = None,
     ) -> None:
         self._feed = feed
         self._engine = engine
@@ -226,6 +259,7 @@ class Pipeline:
         self._pairs = pairs
         self._clock = clock
         self._screen = screen
+        self._journal = journal
         self.rate = TickRate()
         self.late = 0
         self.batches = 0
@@ -241,6 +275,8 @@ class Pipeline:
         """Take one batch its way."""
         updates = self._engine.on_batch(batch)
         self._pairs.take(updates)
+        if self._journal is not None:
+            self._journal(batch, updates)
         if self._screen is not None:
             self._screen(updates)
         stored = tuple(b for b in (*updates.closed, *updates.revised) if b.timeframe in BASE_TIMEFRAMES)
@@ -257,3 +293,22 @@ class Pipeline:
     async def close(self) -> None:
         """End the feed, and with it ``run``."""
         await asyncio.shield(self._feed.close())
+
+
+async def warm_start(engine: DataProcessor, store: TickStore) -> None:
+    """Bring an engine to where the stored ticks end; nothing to do for a new store."""
+    watermark_ns = await store.watermark_ns()
+    summaries = await store.symbols()
+    if not summaries:
+        return
+    newest_ns = max([watermark_ns, *(s.last_ns for s in summaries)])
+    minute_ns = watermark_ns - watermark_ns % MINUTE_NS
+    base_1m = await store.base_bars("1m", newest_ns - RING_MINUTES * MINUTE_NS, newest_ns + MINUTE_NS)
+    base_1s = await store.base_bars("1s", minute_ns - RING_SECONDS * 1_000_000_000, newest_ns + MINUTE_NS)
+    silent = [s for s in summaries if s.tick_count and s.last_ns < minute_ns]
+    ticks = [batch async for batch in store.ticks_since(minute_ns)]
+    first_own_ns = {s.symbol: s.first_ns for s in summaries if s.tick_count}
+    last_ticks = await asyncio.gather(
+        *(store.ticks(s.symbol, s.last_ns, s.last_ns + 1, limit=1, newest=True) for s in silent)
+    )
+    engine.restore(base_1m, base_1s, ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns, last_ticks=last_ticks)

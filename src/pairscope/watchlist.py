@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
+from pairscope.engine.journal import pair_key
 from pairscope.engine.pairs import PairBook, Wanted, warm_up
 from pairscope.errors import InputError, StorageError
 from pairscope.market.pairs import PairSettings
@@ -34,7 +35,10 @@ _log = structlog.get_logger(__name__)
 
 
 class Watchlist:
-    """``PairWatch`` over a book of live pairs, records and a store; ``run`` reads what the pairs lack, for ever."""
+    """``PairWatch`` over a book of live pairs, records and a store; ``run`` reads what the pairs lack, for ever.
+
+    ``note`` hears which pairs are taken up and let go, and whose history was read, in the words of the journal.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Watchlist:
         bus: Bus,
         live: LiveView,
         now_s: Callable[[], float] = monotonic,
+        note: Callable[..., None] = lambda *_: None,
     ) -> None:
         self._book = book
         self._store = store
@@ -52,6 +57,7 @@ class Watchlist:
         self._bus = bus
         self._live = live
         self._now_s = now_s
+        self._note = note
         self._heard: dict[tuple[str, str], float] = {}
         self._woken = asyncio.Event()
         self._refused = 0
@@ -61,7 +67,7 @@ class Watchlist:
         """Take up the list as it was kept, and put ``Y:X`` of the settings on it where they are not there yet."""
         async for key, document in self._records.scan(COLLECTION):
             try:
-                self._book.put(PairSettings(**orjson.loads(document)))
+                self._take_up(PairSettings(**orjson.loads(document)))
             except (InputError, TypeError, ValueError) as error:
                 _log.warning("a pair of the watch-list cannot be read", pair=key, error=str(error))
         for pair in pairs:
@@ -83,7 +89,7 @@ class Watchlist:
                 f"the watch-list holds at most {MOST_PAIRS} pairs", loc="y", hint="take one off the list first"
             )
         await self._records.put(COLLECTION, settings.key, orjson.dumps(asdict(settings)))
-        self._book.put(settings)
+        self._take_up(settings)
         self._woken.set()
         return new
 
@@ -92,7 +98,7 @@ class Watchlist:
         if not self._book.listed(y, x):
             return False
         await self._records.delete(COLLECTION, f"{y}:{x}")
-        self._book.remove(y, x)
+        self._let_go_of(y, x)
         if f"pair:{y}:{x}" in self._bus.wanted():
             self.demand(y, x)
         return True
@@ -106,7 +112,7 @@ class Watchlist:
         if self._book.settings(y, x) is None:
             if len(self._book.unlisted()) >= MOST_DEMANDED:
                 raise InputError(f"at most {MOST_DEMANDED} pairs that are not on the watch-list are computed at once")
-            self._book.put(PairSettings(y, x), listed=False)
+            self._take_up(PairSettings(y, x), listed=False)
             self._woken.set()
         self._heard[y, x] = self._now_s()
 
@@ -167,6 +173,15 @@ class Watchlist:
             await asyncio.sleep(RETRY_S)
             return
         self._book.fill(wanted, slots, bars)
+        self._note("filled", wanted.symbol, wanted.timeframe)
+
+    def _take_up(self, settings: PairSettings, *, listed: bool = True) -> None:
+        self._book.put(settings, listed=listed)
+        self._note("pair", pair_key(settings))
+
+    def _let_go_of(self, y: str, x: str) -> None:
+        self._book.remove(y, x)
+        self._note("unpaired", f"{y}:{x}")
 
     def _traded(self, symbol: str) -> float:
         """Return what was traded of a symbol in a day, in quote units."""
@@ -180,5 +195,5 @@ class Watchlist:
             if f"pair:{y}:{x}" in wanted:
                 self._heard[y, x] = now_s
             elif now_s - self._heard.get((y, x), now_s - UNHEARD_S) >= UNHEARD_S:
-                self._book.remove(y, x)
+                self._let_go_of(y, x)
         self._heard = {key: at for key, at in self._heard.items() if self._book.settings(*key) is not None}

@@ -23,6 +23,7 @@ from pairscope.backend_status import health_of, stats_of
 from pairscope.backtester import Backtester
 from pairscope.config import Settings, spool_name
 from pairscope.engine.data_processor import DataProcessor
+from pairscope.engine.journal import PairTeller
 from pairscope.engine.pairs import PairBook
 from pairscope.errors import ConfigError, FeedError, PairscopeError, StorageError
 from pairscope.feed.history import HistoryLoader
@@ -31,8 +32,8 @@ from pairscope.feed.websocket_client import WebSocketFeed
 from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols, normalize_symbol
-from pairscope.pipeline import Pipeline, Publisher
-from pairscope.ports import Services, TickStore
+from pairscope.pipeline import LiveJournal, Pipeline, Publisher, warm_start
+from pairscope.ports import Services
 from pairscope.research.exchange_terms import ExchangeTerms
 from pairscope.research.jobs import JobBoard
 from pairscope.research.screen_line import settings_of
@@ -48,9 +49,6 @@ __all__ = ["Backend", "configure_logs", "load_settings", "loop_factory", "run_ba
 _log = structlog.get_logger(__name__)
 
 Say = Callable[[str], None]
-MINUTE_NS: Final = 60_000_000_000
-RING_MINUTES: Final = 1500
-RING_SECONDS: Final = 600
 ASK_AGAIN_S: Final = 5.0
 RETRY_S: Final = 1.0
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -108,7 +106,10 @@ class Backend:
         self.spool = Spool(settings.data_dir / spool_name(settings.store_url), max_bytes=settings.spool_mb << 20)
         self.writer = StoreWriter(store, spool=self.spool, max_batches=settings.queue_batches, on_revised=self._adopt)
         self.buffered = BufferedStore(store, self.writer)
-        self.watchlist = Watchlist(self.book, store=self.buffered, records=store, bus=self.bus, live=self.engine)
+        self.journal = LiveJournal(self.symbols, [PairTeller(self.book)], store, started_ns=self.started_ns)
+        self.watchlist = Watchlist(
+            self.book, store=self.buffered, records=store, bus=self.bus, live=self.engine, note=self.journal.note
+        )
         self.jobs = JobBoard(self.bus, clock=clock)
         self.screener = Screener(
             settings_of(settings.screen),
@@ -140,6 +141,7 @@ class Backend:
         """Bring the engine to where the store ends, and let the writer run."""
         await self.writer.start()  # puts what an earlier run spooled into the store before anybody reads it
         await warm_start(self.engine, self.store)
+        self.journal.note("start", "", "", self.engine.watermark_ns(), self.clock())
         await self.watchlist.restore(self.settings.pairs)
         await self.backtests.restore()
 
@@ -149,6 +151,7 @@ class Backend:
             beside = [
                 group.create_task(self.watchlist.run(), name="pairs"),
                 group.create_task(self.screener.run(), name="screens"),
+                group.create_task(self.journal.run(), name="journal"),
             ]
             await self._follow(await whom_to_follow(self.settings, self.rest, self._wait_for))
             for task in beside:
@@ -180,6 +183,7 @@ class Backend:
             self.book,
             clock=self.clock,
             screen=self.screener.take,
+            journal=self.journal.take,
         )
         self.waiting_for = ""
         async with asyncio.TaskGroup() as group:
@@ -202,6 +206,7 @@ class Backend:
         await self.backtests.close()
         self.screener.close()
         await self.writer.close()
+        await self.journal.close()
         await self.rest.close()
         await self.store.close()
 
@@ -212,6 +217,7 @@ class Backend:
         )
         async for bars in loader.load(follow, first_tick_ns=self.engine.first_own_ns):
             await self._until_stored(partial(self.store.put_bars, bars))
+            self.journal.bars_came("history", bars)
             if self.engine.adopt_history(bars):
                 self.publisher.publish_history(bars)
             self.watchlist.history_came(self.symbols[i] for i in set(bars.symbol_id.tolist()))
@@ -221,6 +227,7 @@ class Backend:
         """Take bars that the store rebuilt: engine and live pairs, then the screens, which read them again."""
         self.publisher.adopt(bars)
         for batch in bars:
+            self.journal.bars_came("rebuilt", batch)
             self.screener.bars_came(batch)
 
     async def _settle_gaps(self) -> None:
@@ -277,6 +284,7 @@ class Backend:
             "screens": dict(self.screener.counters()),
             "jobs": dict(self.jobs.counters()),
             "backtests": dict(self.backtests.counters()),
+            "journal": dict(self.journal.counters()),
             "exchange": {"url": self.settings.exchange_ws_url},
             "data_dir": str(self.settings.data_dir.resolve()),
         }
@@ -293,25 +301,6 @@ async def whom_to_follow(settings: Settings, rest: ExchangeRest, waiting_for: Ca
         except FeedError as error:
             _log.warning("the exchange does not say which symbols it has", error=str(error), again_in_s=ASK_AGAIN_S)
             await asyncio.sleep(ASK_AGAIN_S)
-
-
-async def warm_start(engine: DataProcessor, store: TickStore) -> None:
-    """Bring an engine to where the stored ticks end; nothing to do for a new store."""
-    watermark_ns = await store.watermark_ns()
-    summaries = await store.symbols()
-    if not summaries:
-        return
-    newest_ns = max([watermark_ns, *(s.last_ns for s in summaries)])
-    minute_ns = watermark_ns - watermark_ns % MINUTE_NS
-    base_1m = await store.base_bars("1m", newest_ns - RING_MINUTES * MINUTE_NS, newest_ns + MINUTE_NS)
-    base_1s = await store.base_bars("1s", minute_ns - RING_SECONDS * 1_000_000_000, newest_ns + MINUTE_NS)
-    silent = [s for s in summaries if s.tick_count and s.last_ns < minute_ns]
-    ticks = [batch async for batch in store.ticks_since(minute_ns)]
-    first_own_ns = {s.symbol: s.first_ns for s in summaries if s.tick_count}
-    last_ticks = await asyncio.gather(
-        *(store.ticks(s.symbol, s.last_ns, s.last_ns + 1, limit=1, newest=True) for s in silent)
-    )
-    engine.restore(base_1m, base_1s, ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns, last_ticks=last_ticks)
 
 
 def run_backend(settings: Settings) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -244,6 +246,26 @@ async def test_ticks_since_gives_every_symbol_in_order_of_time(store, ticks_of, 
         for s, i in zip(batch.symbol_id.tolist(), batch.trade_id.tolist(), strict=True)
     ]
     assert sorted(found) == sorted((row[0], row[1]) for row in rows if row[2] >= start)
+
+
+async def test_ticks_received_gives_what_came_in_a_range_in_the_order_it_came(store, ticks_of, market_rows, noon_ns):
+    ticks = ticks_of(market_rows(trades=400, span_s=900))
+    shuffled = np.random.default_rng(2).permutation(len(ticks))
+    ticks = replace(ticks, ts_recv_ns=noon_ns + 7_000_000_001 * shuffled)
+    await store.append(ticks)
+    start, end = noon_ns + 7_000_000_001 * 20, noon_ns + 7_000_000_001 * 390
+    got = [batch async for batch in store.ticks_received(start, end)]
+    times = np.concatenate([batch.ts_recv_ns for batch in got])
+    assert (np.diff(times) >= 0).all()
+    found = {
+        (batch.symbols[s], i, t)
+        for batch in got
+        for s, i, t in zip(batch.symbol_id.tolist(), batch.trade_id.tolist(), batch.ts_recv_ns.tolist(), strict=True)
+    }
+    wanted = ticks.take((ticks.ts_recv_ns >= start) & (ticks.ts_recv_ns < end))
+    keys = zip(wanted.symbol_id.tolist(), wanted.trade_id.tolist(), wanted.ts_recv_ns.tolist(), strict=True)
+    assert found == {(ticks.symbols[s], i, t) for s, i, t in keys}
+    assert len(times) == len(wanted) == 370
 
 
 async def test_many_readers_beside_a_writer_see_whole_commits(store, ticks_of, noon_ns):

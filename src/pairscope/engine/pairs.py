@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairscope.analytics.regression import huber_hedge
+from pairscope.analytics.sentinel import STATISTIC, STATUS
 from pairscope.engine.pair_group import STALE, WAITING, PairGroup
+from pairscope.engine.pair_kernels import READY
 from pairscope.engine.pair_view import Leg, Robust, document
 from pairscope.engine.updates import Updates
 from pairscope.errors import InputError, NotConverged, NumericalError
@@ -27,6 +29,7 @@ from pairscope.ports import LiveView
 __all__ = ["PairBook", "Wanted", "warm_up"]
 
 Key = tuple[str, str]
+Figures = tuple[list[PairSettings], NDArray[Any], F8, int]
 MS: Final = 1_000_000
 MINUTE_NS: Final = 60_000_000_000
 ROBUST_NS: Final = 10_000_000_000
@@ -188,6 +191,19 @@ class PairBook:
             group.moved.clear()
         return found
 
+    def fresh(self) -> list[Figures]:
+        """Return the figures of pairs that have a new value, by timeframe; ``moved`` forgets which they are."""
+        return [self._figures(group, list(group.moved)) for group in self._groups.values() if group.moved]
+
+    def figures(self, keys: Iterable[Key]) -> list[Figures]:
+        """Return the figures of some pairs as of their newest bars; those that are not in the book are left out."""
+        wanted: dict[str, list[int]] = {}
+        for entry in (self._entries[key] for key in keys if key in self._entries):
+            if entry.group.pairs["state"][entry.place] == STALE:
+                entry.group.rebuild(entry.place)
+            wanted.setdefault(entry.group.timeframe, []).append(entry.place)
+        return [self._figures(self._groups[timeframe], places) for timeframe, places in wanted.items()]
+
     # -- what is asked -------------------------------------------------------------------------------------------------
 
     def view(self, y: str, x: str, *, closed: bool = False) -> Mapping[str, Any] | None:
@@ -245,6 +261,13 @@ class PairBook:
         }
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _figures(self, group: PairGroup, places: list[int]) -> Figures:
+        """Return those of some places that are up to date: settings, records, sentinels, and how long a slot is."""
+        ready = [place for place in places if group.pairs["state"][place] == READY]
+        settings = [self._entries[self._at[group.timeframe, place]].settings for place in ready]
+        sentinels = group.sentinels[np.ix_(ready, (STATUS, STATISTIC))] if ready else np.empty((0, 2))
+        return settings, group.pairs[ready], sentinels, group.step_ns
 
     def _steps(self) -> int:
         return sum(group.steps for group in self._groups.values())

@@ -21,8 +21,9 @@ __all__ = ["BufferedStore"]
 class BufferedStore:
     """``TickStore`` for readers: every tick and closed bar that the writer was given is seen at once.
 
-    What waits is about a second of data, so laying it over costs little. Gaps, ``base_bars``, ``ticks_since`` and
-    ``continuity`` are the store's own: they are for a start, when nothing waits.
+    What waits is about a second of data, so laying it over costs little. Gaps, ``base_bars``, ``ticks_since``,
+    ``ticks_received`` and ``continuity`` are the store's own: they are for a start, when nothing waits, and for what is
+    looked at again later.
     """
 
     def __init__(self, store: TickStore, writer: StoreWriter) -> None:
@@ -144,6 +145,10 @@ class BufferedStore:
     def ticks_since(self, start_ns: int) -> AsyncIterator[TickBatch]:
         """Every symbol's stored ticks from an event time on."""
         return self._store.ticks_since(start_ns)
+
+    def ticks_received(self, start_ns: int, end_ns: int) -> AsyncIterator[TickBatch]:
+        """Every symbol's stored ticks that were received in a range."""
+        return self._store.ticks_received(start_ns, end_ns)
 
     async def continuity(self) -> Continuity:
         """A fresh ledger that stands where the stored ticks end."""

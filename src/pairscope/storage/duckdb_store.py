@@ -21,9 +21,9 @@ from pairscope.market.ticks import TickBatch
 from pairscope.ports import StoreStats, SymbolSummary
 from pairscope.storage import reading
 from pairscope.storage.acknowledged import Acknowledged
-from pairscope.storage.duckdb_errors import damaged, translated
+from pairscope.storage.duckdb_errors import translated
 from pairscope.storage.ledger import Ledger, LedgerView
-from pairscope.storage.recovery import read_ledger
+from pairscope.storage.recovery import check_whole, read_ledger
 from pairscope.storage.schema import migrations_of, pending
 from pairscope.storage.tables import Connection, Tables
 from pairscope.storage.writing import Writing
@@ -154,6 +154,13 @@ class DuckDBStore:
             )
             if len(part):
                 yield part
+
+    async def ticks_received(self, start_ns: int, end_ns: int) -> AsyncIterator[TickBatch]:
+        """Every symbol's ticks that were received in a range, by receive time, in batches."""
+        for low, high in await self._read(lambda con, view: reading.received_portions(con, start_ns, end_ns)):
+            yield await self._read(
+                lambda con, view, low=low, high=high: reading.received_between(con, view, low, high)  # type: ignore[misc]
+            )
 
     async def symbols(self) -> list[SymbolSummary]:
         """Every symbol that has ticks or bars, by name. Reads no table."""
@@ -304,7 +311,7 @@ class DuckDBStore:
                 f"{self._path.parent} cannot be written: {error.strerror}", hint="choose another with --data-dir"
             ) from error
         try:
-            self._check_whole(connection)
+            check_whole(connection, self._path)
             self._migrate(connection)
             self._ledger = read_ledger(connection)
             self._view = self._ledger.view()
@@ -314,18 +321,6 @@ class DuckDBStore:
             connection.close()
             raise
         self._connection = connection
-
-    def _check_whole(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Refuse a file that ends too early now, and not when somebody reads it, and one that is no database at all.
-
-        A file may be shorter than its blocks for a good reason, so it is read through where it is.
-        """
-        if connection.execute("SELECT path FROM duckdb_databases() WHERE NOT internal").fetchone() == (None,):
-            raise damaged(self._path, "it is no DuckDB database")
-        (need,) = connection.execute("SELECT block_size * total_blocks FROM pragma_database_size()").fetchone()
-        if self._path.stat().st_size < need:
-            for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
-                connection.execute(f'SELECT bit_xor(hash(t)) FROM "{table}" AS t').fetchone()
 
     def _compare_acknowledged(self, commit: int, ticks: int) -> None:
         """Tell of commits that were acknowledged and are not in the file any more."""

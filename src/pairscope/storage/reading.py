@@ -14,9 +14,11 @@ from pairscope.storage.ledger import LedgerView
 from pairscope.storage.tables import Connection, Tables
 
 __all__ = [
-    "bars", "base_bars",  "gaps", "portions", "quarter_hours", "record", "records", "ticks", "ticks_between",
+    "bars", "base_bars",  "gaps", "portions", "quarter_hours", "received_between", "received_portions", "record",
+    "records", "ticks", "ticks_between",
 ]  # fmt: skip
 
+_SECOND_NS: Final = 1_000_000_000
 _MINUTE_NS: Final = 60_000_000_000
 _QUARTER_NS: Final = 15 * _MINUTE_NS
 _GROWTH: Final = 8
@@ -185,10 +187,28 @@ def portions(connection: Connection, start_ns: int) -> list[tuple[int, int]]:
         "SELECT ts_event_ns // ? AS minute, count(*) FROM tick WHERE ts_event_ns >= ? GROUP BY minute ORDER BY minute",
         [_MINUTE_NS, start_ns],
     ).fetchall()
+    return [(max(low, start_ns), high) for low, high in _gathered(rows, _MINUTE_NS)]
+
+
+def received_portions(connection: Connection, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+    """Cut the ticks received in a range into ranges of whole seconds of receive time that hold a bounded number each.
+
+    A second in which more than that came, as a market does that is played as fast as it can be, is one range.
+    """
+    rows = connection.execute(
+        "SELECT ts_recv_ns // ? AS second, count(*) FROM tick WHERE ts_recv_ns >= ? AND ts_recv_ns < ? "
+        "GROUP BY second ORDER BY second",
+        [_SECOND_NS, start_ns, end_ns],
+    ).fetchall()
+    return [(max(low, start_ns), min(high, end_ns)) for low, high in _gathered(rows, _SECOND_NS)]
+
+
+def _gathered(rows: list[tuple[int, int]], width_ns: int) -> list[tuple[int, int]]:
+    """Join neighbouring spans, given with how many ticks each holds, as long as they are few together."""
     found: list[tuple[int, int]] = []
     held = 0
-    for minute, count in rows:
-        low, high = max(minute * _MINUTE_NS, start_ns), (minute + 1) * _MINUTE_NS
+    for at, count in rows:
+        low, high = at * width_ns, (at + 1) * width_ns
         if found and held + count <= _PORTION:
             found[-1] = found[-1][0], high
             held += count
@@ -204,6 +224,13 @@ def ticks_between(connection: Connection, view: LedgerView, start_ns: int, end_n
         connection, "ts_event_ns >= ? AND ts_event_ns < ?", (start_ns, end_ns), order="ts_event_ns, id, symbol_id"
     )
     return found.with_watermark(int(np.max(found.ts_event_ns, initial=0)))
+
+
+def received_between(connection: Connection, view: LedgerView, start_ns: int, end_ns: int) -> TickBatch:
+    """Return every symbol's ticks received in a range by receive time."""
+    return Tables(view.symbols).ticks(
+        connection, "ts_recv_ns >= ? AND ts_recv_ns < ?", (start_ns, end_ns), order="ts_recv_ns, symbol_id, id"
+    )
 
 
 def gaps(connection: Connection, view: LedgerView, symbol: str | None) -> list[Gap]:

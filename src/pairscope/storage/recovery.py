@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from pairscope.market.bars import BASE_TIMEFRAMES
 from pairscope.market.continuity import Gap
+from pairscope.storage.duckdb_errors import damaged
 from pairscope.storage.ledger import NEVER, Ledger
 from pairscope.storage.tables import Connection, Tables
 
-__all__ = ["read_ledger"]
+__all__ = ["check_whole", "read_ledger"]
 
 _HeldGaps = list[tuple[Gap, list[tuple[int, int]]]]
 
 _NO_BARS: Final = (NEVER, -1)
 _NO_TICKS: Final = (-1, NEVER, 0, 0)
 _NOTHING_SAVED: Final = (*_NO_TICKS, *_NO_BARS, *_NO_BARS)
+
+
+def check_whole(connection: Connection, path: Path) -> None:
+    """Refuse a file that ends too early now, and not when somebody reads it, and one that is no database at all.
+
+    A file may be shorter than its blocks for a good reason, so it is read through where it is.
+    """
+    if connection.execute("SELECT path FROM duckdb_databases() WHERE NOT internal").fetchone() == (None,):
+        raise damaged(path, "it is no DuckDB database")
+    (need,) = connection.execute("SELECT block_size * total_blocks FROM pragma_database_size()").fetchone()
+    if path.stat().st_size < need:
+        for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            connection.execute(f'SELECT bit_xor(hash(t)) FROM "{table}" AS t').fetchone()
 
 
 def read_ledger(connection: Connection) -> Ledger:

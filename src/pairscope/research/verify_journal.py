@@ -1,0 +1,258 @@
+"""What was told live against the same engine run again: stored ticks by their arrival, cut as they were live.
+
+The journal says at each entry how far ticks and time had come, and what else the engine was given; see ADR 0024.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from pairscope.engine.journal import Teller, pair_of_key
+from pairscope.engine.rerun import Difference, Rerun
+from pairscope.market.bars import BarBatch, Origin, bars_of, concat_bars, timeframe_ns
+from pairscope.market.symbols import Symbols
+from pairscope.market.ticks import TickBatch, concat_ticks
+from pairscope.research.recorded import Recorded
+from pairscope.schemas.journal import Entry, Note
+
+__all__ = ["verify_journal"]
+
+_MINUTE_NS: Final = 60_000_000_000
+_RING_NS: Final = 1500 * _MINUTE_NS
+_SECONDS_NS: Final = 600 * 1_000_000_000
+_AHEAD_NS: Final = 600 * 1_000_000_000
+_REPAIRS_NS: Final = 3600 * 1_000_000_000
+"""For how long after a moment ticks are looked for that are from before it and had not come yet."""
+_FOREVER: Final = 1 << 62
+_MOST_BARS: Final = 100_000
+
+Ids = set[tuple[str, int]]
+
+
+class Arrivals:
+    """Stored ticks in the order in which they were received, handed out up to a time; some may be kept back."""
+
+    def __init__(self, source: Recorded, start_ns: int) -> None:
+        self._portions = source.ticks_received(start_ns, _FOREVER)
+        self._read = TickBatch.empty(Symbols(), 0)
+        self._ended = False
+        self._kept: list[TickBatch] = []
+
+    async def until(self, recv_ns: int, *, keep: Ids, release: Ids) -> TickBatch:
+        """Return what was received up to a time and not handed out yet, without ``keep``, and with ``release``."""
+        parts = [self._read]
+        while not self._ended and not (len(parts[-1]) and int(parts[-1].ts_recv_ns[-1]) > recv_ns):
+            try:
+                parts.append(await anext(self._portions))
+            except StopAsyncIteration:
+                self._ended = True
+        read = concat_ticks([part for part in parts if len(part)]) if any(map(len, parts)) else parts[0]
+        cut = int(np.searchsorted(read.ts_recv_ns, recv_ns, side="right"))
+        due, self._read = read.take(slice(cut)), read.take(slice(cut, None))
+        if keep:
+            held = _among(due, keep)
+            if held.any():
+                self._kept.append(due.take(held))
+                due = due.take(~held)
+        if release and self._kept:
+            kept = concat_ticks(self._kept)
+            free = _among(kept, release)
+            self._kept = [kept.take(~free)] if not free.all() else []
+            due = concat_ticks([due, kept.take(free)]) if len(due) else kept.take(free)
+        return due
+
+
+def _among(ticks: TickBatch, ids: Ids) -> Any:
+    """Return which ticks have one of some (symbol, trade id)."""
+    found = np.zeros(len(ticks), np.bool_)
+    for name, trade_id in ids:
+        symbol_id = ticks.symbols.find(name)
+        if symbol_id is not None:
+            found |= (ticks.trade_id == trade_id) & (ticks.symbol_id == symbol_id)
+    return found
+
+
+class _Playing:
+    """One pass over a journal."""
+
+    def __init__(self, source: Recorded, rerun: Rerun, arrivals: Arrivals) -> None:
+        self.source = source
+        self.rerun = rerun
+        self.arrivals = arrivals
+        self.held: deque[tuple[str, int]] = deque()
+
+    async def apply(self, note: Note, keep: Ids) -> None:
+        """Give the engine, or its pairs, what they were given live between two batches."""
+        engine, book = self.rerun.engine, self.rerun.book
+        if note.kind == "start" and engine.watermark_ns():
+            ticks = await self.arrivals.until(note.end_ns, keep=keep, release=set())
+            book.take(engine.on_batch(ticks.with_watermark(note.start_ns)))
+        elif note.kind == "history":
+            bars = await self._bars(note.name, "1m", note.start_ns, note.end_ns)
+            engine.adopt_history(bars.take(bars.origin == Origin.EXCHANGE))
+        elif note.kind == "rebuilt":
+            ticks = await self.source.ticks(note.name, note.start_ns, note.end_ns, limit=_FOREVER)
+            ticks = ticks.take(ticks.ts_recv_ns <= note.recv_ns)
+            if len(ticks):
+                book.revise(engine.adopt_bars(bars_of(ticks, note.timeframe)))
+        elif note.kind == "pair":
+            book.put(pair_of_key(note.name))
+        elif note.kind == "unpaired":
+            book.remove(*note.name.split(":"))
+        elif note.kind == "filled":
+            book.reload([note.name])
+            await self.fill({note.name})
+
+    async def fill(self, names: set[str]) -> None:
+        """Read the history that pairs lack of some symbols, as it stands now."""
+        book, engine = self.rerun.book, self.rerun.engine
+        for wanted in book.lacking():
+            asked = book.begin(wanted) if wanted.symbol in names else None
+            if asked is None:
+                continue
+            own = engine.recent_bars(wanted.symbol, wanted.timeframe, _MOST_BARS)
+            step_ns = timeframe_ns(wanted.timeframe)
+            kept_ns = _RING_NS if step_ns >= _MINUTE_NS else _SECONDS_NS
+            own_from_ns = max(asked[0], -(-(engine.watermark_ns() - kept_ns) // step_ns) * step_ns + step_ns)
+            older = await self._bars(wanted.symbol, wanted.timeframe, asked[0], own_from_ns)
+            book.fill(wanted, asked[1], older)
+            book.begin(wanted)
+            book.fill(wanted, asked[1], own.take(own.ts_open_ns >= own_from_ns))
+
+    async def take_up(self, entry: Entry) -> None:
+        """Take up pairs that an entry tells of and whose beginning the journal does not have any more."""
+        unseen = self.rerun.unseen(entry)
+        for settings in unseen:
+            self.rerun.book.put(settings)
+        if unseen:
+            await self.fill({leg for settings in unseen for leg in (settings.y, settings.x)})
+
+    async def _bars(self, symbol: str, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
+        if end_ns <= start_ns:
+            return BarBatch.empty(Symbols([symbol]), timeframe)
+        return await self.source.bars(symbol, timeframe, start_ns, end_ns, limit=_MOST_BARS)
+
+
+async def verify_journal(
+    source: Recorded,
+    *,
+    read: Callable[[bytes], list[Entry]],
+    collection: str,
+    since_ns: int,
+    until_ns: int,
+    on_difference: Callable[[Difference], None],
+    progress: Callable[[int], None] = lambda _: None,
+    tellers: Callable[[Rerun], Sequence[Teller]] = lambda _: (),
+) -> Rerun:
+    """Run what a journal tells again, report each difference, and return the engine that did, with its counts.
+
+    ``progress`` is told up to which time it has come. Memory: the rings of the engine, and a portion of ticks.
+    """
+    rerun = Rerun()
+    rerun.also(tellers(rerun))
+    playing: _Playing | None = None
+    before: Entry | None = None
+    async for entry, keep in _looking_ahead(source, read, collection):
+        if entry.watermark_ns >= until_ns:
+            break
+        if playing is None:
+            if entry.watermark_ns < since_ns:
+                before = entry
+                continue
+            playing = await _begun(source, rerun, entry, before)
+        for note in entry.notes:
+            await playing.apply(note, keep)
+        ticks = await playing.arrivals.until(entry.recv_ns, keep=keep, release=set(entry.stragglers))
+        if len(ticks) != entry.ticks and not any(note.kind in {"start", "hole"} for note in entry.notes):
+            what = f"{entry.ticks:,} came live, {len(ticks):,} are stored"
+            on_difference(Difference("ticks", "", "", entry.watermark_ns, entry.ticks, len(ticks), what))
+        updates = rerun.step(ticks, entry)
+        if any(note.kind == "hole" for note in entry.notes):
+            continue
+        await playing.take_up(entry)
+        for difference in rerun.compare(entry, updates):
+            on_difference(difference)
+        progress(entry.watermark_ns)
+    return rerun
+
+
+async def _looking_ahead(
+    source: Recorded, read: Callable[[bytes], list[Entry]], collection: str
+) -> AsyncIterator[tuple[Entry, Ids]]:
+    """Yield entries, each with the ids that belong to a later one although they were received by now.
+
+    A tick that the feed has kept back for a while is named by an entry at most a few seconds on: two chunks are held.
+    """
+    chunks: deque[list[Entry]] = deque()
+    later: Ids = set()
+    documents = source.scan(collection)
+    ended = False
+    while chunks or not ended:
+        while len(chunks) < 2 and not ended:
+            try:
+                _, document = await anext(documents)
+            except StopAsyncIteration:
+                ended = True
+                continue
+            chunks.append(read(document))
+            later.update((name, trade_id) for entry in chunks[-1] for name, trade_id in entry.stragglers)
+        for entry in chunks.popleft() if chunks else ():
+            later.difference_update(entry.stragglers)
+            yield entry, later
+
+
+async def _begun(source: Recorded, rerun: Rerun, entry: Entry, before: Entry | None) -> _Playing:
+    """Bring a fresh engine to where an entry found it: nothing to do at the beginning of a store."""
+    start = next((note for note in entry.notes if note.kind == "start"), None)
+    if before is not None:
+        watermark_ns, recv_ns = before.watermark_ns, before.recv_ns
+    elif start is not None:
+        watermark_ns, recv_ns = start.start_ns, start.end_ns
+    else:
+        watermark_ns, recv_ns = 0, 0
+    if not watermark_ns:
+        return _Playing(source, rerun, Arrivals(source, 0))
+    minute_ns = watermark_ns // _MINUTE_NS * _MINUTE_NS
+    minutes = await source.base_bars("1m", minute_ns - _RING_NS, minute_ns)
+    seconds = await source.base_bars("1s", minute_ns - _SECONDS_NS, minute_ns)
+    repairs = source.ticks_received(recv_ns + 1, recv_ns + _REPAIRS_NS)
+    late = [batch.take(batch.ts_event_ns < minute_ns) async for batch in repairs]
+    for batch in late:
+        for symbol_id, minute in set(
+            zip(batch.symbol_id.tolist(), (batch.ts_event_ns // _MINUTE_NS).tolist(), strict=True)
+        ):
+            start_ns, end_ns = minute * _MINUTE_NS, (minute + 1) * _MINUTE_NS
+            name = batch.symbols[symbol_id]
+            ticks = await source.ticks(name, start_ns, end_ns, limit=_FOREVER)
+            ticks = ticks.take(ticks.ts_recv_ns <= recv_ns)
+            minutes = _replaced(minutes, name, start_ns, end_ns, ticks)
+            seconds = _replaced(seconds, name, start_ns, end_ns, ticks)
+    open_ticks = []
+    async for batch in source.ticks_since(minute_ns):
+        open_ticks.append(batch.take(batch.ts_recv_ns <= recv_ns))
+        if int(batch.ts_event_ns.min(initial=_FOREVER)) > watermark_ns + _AHEAD_NS:
+            break
+    first_own_ns = {s.symbol: s.first_ns for s in await source.symbols() if s.tick_count and s.first_ns < watermark_ns}
+    rerun.engine.restore(minutes, seconds, open_ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns)
+    return _Playing(source, rerun, Arrivals(source, recv_ns + 1))
+
+
+def _replaced(bars: BarBatch, name: str, start_ns: int, end_ns: int, ticks: TickBatch) -> BarBatch:
+    """Return bars with those of a symbol in a range made anew of some ticks; the exchange's stay."""
+    symbol_id = bars.symbols.find(name)
+    if symbol_id is None:
+        return bars
+    mine = (bars.symbol_id == symbol_id) & (bars.ts_open_ns >= start_ns) & (bars.ts_open_ns < end_ns)
+    if not (bars.origin[mine] == Origin.OWN).any():
+        return bars
+    made = bars_of(ticks, bars.timeframe)
+    rest = bars.take(~mine)
+    if not len(made):
+        return rest
+    ids = np.array([bars.symbols.id_of(name)] * len(made), np.int32)
+    return concat_bars([rest, replace(made, symbols=bars.symbols, symbol_id=ids)])
