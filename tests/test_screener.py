@@ -13,16 +13,19 @@ import orjson
 import pytest
 
 from pairscope.engine.data_processor import DataProcessor
-from pairscope.errors import Busy, ConfigError, InputError, NotEnoughData, StoreUnavailable
+from pairscope.errors import Busy, ConfigError, InputError, JobCancelled, NotEnoughData, StoreUnavailable
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, Origin
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
-from pairscope.ports_research import ScreenView
+from pairscope.ports_research import JobView, ScreenView
 from pairscope.research.asked_screens import MOST_SYMBOLS
 from pairscope.research.discoveries import Discoveries
+from pairscope.research.jobs import JobBoard
 from pairscope.research.screen import screen_pairs
+from pairscope.research.screen_line import settings_of
+from pairscope.research.screen_records import COLLECTION
 from pairscope.schemas import encode_screen
-from pairscope.screener import COLLECTION, Screener, settings_of
+from pairscope.screener import Screener
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.memory_cache import MemoryBus
 
@@ -68,12 +71,16 @@ async def nothing() -> None:
 class House:
     """A screener over a real store and engine; ``close`` lets a minute pass in which every symbol trades once."""
 
-    def __init__(self, store: DuckDBStore, settings: list[tuple[str, int]] | None = None) -> None:
+    def __init__(
+        self, store: DuckDBStore, settings: list[tuple[str, int]] | None = None, *, surrogates: int = 0
+    ) -> None:
         self.store = store
         self.symbols = Symbols(NAMES)
         self.engine = DataProcessor(self.symbols)
         self.engine.on_batch(TickBatch.empty(self.symbols, NOW))
         self.bus = MemoryBus()
+        self.jobs = JobBoard(self.bus, clock=lambda: NOW)
+        self.surrogates = surrogates
         self.settings = [("1m", LOOKBACK)] if settings is None else settings
         self.screener = self.over(store)
         self.at_ns = NOW
@@ -82,7 +89,16 @@ class House:
         self.running: asyncio.Task[None] | None = None
 
     def over(self, store: Any) -> Screener:
-        return Screener(self.settings, store=store, records=self.store, bus=self.bus, live=self.engine, prepare=nothing)
+        return Screener(
+            self.settings,
+            store=store,
+            records=self.store,
+            bus=self.bus,
+            live=self.engine,
+            jobs=self.jobs,
+            surrogates=self.surrogates,
+            prepare=nothing,
+        )
 
     async def history(self, names: tuple[str, ...] = NAMES, n: int = 300) -> None:
         for name in names:
@@ -147,7 +163,7 @@ async def house(
     tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[House]:
     monkeypatch.setattr("pairscope.screener.SETTLE_S", 0.01)
-    monkeypatch.setattr("pairscope.screener.READ_REST_S", 0.01)
+    monkeypatch.setattr("pairscope.research.screen_reading.READ_REST_S", 0.01)
     store = await DuckDBStore.open(tmp_path / "screen.duckdb", threads=1)
     house = House(store, getattr(request, "param", None))
     yield house
@@ -155,6 +171,7 @@ async def house(
         house.running.cancel()
         await asyncio.gather(house.running, return_exceptions=True)
     house.screener.close()
+    await house.jobs.close()
     await store.close()
 
 
@@ -301,7 +318,7 @@ async def test_who_asks_while_kernels_are_compiled_is_told_to_come_again(
 
 
 async def test_a_store_that_refuses_delays_a_screen_and_no_more(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairscope.screener.RETRY_S", 0.0)
+    monkeypatch.setattr("pairscope.research.screen_reading.AGAIN_S", 0.0)
 
     class Refusing:
         refused = 0
@@ -427,7 +444,7 @@ async def test_discoveries_are_told_kept_and_the_same_after_a_restart(house: Hou
     assert kept["now"]["qvalue"] == pytest.approx(kept["qvalue"][-1], rel=1e-5)
     house.running.cancel()
     again = House(house.store)
-    await again.screener._restore()
+    await again.screener.restore()
     assert again.screener.discoveries()["discoveries"] == told["discoveries"]
     assert again.screener.history("DDDUSDT", "AAAUSDT", "1m", LOOKBACK)["qvalue"] == pytest.approx(
         kept["qvalue"], rel=1e-5
@@ -450,6 +467,40 @@ async def test_what_is_kept_is_bounded_and_what_cannot_be_read_costs_nothing_els
     assert [key async for key, _ in house.store.scan(COLLECTION)] == list(line.keys)
 
 
+async def test_surrogates_of_a_continuous_screen_are_made_once_a_day_and_stand_beside_it(house: House) -> None:
+    house.surrogates = 2
+    house.screener = house.over(house.store)
+    await house.history()
+    house.start()
+    await house.until(lambda: house.screener.counters()["nulls"] == 1)
+    null = (await house.page())["null"]
+    assert (null["surrogates"], null["tests"]) == (2, 12)
+    count = house.counted("screens")
+    await house.close()
+    await house.until(lambda: house.counted("screens") > count)
+    assert (await house.page())["null"]["as_of"] == null["as_of"]
+    assert [job.kind for job in house.jobs.views()] == ["null"]
+    again = house.over(house.store)
+    await again.restore()
+    assert again.counters()["nulls"] == 1
+    again.close()
+
+
+async def test_a_screen_that_is_cancelled_tells_who_waits_and_can_be_asked_for_again(house: House) -> None:
+    await house.history()
+    compiled = asyncio.Event()
+    house.screener._prepare = compiled.wait  # type: ignore[method-assign, assignment]
+    job = await house.screener.ask("1m", 100)
+    assert isinstance(job, JobView)
+    waiting = asyncio.create_task(house.screener.answer(job.id))
+    await house.until(lambda: house.jobs.counters()["running"])
+    house.jobs.cancel(job.id)
+    with pytest.raises(JobCancelled):
+        await waiting
+    compiled.set()
+    same(dict((await house.screener.table("1m", 100)).page(WHOLE)), await house.direct(100))
+
+
 async def test_closing_in_the_middle_of_a_screen_does_not_wait_for_it(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -466,7 +517,7 @@ async def test_closing_in_the_middle_of_a_screen_does_not_wait_for_it(
     monkeypatch.setattr(house.screener._lines["1m", LOOKBACK].moving, "screen", endless)
     house.start()
     await house.until(begun.is_set)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         house.running.cancel()
         await asyncio.gather(house.running, return_exceptions=True)
         house.screener.close()

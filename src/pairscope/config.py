@@ -45,6 +45,12 @@ class Settings(BaseSettings):
         ("1m:1440", "5m:2016", "1h:1000"),
         description="Screens kept up to date, each a timeframe and bars, comma-separated; empty: none.",
     )
+    screen_surrogates: int = Field(
+        20,
+        ge=0,
+        le=200,
+        description="Surrogate markets a day and screen kept up to date, for the market's own null; 0: none.",
+    )
     top: int = Field(20, ge=1, le=1000, description="How many symbols to follow, by 24 h quote volume.")
     all_symbols: bool = Field(False, description="Follow the whole market.")
     source: Literal["auto", "live", "replay", "synthetic"] = Field(

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -15,21 +16,22 @@ import orjson
 import structlog
 
 from pairscope.engine.data_processor import Updates
-from pairscope.errors import Busy, ConfigError, InputError, NotEnoughData, NumericalError, StorageError
-from pairscope.market.bars import TIMEFRAMES, BarBatch
-from pairscope.market.pairs import MOST_LOOKBACK
+from pairscope.errors import Busy, InputError, NotEnoughData, NumericalError, PairscopeError
+from pairscope.market.bars import BarBatch
 from pairscope.ports import Bus, LiveView, Records, TickStore
+from pairscope.ports_research import Jobs, JobView
 from pairscope.research.asked_screens import AskedScreens, chosen_symbols
 from pairscope.research.background import compiled, quiet_threads
-from pairscope.research.closes import FEWEST
+from pairscope.research.kept_nulls import KeptNulls
 from pairscope.research.moving_screen import load_kernels
-from pairscope.research.screen_line import FDR, ScreenLine
+from pairscope.research.screen_line import ScreenLine
+from pairscope.research.screen_reading import ScreenReading
+from pairscope.research.screen_records import ScreenRecords
 from pairscope.research.standing import Standing
-from pairscope.research.stored_bars import EVER, Span, read_market
+from pairscope.research.stored_bars import EVER, Span
 
-__all__ = ["COLLECTION", "TOPIC", "Screener", "settings_of"]
+__all__ = ["TOPIC", "Screener"]
 
-COLLECTION: Final = "screens"
 TOPIC: Final = "discoveries"
 TOLD: Final = 100
 """Newest events in a message of the topic."""
@@ -37,32 +39,12 @@ COMPILED_S: Final = 8.0
 """Who asks for a screen waits so long for the kernels to be compiled, then is told to come again."""
 RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 60.0
-READ_REST_S: Final = 1.0
 SETTLE_S: Final = 1.0
 """Corrected bars and history are waited for so long before a screen that no close asked for."""
 REST: Final = 4.0
 """Times its own duration that a screen rests before another one that no close asked for."""
 
 _log = structlog.get_logger(__name__)
-
-
-def settings_of(texts: Iterable[str]) -> list[tuple[str, int]]:
-    """Return (timeframe, lookback) of settings like ``1m:1440``; ``ConfigError`` names one that cannot be.
-
-    >>> settings_of(["1m:1440", "1h:1000"])
-    [('1m', 1440), ('1h', 1000)]
-    """
-    found = []
-    for text in texts:
-        timeframe, _, bars = text.partition(":")
-        if timeframe not in TIMEFRAMES or not bars.isdecimal() or not FEWEST <= int(bars) <= MOST_LOOKBACK:
-            raise ConfigError(
-                f"{text!r} is no timeframe with {FEWEST} to {MOST_LOOKBACK} bars",
-                loc="PAIRSCOPE_SCREEN",
-                hint="write it like 1m:1440,5m:2016; empty for no continuous screen",
-            )
-        found.append((timeframe, int(bars)))
-    return list(dict.fromkeys(found))
 
 
 class Screener:
@@ -81,26 +63,31 @@ class Screener:
         records: Records,
         bus: Bus,
         live: LiveView,
+        jobs: Jobs,
+        surrogates: int = 0,
         prepare: Callable[[], Awaitable[None]] = compiled,
         now_s: Callable[[], float] = monotonic,
     ) -> None:
         self._lines = {setting: ScreenLine(*setting) for setting in settings}
-        self._store = store
-        self._records = records
         self._bus = bus
         self._live = live
         self._prepare = prepare
         self._now_s = now_s
         self._closing = threading.Event()
         self._woken = asyncio.Event()
-        self._lacks = asyncio.Event()
+        self._screened = asyncio.Event()
+        self._free = threading.Event()
+        self._free.set()
         self._thread = quiet_threads(1, "screen")
         self._tiles = quiet_threads(max(1, (os.cpu_count() or 1) - 1), "screen-tiles")
-        self._asked = AskedScreens(store, live, tiles=self._tiles)
+        self._reading = ScreenReading(self._lines.values(), store, live, changed=self._changed, now_s=now_s)
+        self._kept = ScreenRecords(records)
+        self._jobs = jobs
+        self._asked = AskedScreens(store, live, jobs, tiles=self._tiles, ready=self._ready, number=self._next_number)
+        self._nulls = KeptNulls(jobs, records, daily=surrogates, free=self._free)
         self._preparing: asyncio.Task[None] | None = None
         self._number = 0
         self._changes = 0
-        self._refused = 0
         self._restarted = 0
 
     # -- MarketScreen --------------------------------------------------------------------------------------------------
@@ -113,16 +100,41 @@ class Screener:
         """Return the newest screen; one that is not kept up to date, or not yet, is computed from stored bars.
 
         ``NotEnoughData`` where there is too little to test, ``InputError`` where it would be too much, ``Busy`` where
-        too many are being computed.
+        too many are being computed, ``JobCancelled`` where somebody did not want it any more.
         """
-        line = self._lines.get((timeframe, lookback))
-        if line is not None and line.standing is not None:
-            return line.standing
+        ready = self._standing(timeframe, lookback)
+        if ready is not None:
+            return self._beside_null(ready)
         try:
             await asyncio.wait_for(self._ready(), COMPILED_S)
         except TimeoutError:
             raise Busy("what a screen needs is still being compiled, as at every first start") from None
-        return await self._asked.table(timeframe, lookback, changes=self._changes, number=self._next_number)
+        return self._beside_null(await self._asked.table(timeframe, lookback, changes=self._changes))
+
+    async def ask(self, timeframe: str, lookback: int) -> Standing | JobView:
+        """Return the newest screen where it is there, else the job that computes it; ``Busy`` as ``table``."""
+        ready = self._standing(timeframe, lookback)
+        if ready is not None:
+            return self._beside_null(ready)
+        job = self._asked.ask(timeframe, lookback, changes=self._changes)
+        return job if job.status != "done" else await self.answer(job.id)
+
+    async def answer(self, job: str) -> Standing:
+        """Return the screen that a job of ``ask`` computed; ``UnknownJob`` where it was let go of."""
+        return self._beside_null(await self._asked.answer(job))
+
+    def ask_null(self, timeframe: str, lookback: int, surrogates: int) -> JobView | None:
+        """Have surrogates of the market screened; None where so many are known of today already."""
+        now_ms = self._live.watermark_ns() // 1_000_000
+        if self._nulls.enough(timeframe, lookback, surrogates, now_ms):
+            return None
+        return self._nulls.ask(timeframe, lookback, surrogates, partial(self.table, timeframe, lookback))
+
+    async def null(self, timeframe: str, lookback: int, surrogates: int) -> None:
+        """Wait until so many surrogates of the market are known; what kept them from being screened is raised."""
+        job = self.ask_null(timeframe, lookback, surrogates)
+        if job is not None:
+            await self._nulls.made(job.id)
 
     def history(self, y: str, x: str, timeframe: str, lookback: int) -> Mapping[str, Any]:
         """Return a pair's q-values over time; ``InputError`` where no history is kept of such a screen."""
@@ -134,13 +146,7 @@ class Screener:
                 loc="lookback",
                 hint=f"it is kept of: {kept}",
             )
-        head = {"y": y, "x": x, "timeframe": timeframe, "lookback": lookback, "fdr": FDR}
-        now = None if line.standing is None else line.standing.row(y, x)
-        found = line.discoveries.history(y, x)
-        if found is None:
-            reason = f"it was no discovery at {FDR:g} in the last {line.discoveries.kept} screens"
-            found = {"timestamp": [], "qvalue": [], "discovered": False, "since": None, "reason": reason}
-        return {**head, **found, "now": now}
+        return line.history(y, x)
 
     def discoveries(
         self, limit: int = TOLD, *, timeframe: str | None = None, lookback: int | None = None
@@ -160,9 +166,20 @@ class Screener:
         return {
             **{line.name: line.counters() for line in self._lines.values()},
             "asked": self._asked.under_way(),
-            "refused": self._refused,
+            "refused": self._reading.refused + self._kept.refused + self._nulls.refused,
             "restarted": self._restarted,
+            "nulls": self._nulls.kept,
         }
+
+    def _standing(self, timeframe: str, lookback: int) -> Standing | None:
+        """Return the newest of a screen that is kept up to date."""
+        line = self._lines.get((timeframe, lookback))
+        return None if line is None else line.standing
+
+    def _beside_null(self, standing: Standing) -> Standing:
+        """Return a screen with what surrogates of the market offer, where that is known."""
+        null = self._nulls.of(standing.timeframe, standing.lookback)
+        return standing if null is None else replace(standing, null=null)
 
     # -- what comes in -------------------------------------------------------------------------------------------------
 
@@ -190,14 +207,14 @@ class Screener:
         self._changes += 1
         for line in self._lines.values():
             line.lack(names, span)
-        self._lacks.set()
+        self._reading.wake()
 
     def _closed(self, line: ScreenLine, bars: BarBatch) -> None:
         line.put(bars, self._now_s())
         line.closes += 1
         line.lack({bars.symbols[i] for i in bars.symbol_id.tolist()} - line.known)
         if line.lacking:
-            self._lacks.set()
+            self._reading.wake()
         self._woken.set()
 
     def _changed(self, line: ScreenLine) -> None:
@@ -212,14 +229,31 @@ class Screener:
         """Read what screens lack and screen what has closed, until cancelled; what dies begins again."""
         if not self._lines:
             return
-        await self._restore()
+        await self.restore()
         self.history_came(self._live.symbols())
-        await asyncio.gather(self._kept_going("reading", self._read_on), self._kept_going("screening", self._screen_on))
+        await asyncio.gather(
+            *(
+                self._kept_going(what, work)
+                for what, work in (
+                    ("reading", self._reading.run),
+                    ("screening", self._screen_on),
+                    ("null", self._null_on),
+                )
+            )
+        )
+
+    async def restore(self) -> None:
+        """Take up what an earlier run kept: discoveries, and the market's own nulls."""
+        for line in self._lines.values():
+            await self._kept.restore(line)
+        await self._nulls.restore()
 
     def close(self) -> None:
         """Take nothing more; what is being screened ends at its next tile."""
         self._closing.set()
+        self._free.set()
         self._asked.close()
+        self._nulls.close()
         if self._preparing is not None:
             self._preparing.cancel()
         for pool in (self._thread, self._tiles):
@@ -238,57 +272,6 @@ class Screener:
             await asyncio.sleep(pause_s)
             lived = self._now_s() - began_s > 2 * LONGEST_RETRY_S
             pause_s = RETRY_S if lived else min(2 * pause_s, LONGEST_RETRY_S)
-
-    async def _restore(self) -> None:
-        """Take up the discoveries as they were kept."""
-        for line in self._lines.values():
-            documents, prefix = [], f"{line.name}:"
-            try:
-                async for key, document in self._records.scan(COLLECTION, after=prefix):
-                    if not key.startswith(prefix):
-                        break
-                    line.keys.append(key)
-                    with suppress(ValueError):  # what is no JSON is let go of when its time has come
-                        documents.append(orjson.loads(document))
-                line.discoveries.restore(documents[-line.discoveries.kept :])
-            except (StorageError, LookupError, TypeError, ValueError) as error:
-                _log.warning("the history of a screen cannot be read", screen=line.name, error=str(error))
-
-    # -- reading -------------------------------------------------------------------------------------------------------
-
-    async def _read_on(self) -> None:
-        while True:
-            began_s = self._now_s()
-            for line in self._lines.values():
-                if line.lacking:
-                    await self._read(line)
-            # The store has others to serve; and what comes meanwhile is read in one go.
-            await asyncio.sleep(max(READ_REST_S, self._now_s() - began_s))
-            if not any(line.lacking for line in self._lines.values()):
-                self._lacks.clear()
-                await self._lacks.wait()
-
-    async def _read(self, line: ScreenLine) -> None:
-        """Read what a screen lacks; a store that refuses is asked again later."""
-        wanted = line.begin_reading()
-        try:
-            async for bars in read_market(self._store, self._live, line.timeframe, line.lookback, wanted):
-                line.fill(bars)
-        except StorageError as error:
-            self._refused += 1
-            self._lack_again(line, wanted)
-            _log.warning("a screen waits for the store", screen=line.name, error=str(error))
-            await asyncio.sleep(RETRY_S)
-        except BaseException:
-            self._lack_again(line, wanted)
-            raise
-        finally:
-            line.reading = False
-        self._changed(line)
-
-    def _lack_again(self, line: ScreenLine, wanted: Mapping[str, Span]) -> None:
-        for name, span in wanted.items():
-            line.lack([name], span)
 
     # -- screening -----------------------------------------------------------------------------------------------------
 
@@ -350,6 +333,7 @@ class Screener:
             cancelled=self._closing.is_set,
         )
         began_s = self._now_s()
+        self._free.clear()
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except (NotEnoughData, NumericalError) as error:
@@ -358,13 +342,16 @@ class Screener:
         except Exception:  # noqa: BLE001 - logged in full and counted; the next close is screened all the same
             self._failed(line)
             return
+        finally:
+            self._free.set()
         took_s = self._now_s() - began_s
         line.failures, line.rest_until_s = 0, self._now_s() + REST * took_s
         if done is not None:
             standing, document = done
             line.ended(standing, took_s)
             self._bus.publish(TOPIC, orjson.dumps(self.discoveries()))
-            await self._keep(line, document)
+            await self._kept.keep(line, document)
+            self._screened.set()
 
     def _failed(self, line: ScreenLine) -> None:
         """Have a screen that raised begin anew from the store, after a pause that doubles."""
@@ -373,7 +360,7 @@ class Screener:
         line.failures += 1
         line.rest_until_s = self._now_s() + pause_s
         line.lack(line.known)
-        self._lacks.set()
+        self._reading.wake()
         self._changed(line)
         _log.exception("a screen failed", screen=line.name, again_in_s=pause_s)
 
@@ -381,16 +368,16 @@ class Screener:
         self._number += 1
         return self._number
 
-    async def _keep(self, line: ScreenLine, document: Mapping[str, Any]) -> None:
-        """Keep what was discovered, and let go of what is older than the history reaches."""
-        key = f"{line.name}:{document['as_of']:015d}"
-        try:
-            await self._records.put(COLLECTION, key, orjson.dumps(document))
-            if key not in line.keys:
-                line.keys.append(key)
-            while len(line.keys) > line.discoveries.kept:
-                await self._records.delete(COLLECTION, line.keys[0])
-                line.keys.popleft()
-        except StorageError as error:
-            self._refused += 1
-            _log.warning("the discoveries of a screen could not be kept", screen=line.name, error=str(error))
+    # -- the market's own null -----------------------------------------------------------------------------------------
+
+    async def _null_on(self) -> None:
+        """Have surrogates of the market screened once a day, when a screen says so."""
+        while True:
+            await self._screened.wait()
+            self._screened.clear()
+            for line in self._lines.values():
+                standing = line.standing
+                if standing is None or line.changed_s is not None or not self._nulls.due(standing):
+                    continue
+                with suppress(PairscopeError):  # its job says it; tomorrow is another day
+                    await self.null(line.timeframe, line.lookback, self._nulls.daily)

@@ -144,6 +144,9 @@ async def test_who_has_the_answer_already_is_told_so(scripted: httpx2.AsyncClien
         ("cursor", {"cursor": "x"}),
         ("cursor", {"cursor": "-1"}),
         ("cursor", {"cursor": "²"}),
+        ("empirical_null", {"empirical_null": 0}),
+        ("empirical_null", {"empirical_null": 201}),
+        ("wait", {"wait": "perhaps"}),
         ("luck", {"luck": 1}),
     ],
 )
@@ -196,6 +199,49 @@ async def test_many_who_ask_at_once_get_the_same_screen(api: httpx2.AsyncClient)
     answers = await asyncio.gather(*(api.get("/api/analytics/screen?lookback=60") for _ in range(12)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
+
+
+async def ended(api: httpx2.AsyncClient, path: str) -> dict[str, Any]:
+    async with asyncio.timeout(60):
+        while (job := (await api.get(path)).json())["ended_ms"] is None:
+            await asyncio.sleep(0.01)
+    return dict(job)
+
+
+async def test_who_does_not_want_to_wait_gets_the_job_and_then_its_screen(api: httpx2.AsyncClient) -> None:
+    asked = {"lookback": 140, "wait": "false"}
+    first = await api.get("/api/analytics/screen", params=asked)
+    assert (first.status_code, first.headers["location"]) == (202, f"/api/jobs/{first.json()['id']}")
+    assert (await api.get("/api/analytics/screen", params=asked)).json()["id"] == first.json()["id"]
+    job = await ended(api, first.headers["location"])
+    assert (job["status"], job["done"], job["total"]) == ("done", 1, 1)
+    said = (await api.get(job["result"])).json()
+    assert (said["lookback"], said["tests"]) == (140, 2)
+    now = await api.get("/api/analytics/screen", params=asked)
+    assert (now.status_code, now.json()["screen"]) == (200, said["screen"])
+    assert (await screen(api, lookback=140))["screen"] == said["screen"]
+
+
+async def test_a_job_that_computed_no_screen_is_not_found(api: httpx2.AsyncClient, market: Market) -> None:
+    other = market.jobs.start("backtest", "not a screen", lambda _: None)
+    await market.jobs.wait(other.id)
+    for job in ("nothing", other.id):
+        said = await refused(api, status=404, job=job)
+        assert said["type"] == "urn:pairscope:problem:unknown-job"
+
+
+async def test_what_surrogates_offer_stands_beside_the_screen_once_it_was_asked_for(api: httpx2.AsyncClient) -> None:
+    assert (await screen(api, lookback=130))["null"] is None
+    first = await api.get("/api/analytics/screen?lookback=130&empirical_null=3&wait=false")
+    assert first.status_code == 202
+    job = await ended(api, first.headers["location"])
+    assert (job["kind"], job["status"], job["done"], job["total"]) == ("null", "done", 3, 3)
+    null = (await screen(api, lookback=130, empirical_null=3, fdr=1))["null"]
+    assert (null["surrogates"], null["tests"], null["fdr_promised"], null["discoveries"]) == (3, 2, 1, 2)
+    assert null["false_promised"] == 2
+    assert 0 <= null["false_least"] <= null["false_expected"] <= null["false_most"] <= 2
+    waited = (await screen(api, lookback=130, empirical_null=4))["null"]
+    assert waited["surrogates"] == 4
 
 
 async def test_the_newest_bar_and_no_older_answer_is_used(fresh_market: Market) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +13,8 @@ from starlette.responses import Response
 
 from pairscope import schemas
 from pairscope.api.catalog import Catalog
+from pairscope.api.job_examples import JOB_EXAMPLE
+from pairscope.api.jobs import accepted
 from pairscope.api.legs import resolve_leg
 from pairscope.api.parameters import MAX_LIMIT, Timeframe
 from pairscope.api.tables import json_answer
@@ -18,7 +22,7 @@ from pairscope.api.workers import Workers
 from pairscope.errors import InputError
 from pairscope.market.pairs import MOST_LOOKBACK
 from pairscope.ports import Services
-from pairscope.ports_research import ScreenView
+from pairscope.ports_research import JobView, ScreenTable, ScreenView
 
 __all__ = ["add_screen"]
 
@@ -28,6 +32,13 @@ Sort = Literal[
 ]  # fmt: skip
 SymbolName = Annotated[str, Field(description="The exchange's name, in any case.", max_length=200)]
 Lookback = Annotated[int, Field(ge=30, le=MOST_LOOKBACK, description="Closed bars that are tested.")]
+_ACCEPTED: Mapping[str, Any] = MappingProxyType(
+    {
+        "description": "It is being computed; `Location` is its job",
+        "model": schemas.Job,
+        "content": {"application/json": {"example": dict(JOB_EXAMPLE)}},
+    }
+)
 HalfLife = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -51,6 +62,16 @@ class ScreenQuery(BaseModel):
     min_correlation: float | None = Field(None, ge=-1, le=1, description="Of log returns.")
     sparkline: bool = Field(False, description="true: each row's last 60 z-scores.")
     examine: bool = Field(False, description="true: a second look at discoveries, for a `limit` of at most 200.")
+    empirical_null: int | None = Field(
+        None,
+        ge=1,
+        le=200,
+        description="Beside it, what so many surrogate markets without a pair offer; takes as many screens.",
+    )
+    wait: bool = Field(
+        True, description="false: where the answer is not there at once, 202 and the job that brings it."
+    )
+    job: str | None = Field(None, max_length=64, description="The screen that this job computed, and no newer one.")
     limit: int = Field(500, ge=1, le=MAX_LIMIT, description="Rows of a page.")
     cursor: str | None = Field(
         None, max_length=64, description="`next` of the page before; `screen` tells if a newer one has come since."
@@ -60,7 +81,8 @@ class ScreenQuery(BaseModel):
         """Return how the screen is looked at; ``InputError`` of a cursor that is none."""
         if self.cursor is not None and not (self.cursor.isascii() and self.cursor.isdecimal()):
             raise InputError("cursor: not one of ours", loc="cursor")
-        shared = self.model_dump(exclude={"timeframe", "lookback", "cursor", "symbol"})
+        others = {"timeframe", "lookback", "cursor", "symbol", "empirical_null", "wait", "job"}
+        shared = self.model_dump(exclude=others)
         return ScreenView(**shared, symbol=symbol, offset=int(self.cursor or 0))
 
 
@@ -89,20 +111,38 @@ def add_screen(app: FastAPI, services: Services, catalog: Catalog, workers: Work
     """Add the routes of the screen."""
     screens = services.screens
 
+    async def found(query: ScreenQuery) -> ScreenTable | JobView:
+        """Return the screen, or the job that brings it where nobody wants to wait."""
+        timeframe, lookback = query.timeframe, query.lookback
+        if query.job is not None:
+            return await screens.answer(query.job)
+        if query.wait:
+            if query.empirical_null is not None:
+                await screens.null(timeframe, lookback, query.empirical_null)
+            return await screens.table(timeframe, lookback)
+        if query.empirical_null is not None:
+            job = screens.ask_null(timeframe, lookback, query.empirical_null)
+            if job is not None:
+                return job
+        return await screens.ask(timeframe, lookback)
+
     @app.get(
         "/api/analytics/screen",
         response_model=schemas.ScreenOut,
+        responses={202: dict(_ACCEPTED)},
         summary="Every pair of the market, cointegrated or not",
     )
     async def screen(request: Request, query: Annotated[ScreenQuery, Query()]) -> Response:
         """Every ordered pair tested on the newest `lookback` closed bars, with false discoveries controlled.
 
-        A screen that is kept up to date answers at once, any other is computed. Symbols with holes, late listing or
-        no movement are in `excluded`.
+        A screen that is kept up to date answers at once, any other is computed: a job, which `wait=false` does not
+        wait for. Symbols with holes, late listing or no movement are in `excluded`.
         """
         symbol = None if query.symbol is None else await resolve_leg(catalog, query.symbol, "symbol")
         view = query.view(symbol)
-        table = await screens.table(query.timeframe, query.lookback)
+        table = await found(query)
+        if isinstance(table, JobView):
+            return accepted(table)
 
         def compute() -> tuple[bytes, str]:
             body = schemas.encode_screen(table.page(view))

@@ -1,24 +1,28 @@
-"""Screens that nobody keeps up to date: read from the store and computed when asked for, kept while they are new."""
+"""Screens that nobody keeps up to date: jobs that read the store and compute, whose newest answers are kept a while."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from functools import partial
 from typing import Any, Final
 
-from pairscope.errors import Busy, InputError
+from pairscope.errors import Busy, InputError, UnknownJob
 from pairscope.market.bars import timeframe_ns
 from pairscope.ports import LiveView, TickStore
-from pairscope.research.background import quiet_threads
+from pairscope.ports_research import JobHandle, Jobs, JobView
+from pairscope.research.closes import Closes
+from pairscope.research.jobs import ANSWERS
 from pairscope.research.market_tape import MarketTape
 from pairscope.research.moving_screen import screen_closes
 from pairscope.research.standing import Standing
 from pairscope.research.stored_bars import EVER, read_market
 
-__all__ = ["MOST_SYMBOLS", "AskedScreens", "chosen_symbols"]
+__all__ = ["KIND", "MOST_SYMBOLS", "AskedScreens", "chosen_symbols"]
+
+KIND: Final = "screen"
 
 MOST_SYMBOLS: Final = 800
 """Symbols that are screened: of more, those in which most is traded."""
@@ -27,7 +31,6 @@ _MOST_WORK: Final = 1_500_000_000
 """Tests times bars that one question may take; a few seconds of one core."""
 
 _MOST_ASKED: Final = 4
-_KEPT: Final = 2
 _SOME: Final = 10
 _UNSTORED: Final = 16
 """Newest bars of a symbol that the store may not have yet."""
@@ -36,43 +39,98 @@ Key = tuple[str, int, int, int]
 
 
 class AskedScreens:
-    """At most four questions at once, one of them computed; the last two answers are kept until a bar closes."""
+    """At most four questions at once, one of them computed; the last two answers are kept until a bar closes.
 
-    def __init__(self, store: TickStore, live: LiveView, *, tiles: Executor) -> None:
+    ``ready`` is awaited before anything is computed: the kernels are there then.
+    """
+
+    def __init__(
+        self,
+        store: TickStore,
+        live: LiveView,
+        jobs: Jobs,
+        *,
+        tiles: Executor,
+        ready: Callable[[], Awaitable[None]],
+        number: Callable[[], int],
+    ) -> None:
         self._store = store
         self._live = live
+        self._jobs = jobs
         self._tiles = tiles
-        self._thread = quiet_threads(1, "screen-asked")
-        self._asked: OrderedDict[Key, asyncio.Task[Standing]] = OrderedDict()
+        self._ready = ready
+        self._number = number
+        self._asked: OrderedDict[Key, str] = OrderedDict()
 
-    async def table(self, timeframe: str, lookback: int, *, changes: int, number: Callable[[], int]) -> Standing:
-        """Return the screen of the newest bars; ``changes`` grows with every correction of older ones.
+    def ask(self, timeframe: str, lookback: int, *, changes: int) -> JobView:
+        """Have the screen of the newest bars computed, or return the job that does it or has done it.
 
-        ``NotEnoughData`` where there is too little to test, ``InputError`` where it would be too much, ``Busy`` where
-        too many are being computed.
+        ``changes`` grows with every correction of older bars; ``Busy`` where too many are being computed.
         """
         key = (timeframe, lookback, self._live.watermark_ns() // timeframe_ns(timeframe), changes)
-        task = self._asked.get(key)
-        if task is None:
-            if self.under_way() >= _MOST_ASKED:
-                raise Busy(f"{_MOST_ASKED} screens are being computed already")
-            task = asyncio.create_task(self._compute(timeframe, lookback, number), name=f"screen {timeframe}")
-            self._asked[key] = task
-            task.add_done_callback(partial(self._settle, key))
-        # Who hangs up leaves alone: others may wait for the same.
-        return await asyncio.shield(task)
+        known = self._jobs.view(self._asked.get(key, ""))
+        if known is not None and (known.ended_ms is None or known.id in self._kept()):
+            return known
+        if self.under_way() >= _MOST_ASKED:
+            raise Busy(f"{_MOST_ASKED} screens are being computed already")
+        name = secrets.token_hex(8)
+        read_so_far: list[tuple[Closes, int]] = []
+
+        async def read() -> None:
+            await self._ready()
+            read_so_far.append((await self._closes(timeframe, lookback), self._number()))
+
+        def work(job: JobHandle) -> Standing:
+            closes, number = read_so_far[0]
+            return screen_closes(
+                closes,
+                timeframe,
+                lookback,
+                number=number,
+                executor=self._tiles,
+                progress=job.progress,
+                cancelled=job.cancelled,
+            )
+
+        view = self._jobs.start(
+            KIND,
+            f"every pair on {lookback:,} {timeframe} bars",
+            work,
+            result=f"/api/analytics/screen?timeframe={timeframe}&lookback={lookback}&job={name}",
+            id=name,
+            read=read,
+        )
+        self._asked[key] = view.id
+        self._forget()
+        return view
+
+    async def table(self, timeframe: str, lookback: int, *, changes: int) -> Standing:
+        """Return the screen of the newest bars; whatever kept it from being computed is raised.
+
+        Who hangs up leaves alone: others may wait for the same.
+        """
+        return await self.answer(self.ask(timeframe, lookback, changes=changes).id)
+
+    async def answer(self, job: str) -> Standing:
+        """Return what a job of ``ask`` computed; ``UnknownJob`` where that was let go of, or is no such job."""
+        view = self._jobs.view(job)
+        if view is None or view.kind != KIND:
+            raise UnknownJob(job)
+        standing: Standing = await self._jobs.wait(job)
+        return standing
 
     def under_way(self) -> int:
         """Return how many are being read or computed."""
-        return sum(not task.done() for task in self._asked.values())
+        views = [self._jobs.view(job) for job in self._asked.values()]
+        return sum(view is not None and view.status in {"queued", "running"} for view in views)
 
     def close(self) -> None:
-        """Take nothing more, and drop what is under way."""
-        for task in self._asked.values():
-            task.cancel()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Drop what is under way."""
+        for job in self._asked.values():
+            self._jobs.cancel(job)
 
-    async def _compute(self, timeframe: str, lookback: int, number: Callable[[], int]) -> Standing:
+    async def _closes(self, timeframe: str, lookback: int) -> Closes:
+        """Read the market as it is now."""
         names, left_out = chosen_symbols(self._live)
         if not names:
             names = [summary.symbol for summary in await self._store.symbols()][:MOST_SYMBOLS]
@@ -90,17 +148,19 @@ class AskedScreens:
             tape.write(self._live.recent_bars(name, timeframe, _UNSTORED))
             if at % _SOME == _SOME - 1:
                 await asyncio.sleep(0)  # many symbols let others through
-        closes = tape.closes(names, left_out)
-        work = partial(screen_closes, closes, timeframe, lookback, number=number(), executor=self._tiles)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return tape.closes(names, left_out)
 
-    def _settle(self, key: Key, done: asyncio.Task[Standing]) -> None:
-        """Forget what failed and what is old; looking at the error also says that somebody has seen it."""
-        if done.cancelled() or done.exception() is not None:
-            self._asked.pop(key, None)
-        ended = [key for key, task in self._asked.items() if task.done()]
-        for old in ended[:-_KEPT]:
-            del self._asked[old]
+    def _forget(self) -> None:
+        """Forget what failed and what is old."""
+        kept = self._kept()
+        for key, job in list(self._asked.items()):
+            view = self._jobs.view(job)
+            if view is None or (view.ended_ms is not None and view.id not in kept):
+                del self._asked[key]
+
+    def _kept(self) -> list[str]:
+        """Return the jobs whose answers are still there."""
+        return [view.id for view in self._jobs.views(KIND) if view.status == "done"][:ANSWERS]
 
 
 def chosen_symbols(live: LiveView) -> tuple[list[str], Mapping[str, str]]:

@@ -18,9 +18,9 @@ _NICENESS: Final = 5
 _IN_CHILD: Final = "from pairscope.research.background import compile_kernels; compile_kernels()"
 
 
-def quiet_threads(count: int, name: str) -> ThreadPoolExecutor:
+def quiet_threads(count: int, name: str, *, niceness: int = _NICENESS) -> ThreadPoolExecutor:
     """Return threads that give way to every other one, where the system gives threads a priority of their own."""
-    return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_step_back)
+    return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_step_back, initargs=(niceness,))
 
 
 async def compiled() -> None:
@@ -48,8 +48,8 @@ def compile_kernels() -> None:
     load_kernels()
 
 
-def _step_back() -> None:
+def _step_back(niceness: int) -> None:
     """Lower this thread's priority. Linux keeps one for each thread; where that is not so, nothing changes."""
     if hasattr(os, "setpriority"):
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

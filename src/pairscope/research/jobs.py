@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from time import monotonic
+from traceback import clear_frames
 from typing import Any, Final
 
 import orjson
@@ -35,8 +36,8 @@ MOST_WAITING: Final = 8
 REMEMBERED: Final = 200
 """Ended jobs that are still known."""
 
-ANSWERS: Final = 4
-"""Newest ended jobs of a kind whose answers are still there for who waits."""
+ANSWERS: Final = 2
+"""Newest jobs of a kind that are done whose answers are still there: they may be large."""
 
 TOLD: Final = 50
 """Newest jobs in a message of the topic."""
@@ -275,6 +276,7 @@ class JobBoard:
         if error is None:
             job.answer.set_result(answer)
         else:
+            clear_frames(error.__traceback__)  # what they hold may be large
             job.answer.set_exception(error)
             job.answer.exception()  # looked at: where nobody waits, nobody is warned
         self._tell(job)
@@ -283,7 +285,7 @@ class JobBoard:
     def _forget(self, kind: str) -> None:
         """Let go of answers and of jobs that are old."""
         ended = [job for job in self._jobs.values() if job.ended_ms is not None]
-        for job in [job for job in ended if job.kind == kind][:-ANSWERS]:
+        for job in [job for job in ended if job.kind == kind and job.status == "done"][:-ANSWERS]:
             job.answer = job.answer.get_loop().create_future()
             job.answer.cancel()
         for job in ended[: max(0, len(ended) - self._remembered)]:

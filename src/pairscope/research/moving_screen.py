@@ -78,11 +78,18 @@ class MovingScreen:
 
 
 def screen_closes(
-    closes: Closes, timeframe: str, lookback: int, *, number: int, executor: Executor | None = None
+    closes: Closes,
+    timeframe: str,
+    lookback: int,
+    *,
+    number: int,
+    executor: Executor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Standing:
     """Return the screen of a table of closes, once; ``NotEnoughData`` where too few symbols or bars can be tested."""
     table = aligned(closes, lookback)
-    result = screen_pairs(table.prices, table.symbols, executor=executor)
+    result = screen_pairs(table.prices, table.symbols, executor=executor, progress=progress, cancelled=cancelled)
     return standing_of(result, table, timeframe, lookback, number=number)
 
 

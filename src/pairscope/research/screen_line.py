@@ -8,13 +8,16 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pairscope.market.bars import BarBatch
+from pairscope.errors import ConfigError
+from pairscope.market.bars import TIMEFRAMES, BarBatch
+from pairscope.market.pairs import MOST_LOOKBACK
+from pairscope.research.closes import FEWEST
 from pairscope.research.discoveries import Discoveries
 from pairscope.research.moving_screen import MovingScreen
 from pairscope.research.standing import Standing
 from pairscope.research.stored_bars import EVER, Span, joined
 
-__all__ = ["FDR", "ScreenLine"]
+__all__ = ["FDR", "ScreenLine", "settings_of"]
 
 FDR: Final = 0.05
 """False-discovery rate at which the continuous screens' discoveries enter."""
@@ -144,6 +147,16 @@ class ScreenLine:
             "unfollowed": self.discoveries.unfollowed,
         }
 
+    def history(self, y: str, x: str) -> Mapping[str, Any]:
+        """Return a pair's q-values over time and its row now, or the reason why there is no history of it."""
+        head = {"y": y, "x": x, "timeframe": self.timeframe, "lookback": self.lookback, "fdr": FDR}
+        now = None if self.standing is None else self.standing.row(y, x)
+        found = self.discoveries.history(y, x)
+        if found is None:
+            reason = f"it was no discovery at {FDR:g} in the last {self.discoveries.kept} screens"
+            found = {"timestamp": [], "qvalue": [], "discovered": False, "since": None, "reason": reason}
+        return {**head, **found, "now": now}
+
     def told(self) -> Mapping[str, Any]:
         """Return where this screen stands, in a few fields."""
         head: dict[str, Any] = {"timeframe": self.timeframe, "lookback": self.lookback}
@@ -157,3 +170,22 @@ class ScreenLine:
             "elapsed_ms": round(self.standing.head.elapsed_ms, 3),
             "discovered": self.discoveries.discovered(),
         }
+
+
+def settings_of(texts: Iterable[str]) -> list[tuple[str, int]]:
+    """Return (timeframe, lookback) of settings like ``1m:1440``; ``ConfigError`` names one that cannot be.
+
+    >>> settings_of(["1m:1440", "1h:1000"])
+    [('1m', 1440), ('1h', 1000)]
+    """
+    found = []
+    for text in texts:
+        timeframe, _, bars = text.partition(":")
+        if timeframe not in TIMEFRAMES or not bars.isdecimal() or not FEWEST <= int(bars) <= MOST_LOOKBACK:
+            raise ConfigError(
+                f"{text!r} is no timeframe with {FEWEST} to {MOST_LOOKBACK} bars",
+                loc="PAIRSCOPE_SCREEN",
+                hint="write it like 1m:1440,5m:2016; empty for no continuous screen",
+            )
+        found.append((timeframe, int(bars)))
+    return list(dict.fromkeys(found))

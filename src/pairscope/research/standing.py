@@ -14,6 +14,7 @@ from pairscope.errors import InputError, NotEnoughData
 from pairscope.market.ticks import B1, F8, I4
 from pairscope.ports_research import ScreenView
 from pairscope.research.closes import Closes
+from pairscope.research.market_null import MarketNull
 from pairscope.research.screen_examine import examine
 from pairscope.research.screen_table import COLUMNS, ScreenResult
 
@@ -34,7 +35,8 @@ _LARGEST_FIRST: Final = frozenset({"lags", "zscore", "spread_std", "correlation"
 class Standing:
     """A screen of one timeframe and lookback: every test in columns, y and x by their place among ``symbols``.
 
-    ``number`` grows with every screen of a process; ``closes`` are what was tested. Rows come by p-value.
+    ``number`` grows with every screen of a process; ``closes`` are what was tested; ``null`` is what surrogates of such
+    a market offer, where that is known. Rows come by p-value.
     """
 
     timeframe: str
@@ -47,6 +49,7 @@ class Standing:
     x: I4
     numbers: Mapping[str, NDArray[Any]]
     closes: Closes
+    null: MarketNull | None = None
 
     @property
     def as_of_ms(self) -> int:
@@ -54,9 +57,9 @@ class Standing:
         return int(self.closes.times_ns[-1]) // _MS
 
     @property
-    def key(self) -> tuple[str, int, int]:
+    def key(self) -> tuple[str, int, int, tuple[int, int] | None]:
         """Return what tells this screen from every other one of the process."""
-        return (self.timeframe, self.lookback, self.number)
+        return (self.timeframe, self.lookback, self.number, None if self.null is None else self.null.key)
 
     @property
     def excluded(self) -> Mapping[str, str]:
@@ -80,6 +83,8 @@ class Standing:
         rows = self._ordered(np.flatnonzero(self._wanted(view, found)), view.sort)
         shown = rows[view.offset : view.offset + view.limit]
         more = view.offset + view.limit < rows.size
+        found_rows = int(np.count_nonzero(found))
+        null = None if self.null is None else self.null.told(pvalue, discoveries=found_rows, fdr=view.fdr)
         family = self.head.family
         if view.control == "by":
             family = family.replace("Benjamini-Hochberg", "Benjamini-Yekutieli")
@@ -97,8 +102,9 @@ class Standing:
             "family": family,
             "control": view.control,
             "fdr": view.fdr,
-            "discoveries": int(np.count_nonzero(found)),
+            "discoveries": found_rows,
             "matching": int(rows.size),
+            "null": null,
             "symbols": list(self.symbols),
             "excluded": dict(self.excluded),
             "pairs": self._documents(shown, qvalue, found, view),

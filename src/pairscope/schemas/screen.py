@@ -39,6 +39,22 @@ class ScreenedPair(_Part):
     )
 
 
+class ScreenNull(_Part):
+    """How many false discoveries theory promises, and how many surrogates of this market, without a pair, offer."""
+
+    surrogates: int = Field(description="Markets in which each symbol moves by itself.")
+    as_of: int = Field(description="Open time of the newest bar that they were made of, ms.")
+    tests: int = Field(description="Of one of them.")
+    pvalue: float = Field(description="The largest p-value of a discovery, at which both are counted.")
+    discoveries: int
+    fdr_promised: float
+    false_promised: float = Field(description="`fdr_promised` times `discoveries`: what theory lets be false at most.")
+    fdr_empirical: float | None = Field(description="`false_expected` over `discoveries`; null without any.")
+    false_expected: float = Field(description="Tests of a surrogate market with so small a p-value, on average …")
+    false_least: float = Field(description="… in the one with the fewest …")
+    false_most: float = Field(description="… and in the one with the most.")
+
+
 class ScreenOut(_Part):
     """Every pair of the market tested, the rows that were asked for, and what was left out."""
 
@@ -56,6 +72,7 @@ class ScreenOut(_Part):
     fdr: float
     discoveries: int = Field(description="Rows of the whole screen whose q-value is at most `fdr`.")
     matching: int = Field(description="Rows that the filters let through.")
+    null: ScreenNull | None = Field(None, description="The market's own null; null before it is known.")
     symbols: list[str]
     excluded: dict[str, str] = Field(description="Symbols that were left out, with the reason.")
     pairs: list[ScreenedPair]
