@@ -56,7 +56,7 @@ def main() -> None:
     bodies: tuple[Callable[[], None], ...] = (
         lambda: price_monitor.show(api, market.symbols),
         lambda: pair_analytics.show(api, patient, market.symbols),
-        backtesting.show,
+        lambda: backtesting.show(api, patient, market.symbols),
         alerts.show,
         data_management.show,
     )

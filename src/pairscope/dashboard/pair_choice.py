@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import streamlit as st
 
-__all__ = ["METHODS", "SPACES", "TIMEFRAMES", "PairChoice", "choose_pair", "in_hindsight", "open_pair"]
+__all__ = ["METHODS", "SPACES", "TIMEFRAMES", "PairChoice", "choose_legs", "choose_pair", "in_hindsight", "open_pair"]
 
 TIMEFRAMES: Final = ("1s", "5s", "15s", "1m", "3m", "5m", "15m", "30m", "1h", "4h", "1d")
 METHODS: Final[Mapping[str, str]] = {"OLS": "ols", "Huber": "huber", "Kalman": "kalman"}
@@ -68,39 +68,8 @@ class PairChoice:
 
 def choose_pair(known: Sequence[str], first: PairChoice) -> PairChoice | None:
     """Draw the settings; return what is chosen, at first the first pair; None where a leg was cleared."""
-    state = st.session_state
-    if not state.get("_pair_offered") and "y" not in st.query_params and "x" not in st.query_params:
-        for name in ("y", "x"):
-            state[name] = getattr(first, name)
-            st.query_params[name] = state[name]  # a widget alone would write it at its first change: share it as it is
-    state["_pair_offered"] = True
-    symbols = sorted({*known, *(state[name] for name in ("y", "x") if state.get(name))})
     with st.container(horizontal=True, vertical_alignment="bottom", key="pair-choice"):
-        y = st.selectbox(
-            "Y (what you buy when the spread is low)",
-            symbols,
-            index=None,
-            key="y",
-            bind="query-params",
-            placeholder="Search a symbol",
-            width=260,
-        )
-        st.button(
-            "Swap",
-            icon=":material/swap_horiz:",
-            help="Let the legs change places",
-            on_click=_swap,
-            args=(y,),
-        )
-        x = st.selectbox(
-            "X (its hedge)",
-            symbols,
-            index=None,
-            key="x",
-            bind="query-params",
-            placeholder="Search a symbol",
-            width=260,
-        )
+        y, x = choose_legs(known, first, width=260)
         timeframe = st.segmented_control(
             "Timeframe",
             TIMEFRAMES,
@@ -120,6 +89,39 @@ def choose_pair(known: Sequence[str], first: PairChoice) -> PairChoice | None:
             "On: the whole chart under the newest hedge ratio, which nobody knew then.",
         )
     return PairChoice(y, x, str(timeframe), **numbers) if y and x else None
+
+
+def choose_legs(
+    known: Sequence[str], first: PairChoice, *, width: int | Literal["stretch"]
+) -> tuple[str | None, str | None]:
+    """Draw the search of both legs and the button that lets them change places; None for a leg that was cleared."""
+    state = st.session_state
+    if not state.get("_pair_offered") and "y" not in st.query_params and "x" not in st.query_params:
+        for name in ("y", "x"):
+            state[name] = getattr(first, name)
+            st.query_params[name] = state[name]  # a widget alone would write it at its first change: share it as it is
+    state["_pair_offered"] = True
+    symbols = sorted({*known, *(state[name] for name in ("y", "x") if state.get(name))})
+    y = st.selectbox(
+        "Y (what you buy when the spread is low)",
+        symbols,
+        index=None,
+        key="y",
+        bind="query-params",
+        placeholder="Search a symbol",
+        width=width,
+    )
+    st.button("Swap", icon=":material/swap_horiz:", help="Let the legs change places", on_click=_swap, args=(y,))
+    x = st.selectbox(
+        "X (its hedge)",
+        symbols,
+        index=None,
+        key="x",
+        bind="query-params",
+        placeholder="Search a symbol",
+        width=width,
+    )
+    return y, x
 
 
 def in_hindsight() -> bool:

@@ -13,9 +13,10 @@ from pairscope.dashboard.live_chart.assets import LIBRARY, PREFIX, VERSION
 
 __all__ = ["LiveApi", "View", "live_view"]
 
-View = Literal["status", "board", "access", "pair_board", "watch_list", "scanner"]
+View = Literal["status", "board", "access", "pair_board", "watch_list", "scanner", "backtest_chart", "backtest_curves"]
 
 _HERE: Final = Path(__file__).parent
+_STYLES: Final = ("live.css", "pair.css", "scanner.css", "backtest.css")
 
 # Streamlit makes a module of this text by itself, so what views share (one WebSocket a page) must come from modules
 # with an address of their own.
@@ -61,7 +62,7 @@ def _component() -> Any:
     """Return the component's mount; registering it again with the same text changes nothing."""
     return st.components.v2.component(
         "pairscope_live_view",
-        css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("live.css", "pair.css", "scanner.css")),
+        css="".join((_HERE / name).read_text(encoding="utf-8") for name in _STYLES),
         js=_LOADER,
         isolate_styles=False,
     )
