@@ -91,7 +91,7 @@ def _positions(s: Series, k: int) -> list[np.ndarray]:
     state, equity = pair_positions.position_state(1e4), np.empty(s.y.size)
     rows = np.empty((s.y.size, len(pair_terms.POSITION_FIELDS)))
     for end in (k, s.y.size):
-        part = pair_terms.PairColumns(*(column[:end] for column in columns))
+        part = pair_terms.PairColumns._make(column[:end] for column in columns)
         state = state.copy()
         pair_positions.trade_pair(part, 8, _RULE, _TERMS, False, state, rows, equity[:end])
     return [equity]

@@ -89,17 +89,22 @@ def tick_slippage(trades: Trades, y: F8, x: F8) -> TickSlippage:
     if closes[0].size != closes[1].size:
         raise InputError(f"x: has {closes[1].size} values, y has {closes[0].size}", loc="x")
 
-    def cost(end: str, of_x: str, sign: float) -> F8:
-        decided = trades[f"{end}_decided"].astype(np.int64)
-        lost, value = np.zeros(decided.size), np.zeros(decided.size)
-        for leg, close, quantity in zip("yx", closes, (trades["quantity_y"], trades[of_x]), strict=True):
-            price = trades[f"{end}_price_{leg}"]
-            lost += quantity * (price - close[decided])
-            value += np.abs(quantity) * price
-        made: F8 = sign * 1e4 * lost / value
-        return made
+    return TickSlippage(
+        _lost(trades, closes, "entry", "quantity_x"),
+        -_lost(trades, closes, "exit", "exit_quantity_x"),
+    )
 
-    return TickSlippage(cost("entry", "quantity_x", 1.0), cost("exit", "exit_quantity_x", -1.0))
+
+def _lost(trades: Trades, closes: tuple[F8, F8], end: str, of_x: str) -> F8:
+    """Return what buying at one end's fills costs more than at the closes of the bars that decided."""
+    decided = trades[f"{end}_decided"].astype(np.int64)
+    lost, value = np.zeros(decided.size), np.zeros(decided.size)
+    for leg, close, quantity in zip("yx", closes, (trades["quantity_y"], trades[of_x]), strict=True):
+        price = trades[f"{end}_price_{leg}"]
+        lost += quantity * (price - close[decided])
+        value += np.abs(quantity) * price
+    made: F8 = 1e4 * lost / value
+    return made
 
 
 def _times(values: Any, name: str) -> I8:
