@@ -19,6 +19,7 @@ from .declared_regression import REGRESSION
 from .declared_reports import REPORTS
 from .declared_sentinel import SENTINEL
 from .declared_statistical_tests import STATISTICAL_TESTS
+from .declared_sweep import SWEEP
 from .declaring import Closed, Declaration, PerBar, Series, Whole
 
 _EVERY_KIND = ["sma:5", "ema:5", "bb:5:2", "vwap", "rsi:5", "macd:3:6:4", "atr:5", "rv:5"]
@@ -76,6 +77,7 @@ DECLARED: Mapping[str, Declaration] = {
     **REPORTS,
     **SENTINEL,
     **STATISTICAL_TESTS,
+    **SWEEP,
     "pairscope.analytics.volume.day_volume": Whole("one day's volume as of a time that is given"),
     "pairscope.analytics.volume.volume_profile": Whole("volume by price, without a time"),
     "pairscope.market.bars.bars_of": Closed(lambda s: bars.bars_of(s.ticks, "1m")),

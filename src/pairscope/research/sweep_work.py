@@ -1,0 +1,83 @@
+"""The pieces of a sweep that any worker computes: pure functions of arrays, each done in a small part of a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairscope.analytics.backtest import Backtest, backtest_pair, causal_hedge
+from pairscope.analytics.performance import performance, return_shape
+from pairscope.analytics.sweep_kernel import SWEEP_METRICS, sweep_rows
+from pairscope.analytics.sweep_moments import (
+    SKIPPED,
+    SweepLegs,
+    WindowMoments,
+    entry_scores,
+    trailing_hedges,
+    window_moments,
+)
+from pairscope.market.ticks import F8, I8
+
+__all__ = ["hedges_part", "kalman_hedges", "moments_part", "slow_row", "swept_rows"]
+
+_ENTRY: Final = 0
+_STOP: Final = 2
+
+
+def moments_part(y: F8, x: F8, window: int, before: int) -> F8:
+    """Return the moments of the windows that end at all bars given but the first ``before``, a row a moment."""
+    return np.array(window_moments(y, x, window, before))
+
+
+def hedges_part(y: F8, x: F8, lookback: int, huber: bool, before: int) -> F8:  # noqa: FBT001 - submitted by position
+    """Return alpha and beta, a row each, at all bars given but the first ``before``."""
+    return trailing_hedges(y, x, lookback, huber=huber, start=before)
+
+
+def kalman_hedges(y: F8, x: F8, lookback: int) -> F8:
+    """Return Kalman's alpha and beta, a row each, at all bars."""
+    return np.array(causal_hedge(y, x, "kalman", lookback))
+
+
+def swept_rows(
+    legs: SweepLegs,
+    beta: F8,
+    moments: F8,
+    window: int,
+    bars_per_year: float,
+    gate: NDArray[np.bool_],
+    rules: F8,
+    edges: I8,
+) -> tuple[F8, F8]:
+    """Return a row of ``SWEEP_METRICS`` and the sums of each block for each of ``rules``."""
+    shared = WindowMoments(*moments)
+    levels = np.unique(rules[:, [_ENTRY, _STOP]])
+    zscore, tops = np.empty(beta.size), np.empty(-(-beta.size // SKIPPED))
+    entry_scores(legs, beta, shared, window, levels[np.isfinite(levels)], gate, zscore, tops)
+    metrics = np.empty((len(rules), len(SWEEP_METRICS)))
+    blocks = np.empty((len(rules), 2, edges.size - 1))
+    sweep_rows(legs, beta, shared, zscore, tops, window, bars_per_year, rules, edges, metrics, blocks)
+    return metrics, blocks
+
+
+def slow_row(y: F8, x: F8, terms: Mapping[str, Any], first: int, edges: I8) -> tuple[F8, F8]:
+    """Return the same of one combination that ``backtest_pair`` trades."""
+    backtest: Backtest = backtest_pair(y, x, **terms)
+    equity = backtest.equity["equity"][first:]
+    made = dict(backtest.metrics)
+    if first > 0:
+        made |= performance(equity, backtest.trades.columns, bars_per_year=backtest.assumptions["bars_per_year"])
+    made["unsure"] = 0
+    returns = np.zeros(equity.size - 1)
+    if equity.min() > 0.0:
+        returns = equity[1:] / equity[:-1] - 1.0
+        shape = return_shape(returns)
+        made |= {"skew": shape.skew, "kurtosis": shape.kurtosis}
+    sums = np.zeros((1, 2, edges.size - 1))
+    for k, (start, end) in enumerate(pairwise((edges - first - 1).tolist())):
+        sums[0, :, k] = returns[start:end].sum(), (returns[start:end] ** 2).sum()
+    return np.array([[np.nan if made.get(name) is None else made[name] for name in SWEEP_METRICS]]), sums
