@@ -228,7 +228,7 @@ def late_fills(market: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 CASES: dict[str, dict[str, Any]] = {
     "opens": {"fill": "open"},
     "range": {"slippage_range": 0.05},
-    "steps": {"step_y": 0.01, "step_x": 0.001, "notional": 220.0},
+    "steps": {"step_y": 0.01, "step_x": 0.001, "notional": 180.0},
     "dollars": {"sizing": "dollar", "step_y": 0.001, "step_x": 0.001},
     "re-hedged": {"rehedge": 0.05},
     "re-hedged in prices": {"rehedge": 0.05, "price_space": "linear", "fill": "open", "step_x": 0.001},
