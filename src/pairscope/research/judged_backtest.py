@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
+
 from pairscope.analytics.backtest import Backtest
+from pairscope.errors import InputError
+from pairscope.market.bars import timeframe_ns
+from pairscope.market.ticks import F8
 from pairscope.research.asked_backtest import backtest_keywords, run_backtest, traded_bars
+from pairscope.research.backtest_honesty import honesty_of
 from pairscope.research.backtest_request import BacktestRequest
+from pairscope.research.backtest_verdict import Conditions, verdict_of
+from pairscope.research.calendar_returns import calendar_returns
+from pairscope.research.null_backtests import BLOCK, null_backtests, score
 from pairscope.research.pair_bars import PairBars
 
 __all__ = ["JudgedBacktest", "backtest_keywords", "judge_backtest", "run_backtest", "traded_bars"]
 
 _MS: Final = 1_000_000
+_SPLIT: Final = ("spread_pnl", "fees", "slippage", "funding", "pnl")
+_NULL: Final = (
+    f"the same rule, costs and sizes on surrogate pairs: each leg's own moves in blocks of {BLOCK} bars on average, "
+    "put into an order of its own"
+)
+_SERIES: Final = ("zscore", "spread", "beta")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedBacktest:
-    """A backtest with its ``honesty`` (how far chance explains it) and ``verdict`` in words."""
+    """A backtest with its ``honesty`` (how far chance explains it) and ``verdict`` in words.
+
+    ``pnl`` is the money split into what prices earned, fees, slippage and funding; ``returns`` the days and months.
+    """
 
     request: BacktestRequest
     backtest: Backtest
     honesty: Mapping[str, Any]
     verdict: Mapping[str, Any]
     pnl: Mapping[str, float]
+    returns: Mapping[str, Any]
 
     def document(self) -> dict[str, Any]:
         """Return everything under the names of the API: times in ms, what is not known None."""
@@ -40,7 +60,9 @@ class JudgedBacktest:
                 "equity": backtest.equity["equity"].tolist(),
                 "drawdown": backtest.equity["drawdown"].tolist(),
             },
+            "series": {name: _or_none(backtest.series[name]) for name in _SERIES},
             "trades": [_trade(trade) for trade in backtest.trades],
+            "returns": dict(self.returns),
             "assumptions": dict(backtest.assumptions),
         }
 
@@ -51,23 +73,58 @@ def judge_backtest(
     *,
     trials: int = 1,
     nulls: int = 199,
+    seed: int = 0,
+    threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> JudgedBacktest:
-    """Return the backtest of a request, judged.
+    """Return the backtest of a request, judged: the same request and bars get the same judgement.
 
     ``trials`` is how many rules were tried on this pair in all, this one included; ``nulls`` how many surrogate pairs
-    the same rule is tried on.
+    the same rule is tried on (fewer where it takes long, ``nulls_within``). ``progress`` is told how many runs of how
+    many are done; ``CancelledError`` soon after ``cancelled`` answers True. ``InputError`` names what cannot be.
     """
+    if isinstance(trials, bool) or int(trials) != trials or trials < 1:
+        raise InputError("trials: must be a whole number of at least 1", loc="trials")
+    used, first = traded_bars(request, bars)
     backtest = run_backtest(request, bars)
-    split = ("pnl", "spread_pnl", "fees", "slippage", "funding")
+    if cancelled is not None and cancelled():
+        raise CancelledError("the backtest was cancelled")
+    chance = null_backtests(
+        request,
+        used,
+        first,
+        score(backtest.equity["equity"]),
+        nulls=nulls,
+        seed=seed,
+        threads=threads,
+        progress=progress and (lambda done, total: progress(done + 1, total + 1)),
+        cancelled=cancelled,
+    )
+    honesty = honesty_of(backtest, chance, trials=int(trials))
+    verdict = verdict_of(request, backtest, honesty, _conditions(used, first))
+    capital = request.notional if request.capital is None else request.capital
     return JudgedBacktest(
         request,
-        backtest,
-        {"trials": trials},
-        {"level": "unknown", "title": "Not judged", "sentences": []},
-        {name: float(backtest.metrics[name] or 0.0) for name in split},
+        replace(backtest, assumptions={**backtest.assumptions, "null": _NULL}),
+        honesty.document(),
+        verdict.document(),
+        {name: float(backtest.metrics[name] or 0.0) for name in _SPLIT},
+        calendar_returns(backtest.equity["timestamp"], backtest.equity["equity"], capital),
     )
+
+
+def _conditions(used: PairBars, first: int) -> Conditions:
+    """Return what the traded bars met with."""
+    times = used.times_ns[first:]
+    whole = int(times[-1] - times[0]) // timeframe_ns(used.timeframe) + 1
+    known = used.funding_y is not None or used.funding_x is not None
+    return Conditions(open_gaps=used.open_gaps, missing=1.0 - times.size / max(whole, 1), funding_known=known)
+
+
+def _or_none(column: F8) -> list[float | None]:
+    """Return a column as a list, None where it is not finite."""
+    return [value if there else None for value, there in zip(column.tolist(), np.isfinite(column), strict=True)]
 
 
 def _trade(trade: Mapping[str, Any]) -> dict[str, Any]:
