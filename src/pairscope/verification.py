@@ -112,7 +112,7 @@ async def _verified(
 ) -> Verdict:
     running = already_running(settings.data_dir)
     if running is not None:
-        from pairscope.recorded_api import RecordedApi
+        from pairscope.research.recorded_api import RecordedApi
 
         say(f"reading from the Pairscope that runs at {running['api']} (source {running.get('source', 'unknown')})")
         async with RecordedApi(str(running["api"]), settings.dashboard_key) as api:

@@ -23,6 +23,7 @@ from pairscope.api.openapi import describe
 from pairscope.api.options import ApiOptions
 from pairscope.api.prices import add_prices
 from pairscope.api.problems import CatchAll
+from pairscope.api.recorded import add_recorded
 from pairscope.api.screen import add_screen
 from pairscope.api.security import BodyLimit, Gate, Keys, Origins, SecurityHeaders, Tickets
 from pairscope.api.statistics import add_statistics
@@ -84,6 +85,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     add_backtests(app, services, catalog, workers)
     add_volume(app, services, catalog)
     add_watchlist(app, services, catalog)
+    add_recorded(app, services)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
     describe(app, keys_required=keys.required)
     if options.docs:

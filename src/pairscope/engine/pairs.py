@@ -264,10 +264,11 @@ class PairBook:
 
     def _figures(self, group: PairGroup, places: list[int]) -> Figures:
         """Return those of some places that are up to date: settings, records, sentinels, and how long a slot is."""
-        ready = [place for place in places if group.pairs["state"][place] == READY]
+        pairs = group.pairs
+        ready = [place for place in places if pairs["state"][place] == READY and pairs["slot"][place] >= 0]
         settings = [self._entries[self._at[group.timeframe, place]].settings for place in ready]
         sentinels = group.sentinels[np.ix_(ready, (STATUS, STATISTIC))] if ready else np.empty((0, 2))
-        return settings, group.pairs[ready], sentinels, group.step_ns
+        return settings, pairs[ready], sentinels, group.step_ns
 
     def _steps(self) -> int:
         return sum(group.steps for group in self._groups.values())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
 
 from pairscope.market.bars import BarBatch
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import SymbolSummary
 
-__all__ = ["Recorded"]
+__all__ = ["Recorded", "ended"]
+
+T = TypeVar("T")
 
 
 class Recorded(Protocol):
@@ -32,3 +35,14 @@ class Recorded(Protocol):
     async def ticks(self, symbol: str, start_ns: int, end_ns: int, *, limit: int) -> TickBatch: ...
 
     def scan(self, collection: str, after: str = "") -> AsyncIterator[tuple[str, bytes]]: ...
+
+
+@asynccontextmanager
+async def ended(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Lend an iterator and end it, also where it was not read to its end: it may hold a connection."""
+    try:
+        yield items
+    finally:
+        close: Any = getattr(items, "aclose", None)
+        if close is not None:
+            await close()

@@ -14,7 +14,7 @@ from pairscope.engine.rerun import Difference
 from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch, Origin, resample, timeframe_ns
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1, I8, TickBatch
-from pairscope.research.recorded import Recorded
+from pairscope.research.recorded import Recorded, ended
 
 __all__ = ["BarsVerified", "verify_bars"]
 
@@ -54,32 +54,33 @@ async def verify_bars(
     verified = BarsVerified(Counter(), Counter(), 0)
     ticks = 0
     reached_ns = start_ns
-    async for batch in source.ticks_since(start_ns):
-        first_ns, last_ns = int(batch.ts_event_ns.min()), int(batch.ts_event_ns.max())
-        if first_ns >= until_ns:
-            break
-        if not engine.watermark_ns():
-            reached_ns = max(start_ns, first_ns // _MINUTE_NS * _MINUTE_NS)
-        mine = _of_symbols(batch, symbols)
-        mine = mine.take(mine.ts_event_ns < until_ns)
-        ticks += len(mine)
-        end_ns = min((last_ns // _MINUTE_NS + 1) * _MINUTE_NS, until_ns)
-        if not engine.watermark_ns():
-            engine.on_batch(TickBatch.empty(engine.symbols_table, max(reached_ns, 1)))
-        updates = engine.on_batch(mine.with_watermark(end_ns))
-        closed = {bars.timeframe: bars for bars in updates.closed}
-        for timeframe in TIMEFRAMES:
-            length = timeframe_ns(timeframe)
-            low_ns, high_ns = reached_ns // length * length, end_ns // length * length
-            if high_ns <= low_ns:
-                continue
-            replayed = closed.get(timeframe, BarBatch.empty(engine.symbols_table, timeframe))
-            stored, foreign = await _stored(source, engine.symbols_table, timeframe, low_ns, high_ns, symbols)
-            verified.foreign[timeframe] += foreign.size
-            for difference in _compared(replayed, stored, foreign, start_ns, verified.compared):
-                on_difference(difference)
-        reached_ns = end_ns
-        progress(reached_ns)
+    async with ended(source.ticks_since(start_ns)) as batches:
+        async for batch in batches:
+            first_ns, last_ns = int(batch.ts_event_ns.min()), int(batch.ts_event_ns.max())
+            if first_ns >= until_ns:
+                break
+            if not engine.watermark_ns():
+                reached_ns = max(start_ns, first_ns // _MINUTE_NS * _MINUTE_NS)
+            mine = _of_symbols(batch, symbols)
+            mine = mine.take(mine.ts_event_ns < until_ns)
+            ticks += len(mine)
+            end_ns = min((last_ns // _MINUTE_NS + 1) * _MINUTE_NS, until_ns)
+            if not engine.watermark_ns():
+                engine.on_batch(TickBatch.empty(engine.symbols_table, max(reached_ns, 1)))
+            updates = engine.on_batch(mine.with_watermark(end_ns))
+            closed = {bars.timeframe: bars for bars in updates.closed}
+            for timeframe in TIMEFRAMES:
+                length = timeframe_ns(timeframe)
+                low_ns, high_ns = reached_ns // length * length, end_ns // length * length
+                if high_ns <= low_ns:
+                    continue
+                replayed = closed.get(timeframe, BarBatch.empty(engine.symbols_table, timeframe))
+                stored, foreign = await _stored(source, engine.symbols_table, timeframe, low_ns, high_ns, symbols)
+                verified.foreign[timeframe] += foreign.size
+                for difference in _compared(replayed, stored, foreign, start_ns, verified.compared):
+                    on_difference(difference)
+            reached_ns = end_ns
+            progress(reached_ns)
     return verified._replace(ticks=ticks)
 
 

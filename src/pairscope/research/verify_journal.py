@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from pairscope.engine.rerun import Difference, Rerun
 from pairscope.market.bars import BarBatch, Origin, bars_of, concat_bars, timeframe_ns
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch, concat_ticks
-from pairscope.research.recorded import Recorded
+from pairscope.research.recorded import Recorded, ended
 from pairscope.schemas.journal import Entry, Note
 
 __all__ = ["verify_journal"]
@@ -43,14 +44,19 @@ class Arrivals:
         self._ended = False
         self._kept: list[TickBatch] = []
 
+    async def close(self) -> None:
+        """Read no more."""
+        async with ended(self._portions):
+            self._ended = True
+
     async def until(self, recv_ns: int, *, keep: Ids, release: Ids) -> TickBatch:
         """Return what was received up to a time and not handed out yet, without ``keep``, and with ``release``."""
         parts = [self._read]
         while not self._ended and not (len(parts[-1]) and int(parts[-1].ts_recv_ns[-1]) > recv_ns):
-            try:
-                parts.append(await anext(self._portions))
-            except StopAsyncIteration:
-                self._ended = True
+            portion = await anext(self._portions, None)
+            self._ended = portion is None
+            if portion is not None:
+                parts.append(portion)
         read = concat_ticks([part for part in parts if len(part)]) if any(map(len, parts)) else parts[0]
         cut = int(np.searchsorted(read.ts_recv_ns, recv_ns, side="right"))
         due, self._read = read.take(slice(cut)), read.take(slice(cut, None))
@@ -84,7 +90,6 @@ class _Playing:
         self.source = source
         self.rerun = rerun
         self.arrivals = arrivals
-        self.held: deque[tuple[str, int]] = deque()
 
     async def apply(self, note: Note, keep: Ids) -> None:
         """Give the engine, or its pairs, what they were given live between two batches."""
@@ -132,6 +137,22 @@ class _Playing:
         if unseen:
             await self.fill({leg for settings in unseen for leg in (settings.y, settings.x)})
 
+    async def compare(self, entry: Entry, keep: Ids, on_difference: Callable[[Difference], None]) -> None:
+        """Run an entry again and report what is not as it says."""
+        for note in entry.notes:
+            await self.apply(note, keep)
+        ticks = await self.arrivals.until(entry.recv_ns, keep=keep, release=set(entry.stragglers))
+        broken = any(note.kind == "hole" for note in entry.notes)
+        if len(ticks) != entry.ticks and not broken:
+            what = f"{entry.ticks:,} came live, {len(ticks):,} are stored"
+            on_difference(Difference("ticks", "", "", entry.watermark_ns, entry.ticks, len(ticks), what))
+        updates = self.rerun.step(ticks, entry)
+        if broken:
+            return
+        await self.take_up(entry)
+        for difference in self.rerun.compare(entry, updates):
+            on_difference(difference)
+
     async def _bars(self, symbol: str, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
         if end_ns <= start_ns:
             return BarBatch.empty(Symbols([symbol]), timeframe)
@@ -157,27 +178,20 @@ async def verify_journal(
     rerun.also(tellers(rerun))
     playing: _Playing | None = None
     before: Entry | None = None
-    async for entry, keep in _looking_ahead(source, read, collection):
-        if entry.watermark_ns >= until_ns:
-            break
-        if playing is None:
-            if entry.watermark_ns < since_ns:
-                before = entry
-                continue
-            playing = await _begun(source, rerun, entry, before)
-        for note in entry.notes:
-            await playing.apply(note, keep)
-        ticks = await playing.arrivals.until(entry.recv_ns, keep=keep, release=set(entry.stragglers))
-        if len(ticks) != entry.ticks and not any(note.kind in {"start", "hole"} for note in entry.notes):
-            what = f"{entry.ticks:,} came live, {len(ticks):,} are stored"
-            on_difference(Difference("ticks", "", "", entry.watermark_ns, entry.ticks, len(ticks), what))
-        updates = rerun.step(ticks, entry)
-        if any(note.kind == "hole" for note in entry.notes):
-            continue
-        await playing.take_up(entry)
-        for difference in rerun.compare(entry, updates):
-            on_difference(difference)
-        progress(entry.watermark_ns)
+    async with AsyncExitStack() as stack:
+        entries = await stack.enter_async_context(ended(_looking_ahead(source, read, collection)))
+        async for entry, keep in entries:
+            if entry.watermark_ns >= until_ns:
+                break
+            if playing is None:
+                known = before is not None or any(note.kind == "start" for note in entry.notes)
+                if entry.watermark_ns < since_ns or not known:
+                    before = entry  # where the journal's beginning was forgotten, its first entry is where we begin
+                    continue
+                playing = await _begun(source, rerun, entry, before)
+                stack.push_async_callback(playing.arrivals.close)
+            await playing.compare(entry, keep, on_difference)
+            progress(entry.watermark_ns)
     return rerun
 
 
@@ -190,20 +204,18 @@ async def _looking_ahead(
     """
     chunks: deque[list[Entry]] = deque()
     later: Ids = set()
-    documents = source.scan(collection)
-    ended = False
-    while chunks or not ended:
-        while len(chunks) < 2 and not ended:
-            try:
-                _, document = await anext(documents)
-            except StopAsyncIteration:
-                ended = True
-                continue
-            chunks.append(read(document))
-            later.update((name, trade_id) for entry in chunks[-1] for name, trade_id in entry.stragglers)
-        for entry in chunks.popleft() if chunks else ():
-            later.difference_update(entry.stragglers)
-            yield entry, later
+    async with ended(source.scan(collection)) as documents:
+        more = True
+        while chunks or more:
+            while len(chunks) < 2 and more:
+                found = await anext(documents, None)
+                more = found is not None
+                if found is not None:
+                    chunks.append(read(found[1]))
+                    later.update(one for entry in chunks[-1] for one in entry.stragglers)
+            for entry in chunks.popleft() if chunks else ():
+                later.difference_update(entry.stragglers)
+                yield entry, later
 
 
 async def _begun(source: Recorded, rerun: Rerun, entry: Entry, before: Entry | None) -> _Playing:

@@ -106,7 +106,7 @@ class JournalKeeper:
                 first.watermark_ns, first.recv_ns, first.ticks, first.stragglers, notes, first.bars, first.values
             )
         document = pack_entries([first, *chunk[1:]])
-        key = f"{self._started_ns:020d}-{self._number:09d}-{first.watermark_ns:020d}"
+        key = f"{self._started_ns:020d}-{self._number:09d}-{chunk[-1].watermark_ns:020d}"
         await self._records.put(COLLECTION, key, document)
         for _ in chunk:
             self._waiting.popleft()
