@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pairscope.analytics.statistical_tests import adf_test, benjamini_hochberg, engle_granger, johansen
     from pairscope.client import Client
     from pairscope.research.screen import screen_pairs
+    from pairscope.research.sweep import sweep
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "rolling_stats",
     "screen_pairs",
     "spread",
+    "sweep",
     "zscore",
 ]
 
@@ -44,6 +46,7 @@ _PUBLIC = {
     "pairscope.analytics.statistical_tests": ("adf_test", "benjamini_hochberg", "engle_granger", "johansen"),
     "pairscope.client": ("Client",),
     "pairscope.research.screen": ("screen_pairs",),
+    "pairscope.research.sweep": ("sweep",),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
