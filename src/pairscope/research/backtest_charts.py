@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final
 
@@ -18,8 +17,7 @@ __all__ = ["equity_chart", "heat_maps", "period_chart", "signal_chart", "trade_c
 
 _MOST_BARS: Final = 300
 _MOST_MARKS: Final = 600
-_DAYS: Final = 92
-_DAY_MS: Final = 86_400_000
+_MOST_DAYS: Final = 92
 _CLASSES: Final = 41
 
 
@@ -85,21 +83,15 @@ def trade_chart(document: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def period_chart(document: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the returns of days, or of months where the span is long, and a caption; nothing of less than two."""
-    times, equity = _times(document), _column(document["equity"]["equity"])
-    days = int(times[-1] - times[0]) / _DAY_MS
-    form = "%Y-%m-%d" if days <= _DAYS else "%Y-%m"
-    day = times // _DAY_MS
-    starts = np.flatnonzero(np.diff(day, prepend=day[0] - 1))
-    named = [datetime.fromtimestamp(int(times[at]) / 1000, UTC).strftime(form) for at in starts]
-    names = list(dict.fromkeys(named))
-    if len(names) < 2 or equity[0] <= 0.0:
+    """Return the returns of days, or of months where days are many, and a caption; nothing of less than two."""
+    found = document.get("returns") or {}
+    days = found.get("daily") or []
+    rows, unit = (days, "day") if len(days) <= _MOST_DAYS else (found["monthly"], "month")
+    if len(rows) < 2:
         return "", ""
-    ends = [int(starts[i]) for i in range(1, len(named)) if named[i] != named[i - 1]] + [equity.size]
-    before = equity[np.array([0, *(end - 1 for end in ends[:-1])])]
-    returns = 100.0 * (equity[np.array(ends) - 1] - before) / equity[0]
-    chart = bar_chart(returns, names, written="{:+,.2f} %".format, said="Returns by time")
-    return chart, f"By {'day' if form.endswith('d') else 'month'} (UTC), in % of the capital."
+    names, returns = [row["period"] for row in rows], 100.0 * _column([row["return"] for row in rows])
+    chart = bar_chart(returns, names, written="{:+,.2f} %".format, said=f"Returns by {unit}")
+    return chart, f"By {unit} (UTC), in % of the capital."
 
 
 def heat_maps(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -131,23 +123,26 @@ def heat_maps(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _marks(times: I8, zscore: F8, trades: Sequence[Mapping[str, Any]]) -> list[Marks]:
-    """Return where trades were opened, by their side, and where they were closed."""
+    """Return where entries and exits were decided: entries by side, exits at the z-score of the spread held."""
     made = []
     for side, sign, look in (("long", "up", "good"), ("short", "down", "bad")):
         some = [trade for trade in trades if trade["side"] == side]
         said = [f"{side} from {minute(trade['entry_timestamp'])}, z {_z(trade['entry_zscore'])}" for trade in some]
-        places = _places(times, [trade["entry_timestamp"] for trade in some])
+        places = _decided(times, some, "entry")
         made.append(Marks(places, zscore[places], sign, look, said))
-    places = _places(times, [trade["exit_timestamp"] for trade in trades])
     said = [
         f"closed {minute(trade['exit_timestamp'])}: {trade['reason']}, P&L {written('money', trade['pnl'])}"
         for trade in trades
     ]
-    return [*made, Marks(places, zscore[places], "dot", "quiet", said)]
+    values = _column([trade["exit_zscore"] for trade in trades])
+    return [*made, Marks(_decided(times, trades, "exit"), values, "dot", "quiet", said)]
 
 
-def _places(times: I8, wanted: Sequence[int]) -> NDArray[np.int64]:
-    return np.minimum(np.searchsorted(times, np.array(wanted, np.int64)), times.size - 1)
+def _decided(times: I8, trades: Sequence[Mapping[str, Any]], what: str) -> NDArray[np.int64]:
+    """Return at which rows trades were decided; those of their fills where that is not known."""
+    filled = np.searchsorted(times, np.array([trade[f"{what}_timestamp"] for trade in trades], np.int64))
+    ahead = [trade[f"{what}_bar"] - trade.get(f"{what}_decided", trade[f"{what}_bar"]) for trade in trades]
+    return np.clip(filled - np.array(ahead, np.int64), 0, times.size - 1)
 
 
 def _z(value: float | None) -> str:

@@ -17,13 +17,14 @@ from pairscope.research.backtest_charts import (
 from pairscope.research.backtest_text import (
     LEVELS,
     TRADE_COLUMNS,
+    believed_of,
     figure,
     figures,
     label_of,
     minute,
     source_words,
     split_of,
-    sweep_words,
+    sweep_verdict,
     trade_cells,
     written,
 )
@@ -83,7 +84,10 @@ def _backtest(document: Mapping[str, Any]) -> Iterable[str]:
     """Return the parts of one rule's backtest."""
     if document.get("verdict"):
         yield _verdict(document["verdict"])
-    yield f'<dl class="figures">{_figures(document["metrics"], document.get("honesty", {}))}</dl>'
+    yield f'<dl class="figures">{_figures(document["metrics"])}</dl>'
+    believed = _figures(believed_of(document))
+    if believed:
+        yield _section("Can it be believed?", f'<dl class="figures">{believed}</dl>')
     yield _section("Where the money came from", _split(document["pnl"]))
     yield _section(
         "Equity and drawdown", _figure(equity_chart(document), "Drawdown is the fall from the running peak.")
@@ -91,7 +95,7 @@ def _backtest(document: Mapping[str, Any]) -> Iterable[str]:
     signal = signal_chart(document)
     if signal:
         keys = (
-            "<span>▲ long the spread</span><span>▼ short the spread</span><span>■ closed</span>"
+            "<span>▲ long the spread</span><span>▼ short the spread</span><span>■ closed, at its own z-score</span>"
             "<span>dashed: entry and exit</span>"
         )
         yield _section("z-score and trades", f'<figure>{signal}<figcaption class="keys">{keys}</figcaption></figure>')
@@ -109,8 +113,7 @@ def _backtest(document: Mapping[str, Any]) -> Iterable[str]:
 def _sweep(document: Mapping[str, Any]) -> Iterable[str]:
     """Return the parts of a sweep: how much of the best is luck, the maps, the rows, and the best rule's own run."""
     grid = document["grid"]
-    sentences = sweep_words(document)
-    yield f'<section class="verdict"><strong>{escape(sentences[0])}</strong><ul>{_items(sentences[1:])}</ul></section>'
+    yield _verdict(sweep_verdict(document))
     for title, chart in heat_maps(document):
         yield _section(title, _figure(chart, "The best combination is framed; hover for the numbers."))
     names = [*grid, *(name for name in _GRID_METRICS if not document["rows"] or name in document["rows"][0])]
@@ -138,7 +141,7 @@ def _walk(document: Mapping[str, Any]) -> Iterable[str]:
     """Return the parts of a walk-forward: out of sample alone, then fold by fold."""
     if document.get("verdict"):
         yield _verdict(document["verdict"])
-    yield f'<dl class="figures">{_figures(document["metrics"], document.get("honesty", {}))}</dl>'
+    yield f'<dl class="figures">{_figures(document["metrics"])}</dl>'
     yield _section(
         "Equity out of sample", _figure(equity_chart(document), "The tests of all folds, one after the other.")
     )
@@ -171,10 +174,8 @@ def _items(sentences: Iterable[str]) -> str:
     return "".join(f"<li>{escape(str(sentence))}</li>" for sentence in sentences)
 
 
-def _figures(metrics: Mapping[str, Any], honesty: Mapping[str, Any]) -> str:
-    return "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in figures(metrics, honesty)
-    )
+def _figures(told: Mapping[str, Any]) -> str:
+    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in figures(told))
 
 
 def _split(pnl: Mapping[str, Any]) -> str:

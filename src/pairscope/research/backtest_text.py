@@ -14,7 +14,9 @@ __all__ = [
     "LEVELS",
     "METRICS",
     "TRADE_COLUMNS",
+    "WIDTH",
     "backtest_lines",
+    "believed_of",
     "figure",
     "figures",
     "label_of",
@@ -23,7 +25,7 @@ __all__ = [
     "source_words",
     "split_of",
     "sweep_lines",
-    "sweep_words",
+    "sweep_verdict",
     "table_lines",
     "trade_cells",
     "walk_lines",
@@ -54,12 +56,16 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "tail_ratio": ("tail ratio", "ratio"),
         "probabilistic_sharpe": ("chance that Sharpe > 0", "part"),
         "deflated_sharpe": ("chance after all trials", "part"),
-        "pvalue": ("p-value against chance", "chance"),
-        "null_pvalue": ("p-value against chance", "chance"),
         "trials": ("rules tried on this pair", "count"),
-        "nulls": ("surrogate pairs", "count"),
-        "cost_bps": ("cost a round trip", "bps"),
+        "expected_best": ("Sharpe of the luckiest of so many", "ratio"),
+        "null_pvalue": ("p-value against chance", "chance"),
+        "nulls_run": ("random pairs tried", "count"),
+        "null_score": ("score, to compare with them", "ratio"),
+        "null_median": ("their median score", "ratio"),
         "edge_bps": ("edge a round trip", "bps"),
+        "cost_bps": ("cost a round trip", "bps"),
+        "funding_bps": ("funding a round trip", "bps"),
+        "break_even_bps": ("break-even cost a fill", "bps"),
         "skipped": ("entries too small to make", "count"),
         "rehedges": ("re-hedges", "count"),
         "sharpe_stderr": ("Sharpe's standard error", "ratio"),
@@ -79,6 +85,9 @@ TRADE_COLUMNS: Final = (
 """The heads of a table of trades."""
 
 _MONEY: Final = ("spread_pnl", "fees", "slippage", "funding")
+_SPLIT: Final = frozenset({*_MONEY, "pnl"})
+_LITTLE, _SKILL = 0.2, 0.95
+_UNSAID: Final = frozenset({"nulls_asked", "returns", "effective_returns"})
 
 
 def written(kind: str, value: Any) -> str:
@@ -89,6 +98,8 @@ def written(kind: str, value: Any) -> str:
     """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "none"
+    if isinstance(value, (list, tuple)):
+        return "/".join(written(kind, part) for part in value)
     if not isinstance(value, (int, float)):
         return str(value)
     value += 0.0  # no negative zero
@@ -126,16 +137,17 @@ def figure(name: str, value: Any) -> str:
 
 def backtest_lines(document: Mapping[str, Any], *, limit: int) -> list[str]:
     """Return a backtest as lines: the verdict, the figures, the P&L's parts, and the last ``limit`` trades (0: all)."""
-    metrics, honesty = document["metrics"], document.get("honesty", {})
+    metrics = document["metrics"]
     lines = [*verdict_lines(document.get("verdict", {})), ""]
-    lines += _two_columns(list(figures(metrics, honesty)))
-    lines += ["", _sum(document["pnl"]), ""]
+    lines += _two_columns(list(figures(metrics)))
+    believed = _two_columns(list(figures(believed_of(document))))
+    lines += ["", *(["can it be believed?", *believed, ""] if believed else []), _sum(document["pnl"]), ""]
     trades = document["trades"]
     if not trades:
         return [*lines, "no trade"]
     shown = trades[-limit:] if limit else trades
     lines.append(f"the last {len(shown):,} of {len(trades):,} trades" if len(shown) < len(trades) else "all trades")
-    return [*lines, *table_lines(TRADE_COLUMNS, [trade_cells(trade) for trade in shown], left=(0, 1, 2, 9))]
+    return [*lines, *_trade_lines(shown)]
 
 
 def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
@@ -145,27 +157,35 @@ def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
     return [*textwrap.wrap(head, WIDTH), *(f"  {line}" for part in body for line in part)]
 
 
-def sweep_lines(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], grid: Sequence[str]) -> list[str]:
-    """Return a sweep as lines: how much of its best is luck, then ``rows`` of it, the parameters that vary first."""
-    lines = [line for sentence in sweep_words(document) for line in textwrap.wrap(sentence, WIDTH)]
-    lines.append("")
-    return lines + rows_lines(rows, grid)
+def sweep_lines(document: Mapping[str, Any], *, limit: int) -> list[str]:
+    """Return a sweep as lines: how much of its best is luck, its first ``limit`` rows (0: all), its best rule alone."""
+    lines = [*verdict_lines(sweep_verdict(document)), ""]
+    lines += rows_lines(document["rows"][: limit or None], [*document["grid"]])
+    if document.get("best_run"):
+        chosen = ", ".join(f"{label_of(name)} {figure(name, document['best'][name])}" for name in document["grid"])
+        lines += ["", *textwrap.wrap(f"the best combination on its own: {chosen}", WIDTH)]
+        lines += backtest_lines(document["best_run"], limit=5)
+    return lines
 
 
 def rows_lines(rows: Sequence[Mapping[str, Any]], grid: Sequence[str]) -> list[str]:
-    """Return rows of a sweep as a table, the parameters that vary first."""
+    """Return rows of a sweep as a table, the parameters that vary first, then as many metrics as there is room for."""
     names = [*grid, "sharpe", "total_return", "max_drawdown", "trades", "win_rate", "pnl"]
     heads = [*(label_of(name) for name in grid), "Sharpe", "return", "drawdown", "trades", "won", "P&L"]
     shown = [(name, head) for name, head in zip(names, heads, strict=True) if not rows or name in rows[0]]
-    cells = [[figure(name, row[name]) for name, _ in shown] for row in rows]
-    return table_lines([head for _, head in shown], cells)
+    while True:
+        cells = [[figure(name, row[name]) for name, _ in shown] for row in rows]
+        lines = table_lines([head for _, head in shown], cells)
+        if len(shown) <= len(grid) + 1 or max(map(len, lines)) <= WIDTH:
+            return lines
+        del shown[-1]
 
 
 def walk_lines(document: Mapping[str, Any], grid: Sequence[str]) -> list[str]:
     """Return a walk-forward as lines: what was earned out of sample, then the folds."""
     metrics = document["metrics"]
     lines = [*verdict_lines(document["verdict"]), ""] if document.get("verdict") else []
-    lines += ["out of sample, the folds' tests joined:", *_two_columns(list(figures(metrics, {}))), ""]
+    lines += ["out of sample, the folds' tests joined:", *_two_columns(list(figures(metrics))), ""]
     heads = ["test from (UTC)", "to", *(label_of(name) for name in grid), "Sharpe in", "out", "return in", "out"]
     cells = [
         [
@@ -180,6 +200,19 @@ def walk_lines(document: Mapping[str, Any], grid: Sequence[str]) -> list[str]:
         for fold in document["folds"]
     ]
     return lines + table_lines(heads, cells, left=(0, 1))
+
+
+def _trade_lines(trades: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return trades as a table; what is least missed goes where it would be too wide."""
+    columns = [*zip(TRADE_COLUMNS, *map(trade_cells, trades), strict=True)]
+    for name in (None, "bars", "beta", "z out"):
+        columns = [column for column in columns if column[0] != name]
+        heads, *rows = zip(*columns, strict=True)
+        left = [i for i, head in enumerate(heads) if head in ("entry (UTC)", "exit (UTC)", "side", "reason")]
+        lines = table_lines(heads, rows, left)
+        if max(map(len, lines)) <= WIDTH:
+            break
+    return lines
 
 
 def trade_cells(trade: Mapping[str, Any]) -> list[str]:
@@ -256,15 +289,26 @@ def source_words(source: str) -> str:
     return f"the {source}" if source.startswith(("file ", "store ")) else f"source {source or 'unknown'}"
 
 
-def figures(metrics: Mapping[str, Any], honesty: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Return names and figures in the order in which they are read, standard errors beside their figures."""
-    merged = {**{name: value for name, value in honesty.items() if value is None or _plain(value)}, **metrics}
-    hidden = {*_MONEY, "pnl", "sharpe_stderr"}
-    for name in [*(name for name in METRICS if name in merged), *(name for name in merged if name not in METRICS)]:
-        if name in hidden or not (merged[name] is None or _plain(merged[name])) or name.endswith("_stderr"):
+def figures(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield names and figures in the order in which they are read, standard errors beside their figures.
+
+    >>> list(figures({"trades": 7, "sharpe": 1.5, "sharpe_stderr": 0.5, "fees": 3.0, "mood": 0.1, "why": "so"}))
+    [('Sharpe, a year', '1.50 ± 0.50'), ('trades', '7'), ('mood', '0.1')]
+    """
+    errors = {name: name.removesuffix("_bps") + "_stderr" + "_bps" * name.endswith("_bps") for name in told}
+    hidden = {*_SPLIT, *_UNSAID, *errors.values()}
+    for name in [*(name for name in METRICS if name in told), *(name for name in told if name not in METRICS)]:
+        value = told[name]
+        if name in hidden or not (value is None or _plain(value)):
             continue
-        text, error = figure(name, merged[name]), merged.get(f"{name}_stderr")
-        yield label_of(name), text if error is None else f"{text} ± {figure(name, error).lstrip('+')}"
+        text, error = figure(name, value), told.get(errors[name])
+        yield label_of(name), text if error is None or value is None else f"{text} ± {figure(name, error).lstrip('+')}"
+
+
+def believed_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a document's ``honesty`` what its metrics do not say."""
+    honesty, metrics = document.get("honesty", {}), document["metrics"]
+    return {name: value for name, value in honesty.items() if name not in metrics}
 
 
 def split_of(pnl: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -277,17 +321,34 @@ def split_of(pnl: Mapping[str, Any]) -> list[tuple[str, float]]:
     return [*parts, (label_of("pnl"), pnl["pnl"])]
 
 
-def sweep_words(document: Mapping[str, Any]) -> list[str]:
-    """Return what to think of a sweep, in sentences."""
+def sweep_verdict(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what to think of the best of a sweep: a level, a title, sentences.
+
+    ``bad`` where overfitting is more probable than not or skill less, ``good`` where its probability is at most 20 %
+    and that of skill at least 95 %, ``weak`` between, ``unknown`` where neither can be said.
+
+    >>> sweep_verdict({"rows": [{}] * 9, "grid": {"entry": [1, 2]}, "pbo": 0.6, "deflated_sharpe": 0.9})["level"]
+    'bad'
+    """
     rows, skipped, grid = document["rows"], document.get("skipped") or 0, document["grid"]
+    pbo, skill = document.get("pbo"), document.get("deflated_sharpe")
+    known = [pbo is None or pbo <= 0.5, skill is None or skill >= 0.5]
+    level, title = "weak", "The best of these may be luck"
+    if pbo is None and skill is None:
+        level, title = "unknown", "Too little was traded to tell skill from luck"
+    elif not all(known):
+        level, title = "bad", "The best of these is probably luck"
+    elif pbo is not None and skill is not None and pbo <= _LITTLE and skill >= _SKILL:
+        level, title = "good", "The best of these is more than luck"
     left_out = f", {skipped:,} that make no sense left out" if skipped else ""
-    return [
-        f"{len(rows):,} combinations of {', '.join(label_of(name) for name in grid)}{left_out}",
-        f"Probability of backtest overfitting: {figure('pbo', document.get('pbo'))}. The share of the span's "
-        "splits in which what was best in one half was below the middle in the other.",
-        f"Deflated Sharpe of the best: {figure('deflated_sharpe', document.get('deflated_sharpe'))}. The chance that "
-        f"it has any skill, after {document.get('trials') or len(rows):,} trials on this pair.",
+    sentences = [
+        f"{len(rows):,} combinations of {', '.join(label_of(name) for name in grid)} were tried{left_out}.",
+        f"Probability of backtest overfitting: {figure('pbo', pbo)}. The share of the span's splits in which what was "
+        "best in one half was below the middle in the other.",
+        f"Deflated Sharpe of the best: {figure('deflated_sharpe', skill)}. The chance that it has any skill, after "
+        f"{document.get('trials') or len(rows):,} trials on this pair.",
     ]
+    return {"level": level, "title": title, "sentences": sentences}
 
 
 def _sum(pnl: Mapping[str, Any]) -> str:

@@ -28,8 +28,9 @@ _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 1440 * _MINUTE_MS
 _STEPS_MS: Final = (
     *(minutes * _MINUTE_MS for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720)),
-    *(days * _DAY_MS for days in (1, 2, 7, 14, 30, 91, 182, 365, 1826)),
+    *(days * _DAY_MS for days in (1, 2, 7, 14)),
 )
+_MONTHS: Final = (1, 2, 3, 6, 12, 24, 60, 120, 600)
 _AXIS: Final = 22
 _GAP: Final = 8
 _NAME: Final = 18
@@ -105,7 +106,8 @@ def bar_chart(
     2
     """
     scale = _Scale(np.append(values, 0.0), height)
-    parts = [_grid(scale, written, 0)]
+    lines, texts = _grid(scale, written, zero=True)
+    parts = [lines]
     width = 1.0 / max(values.size, 1)
     zero = scale.at(0.0)
     for i, value in enumerate(values.tolist()):
@@ -119,6 +121,7 @@ def bar_chart(
             f'y="{high:.1f}" height="{max(low - high, 0.5):.1f}">'
             f"<title>{escape(names[i])}: {escape(written(value))}</title></rect>"
         )
+    parts.append(texts)
     if names:
         ends = [("0%", "start", names[0])] + ([("100%", "end", names[-1])] if len(names) > 1 else [])
         parts += [
@@ -213,11 +216,12 @@ def _panel(panel: Panel, across: F8, upright: Sequence[float], top: int) -> str:
     bottom = top + panel.height
     parts = [f'<rect class="frame" x="0" y="{top}" width="100%" height="{panel.height}"/>']
     parts += [f'<line class="grid" x1="{x:.2%}" x2="{x:.2%}" y1="{top}" y2="{bottom}"/>' for x in upright]
-    parts.append(_grid(scale, panel.written, len(panel.levels)))
+    lines, texts = _grid(scale, panel.written, zero=not panel.levels)
+    parts.append(lines)
     for level, name in panel.levels:
         y = scale.at(level)
         parts.append(f'<line class="level" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="level" x="100%" dx="-4" y="{y - 3:.1f}" text-anchor="end">{escape(name)}</text>')
+        texts += f'<text class="level" x="100%" dx="-4" y="{y - 3:.1f}" text-anchor="end">{escape(name)}</text>'
     parts.append(
         f'<svg x="0" y="{top}" width="100%" height="{panel.height}" viewBox="0 0 1000 {panel.height}" '
         'preserveAspectRatio="none">'
@@ -232,19 +236,19 @@ def _panel(panel: Panel, across: F8, upright: Sequence[float], top: int) -> str:
                     f'<svg class="mark" x="{across[place]:.2%}" y="{scale.at(value):.1f}" overflow="visible">'
                     f'<path class="{mark.look}" d="{shape}"><title>{escape(told)}</title></path></svg>'
                 )
-    return "".join(parts)
+    return "".join([*parts, texts])
 
 
-def _grid(scale: _Scale, written: Written, levels: int) -> str:
-    """Return lines at round values, their values at the left; at 0 a stronger one."""
-    parts = []
+def _grid(scale: _Scale, written: Written, *, zero: bool) -> tuple[str, str]:
+    """Return lines at round values, at 0 a stronger one where ``zero``; and the values, which go over the curves."""
+    lines, parts = [], []
     for value in scale.ticks():
         y = scale.at(value)
-        kind = "zero" if value == 0.0 and not levels else "grid"
-        parts.append(f'<line class="{kind}" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
+        kind = "zero" if value == 0.0 and zero else "grid"
+        lines.append(f'<line class="{kind}" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
         if y > scale.top + 12:
             parts.append(f'<text x="6" y="{y - 3:.1f}">{escape(written(value))}</text>')
-    return "".join(parts)
+    return "".join(lines), "".join(parts)
 
 
 def _path(curve: Curve, across: F8, scale: _Scale) -> str:
@@ -284,14 +288,23 @@ def _drawn(values: F8) -> NDArray[np.int64]:
 def _time_ticks(first_ms: int, last_ms: int) -> list[tuple[float, str]]:
     """Return where round times stand, as shares of the width, and how they are written."""
     span = max(last_ms - first_ms, 1)
-    step = next((step for step in _STEPS_MS if span / step <= _TICKS), _STEPS_MS[-1])
-    form = "%Y-%m-%d" if step >= _DAY_MS else "%m-%d %H:%M" if span > _DAY_MS else "%H:%M"
+    step = next((step for step in _STEPS_MS if span / step <= _TICKS), None)
+    form = "%Y-%m-%d" if not step or step >= _DAY_MS else "%m-%d %H:%M" if span > _DAY_MS else "%H:%M"
+    at = range(-(-first_ms // step) * step, last_ms + 1, step) if step else range(*_months(first_ms, last_ms))
     ticks = []
-    for at in range(-(-first_ms // step) * step, last_ms + 1, step):
-        share = (at - first_ms) / span
+    for place in at:
+        moment = place if step else int(np.datetime64(place, "M").astype("M8[ms]").astype(np.int64))
+        share = (moment - first_ms) / span
         if 0.04 <= share <= 0.96:
-            ticks.append((share, datetime.fromtimestamp(at / 1000, UTC).strftime(form)))
+            ticks.append((share, datetime.fromtimestamp(moment / 1000, UTC).strftime(form)))
     return ticks
+
+
+def _months(first_ms: int, last_ms: int) -> tuple[int, int, int]:
+    """Return from which month on to which, in months since 1970, one stands every how many."""
+    first, last = (int(np.datetime64(at, "ms").astype("M8[M]").astype(np.int64)) for at in (first_ms, last_ms))
+    step = next((step for step in _MONTHS if (last - first) / step <= _TICKS), _MONTHS[-1])
+    return -(-first // step) * step, last + 1, step
 
 
 def _svg(inside: str, height: int, said: str) -> str:
