@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
+from pairscope.errors import UnknownRun
 from pairscope.ports import Clock, LiveView, Records, TickStore
 from pairscope.ports_research import JobHandle, Jobs, JobView
+from pairscope.research.background import quiet_threads
+from pairscope.research.backtest_grid import Grid, check_work, grid_of, heatmap_document, kept_table
 from pairscope.research.backtest_request import BacktestRequest
 from pairscope.research.backtest_runs import KeptRuns, pack_run
 from pairscope.research.judged_backtest import judge_backtest
-from pairscope.research.pair_bars import PairBars, pair_bars
-from pairscope.research.pair_reading import Exchange, read_pair
+from pairscope.research.pair_bars import PairBars
+from pairscope.research.pair_reading import Exchange, first_of_ticks, read_pair
+from pairscope.research.sweep import sweep_request
+from pairscope.research.sweep_asked import longest_warmup
 
 __all__ = ["Backtester"]
 
 _MS: Final = 1_000_000
 
-Answer = tuple[Mapping[str, Any], Mapping[str, Any]]
-"""What a computation says: its line in the list, and its document."""
+
+class _Answer(NamedTuple):
+    """What a computation says: its line in the list, its document, and how many rules it tried."""
+
+    line: Mapping[str, Any]
+    document: Mapping[str, Any]
+    tried: int
+
+
+class _Question(NamedTuple):
+    """What is computed: ``request`` names pair, range and terms, ``grid`` what varies, ``options`` what else."""
+
+    kind: str
+    request: BacktestRequest
+    grid: Grid
+    options: Mapping[str, Any]
+    warmup: int
+    compute: Callable[[BacktestRequest, PairBars, int, JobHandle], _Answer]
 
 
 class Backtester:
-    """``Backtests`` over a store, an engine's newest bars, jobs and records; ``exchange`` is asked for funding."""
+    """``Backtests`` over a store, an engine's newest bars, jobs and records; ``exchange`` is asked for its terms."""
 
     def __init__(
         self,
@@ -50,14 +73,21 @@ class Backtester:
         self._runs = KeptRuns(records)
         self._numbers = count()
         self._keeping: set[asyncio.Task[None]] = set()
+        self._threads = quiet_threads(max(1, (os.cpu_count() or 1) - 1), "sweep")
 
     async def restore(self) -> None:
         """Take up the kept runs."""
         await self._runs.restore()
 
+    async def settled(self) -> None:
+        """Wait until every run that has ended is in the records."""
+        while self._keeping:
+            await asyncio.wait(set(self._keeping))
+
     async def close(self) -> None:
-        """Put into the records what is not there yet."""
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        """Put into the records what is not there yet, and take nothing more to compute; jobs have ended by now."""
+        await self.settled()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     # -- Backtests -----------------------------------------------------------------------------------------------------
 
@@ -65,14 +95,49 @@ class Backtester:
         """Start a backtest; ``InputError`` names the field that cannot be."""
         request = BacktestRequest.from_document(document)
 
-        def compute(request: BacktestRequest, bars: PairBars, trials: int, handle: JobHandle) -> Answer:
+        def compute(request: BacktestRequest, bars: PairBars, earlier: int, handle: JobHandle) -> _Answer:
             judged = judge_backtest(
-                request, bars, trials=trials, progress=handle.progress, cancelled=handle.cancelled
+                request, bars, trials=earlier + 1, progress=handle.progress, cancelled=handle.cancelled
             ).document()
-            line = {"metrics": judged["metrics"], "verdict": judged["verdict"]}
-            return line, judged
+            return _Answer({"metrics": judged["metrics"], "verdict": judged["verdict"]}, judged, 1)
 
-        return self._start("backtest", request, {}, 1, compute)
+        return self._start(_Question("backtest", request, {}, {}, request.warmup_bars(), compute))
+
+    def sweep(self, document: Mapping[str, Any]) -> JobView:
+        """Start a sweep: a list in the document is what varies."""
+        request, grid = grid_of(document)
+
+        def compute(request: BacktestRequest, bars: PairBars, earlier: int, handle: JobHandle) -> _Answer:
+            check_work(grid, len(bars))
+            table = sweep_request(
+                request,
+                grid,
+                bars,
+                executor=self._threads,
+                progress=handle.progress,
+                cancelled=handle.cancelled,
+            )
+            table = replace(table, trials=earlier + len(table))
+            found = table.overfitting(cancelled=handle.cancelled)
+            line = {
+                "best": table.best(),
+                "combinations": len(table),
+                "skipped": table.skipped,
+                "trials": table.trials,
+                "deflated_sharpe": table.deflated_sharpe,
+                "pbo": table.pbo,
+                "grid": {name: list(values) for name, values in table.grid.items()},
+            }
+            chosen = ("loss", "slope", "intercept", "trials", "blocks")
+            more = {
+                "overfitting": None if found is None else {name: getattr(found, name) for name in chosen},
+                "columns": list(table.columns),
+                "rows": table.rows(),
+            }
+            return _Answer(line, {**line, **more}, len(table))
+
+        warmup = longest_warmup(request, grid).warmup_bars()
+        return self._start(_Question("sweep", request, grid, {}, warmup, compute))
 
     def runs(
         self, *, kind: str | None, y: str | None, x: str | None, limit: int, before: str | None
@@ -84,6 +149,17 @@ class Backtester:
         """Return a run's document as packed JSON."""
         return await self._runs.packed(run_id)
 
+    async def heatmap(self, run_id: str, metric: str, a: str, b: str, *, best: bool = False) -> Mapping[str, Any]:
+        """Return one metric of a kept sweep over two parameters."""
+        packed = await self._runs.packed(run_id)
+        if packed is None:
+            raise UnknownRun(run_id)
+
+        def draw() -> Mapping[str, Any]:
+            return heatmap_document(kept_table(orjson.loads(gzip.decompress(packed))).heatmap(metric, a, b, best=best))
+
+        return await asyncio.to_thread(draw)
+
     async def delete(self, run_id: str) -> bool:
         """Forget a run."""
         return await self._runs.delete(run_id)
@@ -94,94 +170,68 @@ class Backtester:
 
     # -- running -------------------------------------------------------------------------------------------------------
 
-    def _start(
-        self,
-        kind: str,
-        request: BacktestRequest,
-        grid: Mapping[str, Any],
-        tried: int,
-        compute: Callable[[BacktestRequest, PairBars, int, JobHandle], Answer],
-    ) -> JobView:
+    def _start(self, question: _Question) -> JobView:
         """Start a job that reads, computes and packs; what it made is kept when it has ended."""
+        kind, request = question.kind, question.request
         created_ms = self._clock() // _MS
         run_id = f"{created_ms:013d}-{next(self._numbers) % 10_000:04d}"
-        rule = _digest_of(request, grid)
+        rule = _digest_of(question)
         read: dict[str, Any] = {}
 
         async def reading() -> None:
-            read["bars"], read["missing"] = await self._read(request)
-            read["trials"] = await self._runs.trials(request.y, request.x, rule, tried)
+            read["bars"], read["missing"] = await read_pair(
+                self._store, self._live, self._exchange, request, warmup=question.warmup, source=self._source()
+            )
+            read["earlier"] = await self._runs.trials(request.y, request.x, rule)
 
-        def work(handle: JobHandle) -> str:
-            bars, missing, trials = read.pop("bars"), read.pop("missing"), read.pop("trials")
-            asked = _from_first_traded(request, bars)
-            line, document = compute(asked, bars, trials, handle)
+        def work(handle: JobHandle) -> int:
+            bars, missing = read.pop("bars"), read.pop("missing")
+            asked = _from_first_traded(request, bars, question.warmup)
+            answer = question.compute(asked, bars, read.pop("earlier"), handle)
+            grid = {name: list(values) for name, values in question.grid.items()}
             head = {
                 "id": run_id,
                 "kind": kind,
                 "created": created_ms,
                 "source": bars.source,
-                "request": asked.document() | dict(grid),
+                "request": {**asked.document(), **question.options},
                 "gaps": bars.open_gaps,
+                **({"grid": grid} if kind != "backtest" else {}),
             }
-            if missing and "assumptions" in document:
-                document = {**document, "assumptions": {**document["assumptions"], **missing}}
-            summary = {**head, **{name: getattr(asked, name) for name in ("y", "x", "timeframe")}, **line}
-            self._runs.hold(pack_run(run_id, summary, {**head, **document}))
-            return run_id
+            document = {**head, **answer.document}
+            if missing:
+                document["assumptions"] = {**document.get("assumptions", {}), **missing}
+            summary = {**head, **{name: getattr(asked, name) for name in ("y", "x", "timeframe")}, **answer.line}
+            self._runs.hold(pack_run(run_id, summary, document))
+            return answer.tried
 
         title = f"{kind.replace('_', '-')} of {request.y} on {request.x}, {request.timeframe}"
         view = self._jobs.start(kind, title, work, result=f"/api/backtests/{run_id}", id=run_id, read=reading)
-        task = asyncio.create_task(self._keep(request, rule, tried, self._jobs.wait(run_id), run_id))
+        task = asyncio.create_task(self._keep(request, rule, self._jobs.wait(run_id), run_id))
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
         return view
 
-    async def _keep(self, request: BacktestRequest, rule: str, tried: int, made: Awaitable[Any], run_id: str) -> None:
+    async def _keep(self, request: BacktestRequest, rule: str, made: Awaitable[int], run_id: str) -> None:
         """Wait for a run and keep it; one that failed leaves nothing."""
         ended = asyncio.ensure_future(made)
         await asyncio.wait({ended})
         if ended.cancelled() or ended.exception() is not None:
             return  # told to who waits, and in the job
-        await self._runs.note_trials(request.y, request.x, rule, tried)
+        await self._runs.note_trials(request.y, request.x, rule, ended.result())
         await self._runs.keep(run_id)
 
-    async def _read(self, request: BacktestRequest) -> tuple[PairBars, Mapping[str, str]]:
-        """Return the bars that a request is about, and what the exchange did not say."""
-        found = await read_pair(
-            self._store,
-            self._live,
-            self._exchange,
-            y=request.y,
-            x=request.x,
-            timeframe=request.timeframe,
-            start_ns=request.start_ns,
-            end_ns=request.end_ns,
-            warmup=request.warmup_bars(),
-            funding=request.funding,
-            steps=request.round_steps,
-        )
-        bars = pair_bars(
-            found.y,
-            found.x,
-            funding=found.funding,
-            step_y=found.step_y,
-            step_x=found.step_x,
-            source=self._source(),
-            open_gaps=found.gaps,
-        )
-        return bars, found.missing
 
-
-def _from_first_traded(request: BacktestRequest, bars: PairBars) -> BacktestRequest:
-    """Return a request that says from when on it trades: by default from the first bar after the warm-up."""
-    warmup = request.warmup_bars()
+def _from_first_traded(request: BacktestRequest, bars: PairBars, warmup: int) -> BacktestRequest:
+    """Return a request that says from when on it trades: by default from the first bar that can be traded."""
     if request.start_ns is not None or len(bars) < warmup + 2:
         return request
-    return replace(request, start_ns=int(bars.times_ns[warmup]))
+    first_ns = int(bars.times_ns[warmup])
+    return replace(request, start_ns=max(first_ns, first_of_ticks(bars)))
 
 
-def _digest_of(request: BacktestRequest, grid: Mapping[str, Any]) -> str:
+def _digest_of(question: _Question) -> str:
     """Return what tells a rule, or a grid of rules, from others, whatever time they are tried on."""
-    asked = {name: value for name, value in request.document().items() if name not in ("start", "end")}
-    return blake2b(orjson.dumps([asked, dict(grid)], option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+    asked = {name: value for name, value in question.request.document().items() if name not in ("start", "end")}
+    parts = [question.kind, asked, dict(question.grid), dict(question.options)]
+    return blake2b(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,16 +81,16 @@ class BacktestRun(Mapping[str, Any]):
         return _frame([_flat(fold) for fold in self["folds"]])
 
 
-class BacktestCalls:
+class BacktestCalls(ABC):
     """The backtests' part of :class:`~pairscope.client.Client`."""
 
+    @abstractmethod
     def get(self, path: str, **params: Any) -> Any:
         """Return the JSON of a GET."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send(self, verb: str, path: str, body: Mapping[str, Any] | None = None, *, timeout: float | None = None) -> Any:
         """Send what changes something and return the JSON of its answer, None where it has none."""
-        raise NotImplementedError
 
     def backtest(self, y: str, x: str, timeframe: str = "1m", **settings: Any) -> BacktestRun:
         """Trade one rule over a pair's past and return what it would have earned, judged.

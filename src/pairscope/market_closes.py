@@ -20,7 +20,7 @@ from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import F8, I8
 from pairscope.research.backtest_request import BacktestRequest
 from pairscope.research.closes import Closes, closes_of
-from pairscope.research.pair_bars import FundingRate, LegBars, PairBars, pair_bars
+from pairscope.research.pair_bars import FundingRate, LegBars, PairBars
 from pairscope.research.pair_file import pair_of_legs
 from pairscope.research.pair_reading import USUAL_BARS, read_pair
 from pairscope.supervisor import already_running
@@ -28,7 +28,7 @@ from pairscope.supervisor import already_running
 if TYPE_CHECKING:
     from pairscope.ports import TickStore
 
-__all__ = ["closes_from_api", "closes_from_store", "market_closes", "market_pair", "store_to_read"]
+__all__ = ["closes_from_api", "closes_from_store", "market_closes", "market_pair", "patiently", "store_to_read"]
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -143,7 +143,7 @@ async def closes_from_store(
 
 def closes_from_api(api: Client, *, symbols: Sequence[str], timeframe: str, bars: int, progress: Progress) -> Closes:
     """Return the same as ``closes_from_store`` of a running instance; it is asked more slowly where it says so."""
-    known = _asked(lambda: api.get("/api/symbols"))
+    known = patiently(lambda: api.get("/api/symbols"))
     names = _chosen(symbols, [row["symbol"] for row in known])
     length_ms = timeframe_ns(timeframe) // 1_000_000
     newest_ms = max((row["last_timestamp"] or 0 for row in known), default=0)
@@ -151,7 +151,7 @@ def closes_from_api(api: Client, *, symbols: Sequence[str], timeframe: str, bars
     times: list[I8] = []
     closes: list[F8] = []
     for place, name in enumerate(names):
-        table = _asked(partial(api.ohlc, name, timeframe, start=start_ms))
+        table = patiently(partial(api.ohlc, name, timeframe, start=start_ms))
         table = table[table["closed"].astype(bool)]
         times.append(table.index.to_numpy("datetime64[ns]").astype(np.int64))
         closes.append(np.asarray(table["close"], np.float64))
@@ -167,20 +167,10 @@ async def _pair_from_url(url: str, request: BacktestRequest, *, funding: Sequenc
         there = [summary.symbol for summary in await store.symbols()]
         for flag, name in (("y", request.y), ("x", request.x)):
             _chosen([name], there, flag=flag)
-        found = await read_pair(
-            store,
-            _NoEngine(),
-            None,
-            y=request.y,
-            x=request.x,
-            timeframe=request.timeframe,
-            start_ns=request.start_ns,
-            end_ns=request.end_ns,
-            warmup=request.warmup_bars(),
-            funding=False,
-            steps=False,
+        bars, _ = await read_pair(
+            store, _NoEngine(), None, request, warmup=request.warmup_bars(), funding=funding or ()
         )
-        return pair_bars(found.y, found.x, funding=funding, open_gaps=found.gaps)
+        return bars
     finally:
         await store.close()
 
@@ -206,7 +196,7 @@ def _pair_from_api(
     api: Client, request: BacktestRequest, *, funding: Sequence[FundingRate] | None, progress: Progress
 ) -> PairBars:
     """Return the pair's closed bars as the API has them; ``volume`` besides open, high, low and close."""
-    known = {row["symbol"]: row["last_timestamp"] or 0 for row in _asked(lambda: api.get("/api/symbols"))}
+    known = {row["symbol"]: row["last_timestamp"] or 0 for row in patiently(lambda: api.get("/api/symbols"))}
     for flag, name in (("y", request.y), ("x", request.x)):
         _chosen([name], [*known], flag=flag)
     length_ms = timeframe_ns(request.timeframe) // 1_000_000
@@ -216,7 +206,7 @@ def _pair_from_api(
     start_ms = max(traded_ms - _reach(request.warmup_bars()) * length_ms, 0)
     legs = []
     for place, name in enumerate((request.y, request.x)):
-        table = _asked(partial(api.ohlc, name, request.timeframe, start=start_ms, end=end_ms))
+        table = patiently(partial(api.ohlc, name, request.timeframe, start=start_ms, end=end_ms))
         table = table[table["closed"].astype(bool)]
         times: I8 = table.index.to_numpy("datetime64[ns]").astype(np.int64)
         columns = [np.asarray(table[part], np.float64) for part in ("open", "high", "low", "close", "volume")]
@@ -248,8 +238,11 @@ def _chosen(wanted: Sequence[str], there: Sequence[str], *, flag: str = "--symbo
     return list(wanted or sorted(there))
 
 
-def _asked(ask: Callable[[], T]) -> T:
-    """Return an answer of the API, after the pause that it asks for where it is asked too often."""
+def patiently(ask: Callable[[], T]) -> T:
+    """Return an answer of the API, after the pause that it asks for where it is asked too often.
+
+    ``ConfigError`` where it asks for a key.
+    """
     for _ in range(_TRIES):
         try:
             return ask()

@@ -91,8 +91,8 @@ class ScreenView:
     """How a screen is looked at: which rows, by which column, and what beside them.
 
     A row is a discovery where its q-value, Benjamini and Hochberg's or (``by``) Benjamini and Yekutieli's, is at most
-    ``fdr``. ``direction`` best keeps of each pair the test with the smaller p-value. ``offset`` rows are passed over,
-    ``limit`` returned.
+    ``fdr``. ``direction`` best keeps of each pair the test with the smaller p-value. ``pair`` keeps the two tests of
+    one pair. ``offset`` rows are passed over, ``limit`` returned.
     """
 
     fdr: float = 0.05
@@ -103,6 +103,7 @@ class ScreenView:
     only: Literal["all", "discoveries"] = "all"
     direction: Literal["both", "best"] = "both"
     symbol: str | None = None
+    pair: tuple[str, str] | None = None
     min_half_life: float | None = None
     max_half_life: float | None = None
     min_correlation: float | None = None
@@ -171,6 +172,14 @@ class Backtests(Protocol):
 
     def backtest(self, document: Mapping[str, Any]) -> JobView:
         """Start one rule's backtest over a pair's past."""
+        ...
+
+    def sweep(self, document: Mapping[str, Any]) -> JobView:
+        """Start a sweep: what is a list in the document varies."""
+        ...
+
+    async def heatmap(self, run_id: str, metric: str, a: str, b: str, *, best: bool = False) -> Mapping[str, Any]:
+        """One metric of a kept sweep over two parameters; ``UnknownRun``, or ``InputError`` naming what cannot be."""
         ...
 
     def runs(

@@ -138,7 +138,7 @@ async def test_who_does_not_wait_is_given_a_job_whose_result_says_where_the_run_
 async def test_a_run_outlives_the_process(market: Market) -> None:
     async with client_of(market) as api:
         run = await made(api, RULE)
-    await market.backtests.close()
+    await market.backtests.settled()
     market.backtests = Backtester(
         store=market.store,
         live=market.engine,
@@ -160,7 +160,7 @@ async def test_the_trials_of_a_pair_are_the_rules_that_were_tried_on_it(
 ) -> None:
     async def trials(**changes: Any) -> int:
         said = await made(api, {**RULE, **changes})
-        await market.backtests.close()  # kept, and counted
+        await market.backtests.settled()  # kept, and counted
         return int(said["honesty"]["trials"])
 
     assert [await trials(), await trials(entry=1.3), await trials(entry=1.3), await trials()] == [1, 2, 2, 2]

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 from pairscope.api.app import ApiOptions, create_app
 from pairscope.api.security import FREE_PATHS
 from pairscope.api.warm_up import load_kernels
+from pairscope.research.moving_screen import load_kernels as load_screen
 
 from .conftest import client_of
 from .market import START_MS, Market
@@ -41,6 +42,7 @@ OPERATIONS = [
     "GET /api/analytics/symbol",
     "GET /api/backtests",
     "GET /api/backtests/{id}",
+    "GET /api/backtests/{id}/heatmap",
     "GET /api/backtests/{id}/trades.csv",
     "GET /api/health",
     "GET /api/indicators/{symbol}",
@@ -57,6 +59,7 @@ OPERATIONS = [
     "GET /metrics",
     "PATCH /api/watchlist/{y}/{x}",
     "POST /api/backtest",
+    "POST /api/backtest/sweep",
     "POST /api/watchlist",
     "POST /api/ws-ticket",
 ]
@@ -66,6 +69,7 @@ OPERATIONS = [
 def compiled() -> None:
     """The kernels as a running instance has them: compiled; a first call may take longer than a caller waits."""
     load_kernels()
+    load_screen()
 
 
 def document_of(market: Market, options: ApiOptions | None = None) -> dict[str, Any]:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
 from pydantic_core import core_schema
 
 from pairscope.api.parameters import Time, Timeframe
@@ -154,7 +164,7 @@ class HedgesIn(BaseModel):
 
 
 class SweepIn(_Question):
-    """Many rules: a list wherever a number may be varied."""
+    """Many rules: a list wherever a number may vary; costs of each leg are a list in a list."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -179,6 +189,35 @@ class SweepIn(_Question):
     max_holding: Several[Bars | None] = [None]
     cooldown: Several[Pause] = [0]
     rehedge: Several[Drift | None] = [None]
+    notional: Several[Money] = [10_000.0]  # type: ignore[assignment]
+    capital: Several[Money | None] = [None]  # type: ignore[assignment]
+    fee_bps: Several[Bps | tuple[Bps, Bps]] = [4.0]  # type: ignore[assignment]
+    slippage_bps: Several[Bps | tuple[Bps, Bps]] = [1.0]  # type: ignore[assignment]
+    slippage_range: Several[Share] = [0.0]  # type: ignore[assignment]
+
+    _varied: frozenset[str] = PrivateAttr(frozenset())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_lists(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Note what came as a list: that is a column of the table, also with one value."""
+        made = handler(given)
+        if isinstance(given, dict):
+            hedge = _hedge(given.get("hedge"))
+            parts = {**given, **(hedge if isinstance(hedge, dict) else {})}
+            made._varied = frozenset(name for name, value in parts.items() if isinstance(value, list))
+        return made
+
+    def document(self) -> dict[str, Any]:
+        """Return what was given: a list where one was, else the value; times in ms."""
+        given = super().document()
+        return self._as_given(given) | ({"hedge": self._as_given(given["hedge"])} if "hedge" in given else {})
+
+    def _as_given(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: value[0] if isinstance(value, list) and name not in self._varied else value
+            for name, value in fields.items()
+        }
 
 
 class WalkForwardIn(SweepIn):

@@ -94,6 +94,22 @@ _BACKTEST: Mapping[str, Any] = MappingProxyType(
     }
 )
 
+_ROW: Mapping[str, Any] = MappingProxyType({"window": 60, "entry": 2.0, "exit": 0.5, **_METRICS})
+_SWEEP: Mapping[str, Any] = MappingProxyType(
+    {
+        **_HEAD,
+        "kind": "sweep",
+        "grid": {"window": [60], "entry": [2.0], "exit": [0.5]},
+        "rows": [dict(_ROW)],
+        "best": dict(_ROW),
+        "combinations": 1,
+        "skipped": 0,
+        "trials": 2,
+        "deflated_sharpe": 0.02,
+        "pbo": 0.61,
+    }
+)
+
 TRADES_EXAMPLE = (
     "entry_timestamp,exit_timestamp,side,entry_zscore,exit_zscore,beta,pnl,return,fees,reason\r\n"
     "2026-01-01T00:01:00.000Z,2026-01-01T00:19:00.000Z,short,2.104,0.48,1.0912,2.31,0.000231,8.0,exit\r\n"
@@ -102,6 +118,14 @@ TRADES_EXAMPLE = (
 BACKTEST_EXAMPLES: Mapping[str, Any] = MappingProxyType(
     {
         "/api/backtest": dict(_BACKTEST),
+        "/api/backtest/sweep": dict(_SWEEP),
+        "/api/backtests/{id}/heatmap": {
+            "metric": "sharpe",
+            "a": {"name": "entry", "values": [1.5, 2.0]},
+            "b": {"name": "exit", "values": [0.0, 0.5]},
+            "values": [[-4.2, -3.9], [-2.8, -3.1]],
+            "others": "the mean over window",
+        },
         "/api/backtests": {
             "backtests": [
                 {

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from pairscope import schemas
-from pairscope.api.backtest_bodies import BacktestIn
+from pairscope.api.backtest_bodies import BacktestIn, SweepIn
 from pairscope.api.backtest_examples import TRADES_EXAMPLE
 from pairscope.api.catalog import Catalog, clean_symbol
 from pairscope.api.jobs import accepted
@@ -55,11 +55,22 @@ class RunsQuery(BaseModel):
     cursor: str | None = Field(None, max_length=64, description="`next` of the page before.")
 
 
+class HeatmapQuery(BaseModel):
+    """Which metric over which parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    metric: str = Field("sharpe", max_length=64, description="A column of the sweep's rows.")
+    a: str = Field(max_length=64, description="The parameter down, like `entry`.")
+    b: str = Field(max_length=64, description="The parameter across, like `exit`.")
+    best: bool = Field(False, description="true: the best over what else varied, in place of the mean.")
+
+
 def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: Workers) -> None:
     """Add the routes of backtests."""
     backtests, jobs = services.backtests, services.jobs
 
-    async def resolved(body: BacktestIn) -> dict[str, Any]:
+    async def resolved(body: BacktestIn | SweepIn) -> dict[str, Any]:
         document = body.document()
         document["y"] = await resolve_leg(catalog, body.y, "y")
         document["x"] = await resolve_leg(catalog, body.x, "x")
@@ -75,7 +86,8 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
                 await asyncio.wait({made}, timeout=_LOOK_S)
                 if not made.done() and await request.is_disconnected():
                     jobs.cancel(view.id)
-            return await whole(request, str(made.result()))
+            made.result()  # raises what went wrong
+            return await whole(request, view.id)
         except asyncio.CancelledError:
             jobs.cancel(view.id)
             raise
@@ -111,6 +123,20 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
         """
         return await answer(request, backtests.backtest(await resolved(body)), wait)
 
+    @app.post(
+        "/api/backtest/sweep",
+        response_model=schemas.SweepOut,
+        responses=accepted_too,
+        dependencies=[Depends(json_only)],
+        summary="Try many rules on a pair's past",
+    )
+    async def sweep(request: Request, body: SweepIn, wait: Wait = True) -> Response:  # noqa: FBT002
+        """A list wherever a number may vary, at most 50,000 combinations; what makes no sense is left out.
+
+        The more was tried the better the best one looks: `deflated_sharpe` and `pbo` say how much of it is luck.
+        """
+        return await answer(request, backtests.sweep(await resolved(body)), wait)
+
     @app.get("/api/backtests", response_model=schemas.BacktestRuns, summary="Backtests that were run, the newest first")
     async def runs(query: Annotated[RunsQuery, Query()]) -> Response:
         """A line of each; the oldest of more than 500 are forgotten."""
@@ -128,6 +154,16 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
     )
     async def one(request: Request, id: Id) -> Response:  # noqa: A002 - what everybody calls it
         return await whole(request, id)
+
+    @app.get(
+        "/api/backtests/{id}/heatmap",
+        response_model=schemas.HeatmapOut,
+        summary="One metric of a sweep over two parameters",
+    )
+    async def heatmap(id: Id, query: Annotated[HeatmapQuery, Query()]) -> Response:  # noqa: A002
+        """What else varied is averaged over, or with `best=true` its best taken."""
+        drawn = await backtests.heatmap(id, query.metric, query.a, query.b, best=query.best)
+        return Response(schemas.encode_document(drawn), 200, {"Cache-Control": "no-store"}, "application/json")
 
     @app.get(
         "/api/backtests/{id}/trades.csv",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ MOST_HELD: Final = 8
 """Runs that wait in memory for records that refuse; of more, the oldest is lost."""
 _MOST_SEEN: Final = 1000
 _PACKING: Final = 3
+_PIECE: Final = 1000
+_AS_IT_IS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 _MOST_POINTS: Final = 100_000
 """Points of a curve in a document; of a longer one every so manieth bar is told."""
 
@@ -51,9 +54,25 @@ def pack_run(run_id: str, summary: Mapping[str, Any], document: Mapping[str, Any
     >>> gzip.decompress(pack_run("7", {}, {"metrics": {"sharpe": float("nan")}}).packed)
     b'{"metrics":{"sharpe":null}}'
     """
-    body = orjson.dumps(_thinned(document), option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
-    packed = gzip.compress(body, _PACKING, mtime=0)
-    return KeptRun(run_id, {**summary, "bytes": len(packed)}, packed)
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=_PACKING, mtime=0) as file:
+        for place, (name, value) in enumerate(_thinned(document).items()):
+            file.write(b"%b%b:" % (b"," if place else b"{", orjson.dumps(name)))
+            for part in _parts(value):
+                file.write(part)
+        file.write(b"}")
+    return KeptRun(run_id, {**summary, "bytes": packed.tell()}, packed.getvalue())
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    """Yield a value as JSON in pieces, so that a long list holds nobody up for long."""
+    if not isinstance(value, list):
+        yield orjson.dumps(value, option=_AS_IT_IS)
+        return
+    for start in range(0, len(value) or 1, _PIECE):
+        inner = orjson.dumps(value[start : start + _PIECE], option=_AS_IT_IS)[1:-1]
+        yield b"%b%b" % (b"," if start else b"[", inner)
+    yield b"]"
 
 
 def _thinned(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -168,21 +187,25 @@ class KeptRuns:
         )
         return [line for line, _ in zip(found, range(limit), strict=False)]
 
-    async def trials(self, y: str, x: str, rule: str, count: int) -> int:
-        """Return how many rules have been tried on a pair once these ``count``, whose digest is ``rule``, have been.
+    async def trials(self, y: str, x: str, rule: str) -> int:
+        """Return how many rules were tried on a pair before, less those of the question whose digest is ``rule``.
 
-        The same ones again are no further trials, whatever the time that they are tried on.
+        The same question again is no further trial, whatever the time that it is asked of.
         """
         known = await self._tried(y, x)
-        return max(count, int(known["trials"]) + (0 if rule in known["seen"] else count))
+        return max(0, int(known["trials"]) - int(known["seen"].get(rule, 0)))
 
     async def note_trials(self, y: str, x: str, rule: str, count: int) -> None:
-        """Count what has been tried; it stays counted when the run is forgotten."""
+        """Count what a question tried; it stays counted when the run is forgotten."""
         async with self._counting:
             known = await self._tried(y, x)
-            if rule in known["seen"]:
+            seen = dict(known["seen"])
+            before = seen.pop(rule, 0)
+            if before >= count:
                 return
-            document = {"trials": int(known["trials"]) + count, "seen": [*known["seen"], rule][-_MOST_SEEN:]}
+            seen[rule] = count
+            kept = dict(list(seen.items())[-_MOST_SEEN:])
+            document = {"trials": known["trials"] - before + count, "seen": kept}
             try:
                 await self._records.put(TRIALS, f"{y}:{x}", orjson.dumps(document))
             except StorageError as error:
@@ -193,11 +216,12 @@ class KeptRuns:
         try:
             known = await self._records.get(TRIALS, f"{y}:{x}")
             found = orjson.loads(known) if known else {}
-            return {"trials": int(found.get("trials", 0)), "seen": list(found.get("seen", ()))}
+            seen = {str(rule): int(count) for rule, count in found.get("seen", {}).items()}
+            return {"trials": int(found.get("trials", 0)), "seen": seen}
         except (StorageError, AttributeError, TypeError, ValueError) as error:
             self._refused += 1
             _log.warning("the trials of a pair cannot be read", pair=f"{y}:{x}", error=str(error))
-            return {"trials": 0, "seen": []}
+            return {"trials": 0, "seen": {}}
 
     def counters(self) -> Mapping[str, int]:
         """Return how many are kept, what they weigh, and how many were forgotten or refused."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from pairscope.errors import FeedError, InputError
@@ -12,11 +13,16 @@ from pairscope.market.align import common_bars
 from pairscope.market.bars import BarBatch, concat_bars, timeframe_ns
 from pairscope.market.symbols import Symbols
 from pairscope.ports import LiveView, TickStore
+from pairscope.research.backtest_request import BacktestRequest
+from pairscope.research.pair_bars import LegTicks, PairBars, pair_bars
 
-__all__ = ["MOST_BARS", "USUAL_BARS", "Exchange", "FundingRow", "PairInputs", "read_pair"]
+__all__ = ["MOST_BARS", "MOST_TICKS", "USUAL_BARS", "Exchange", "FundingRow", "first_of_ticks", "read_pair"]
 
 MOST_BARS: Final = 1_000_000
 """Bars of a leg that one backtest may run over."""
+
+MOST_TICKS: Final = 1_000_000
+"""Trades of a leg that one backtest may be filled from."""
 
 USUAL_BARS: Final = 20_160
 """Bars that are traded where no start is given: two weeks of minutes."""
@@ -29,6 +35,7 @@ _SPARE: Final = 60
 _DEEPEST: Final = 4
 _EVER_NS: Final = 9_223_372_036_854 * 1_000_000
 _PATIENCE_S: Final = 15.0
+_LONGEST_WAIT_NS: Final = 3600 * 1_000_000_000
 
 
 class Exchange(Protocol):
@@ -43,56 +50,75 @@ class Exchange(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PairInputs:
-    """Both legs' closed bars, by time, warm-up before them; ``gaps`` open holes in the trades behind them."""
-
-    y: BarBatch
-    x: BarBatch
-    gaps: int
-    funding: Sequence[FundingRow] | None = None
-    step_y: float | None = None
-    step_x: float | None = None
-    missing: Mapping[str, str] = field(default_factory=dict)
-    """What the exchange did not say, with the reason."""
-
-
 async def read_pair(
     store: TickStore,
     live: LiveView,
     exchange: Exchange | None,
+    request: BacktestRequest,
     *,
-    y: str,
-    x: str,
-    timeframe: str,
-    start_ns: int | None,
-    end_ns: int | None,
     warmup: int,
-    funding: bool,
-    steps: bool,
-) -> PairInputs:
-    """Return what a backtest over [start, end) needs, ``warmup`` common bars before it included where there are any.
+    source: str = "",
+    funding: Sequence[FundingRow] | None = None,
+) -> tuple[PairBars, Mapping[str, str]]:
+    """Return what a backtest over [start, end) needs, and what the exchange did not say of it, with the reason.
 
-    Without a start the newest ``USUAL_BARS`` and the warm-up are read. ``InputError`` names ``start`` where there are
-    more than ``MOST_BARS``.
+    ``warmup`` common bars before the range are read too, where there are any; without a start the newest
+    ``USUAL_BARS`` and the warm-up. ``funding`` is taken where it is given, else asked for. ``InputError`` names
+    ``start`` where there are more than ``MOST_BARS``.
     """
-    length = timeframe_ns(timeframe)
-    end = min(end_ns if end_ns is not None else _EVER_NS, _EVER_NS)
-    if start_ns is None:
-        legs = await _newest(store, live, y, x, timeframe, end, USUAL_BARS + warmup)
+    y, x, timeframe, length = request.y, request.x, request.timeframe, timeframe_ns(request.timeframe)
+    end_ns = _EVER_NS if request.end_ns is None else min(request.end_ns, _EVER_NS)
+    if request.start_ns is None:
+        legs = await _newest(store, live, y, x, timeframe, end_ns, USUAL_BARS + warmup)
     else:
-        legs = await _between(store, live, y, x, timeframe, start_ns, end)
-        before = await _newest(store, live, y, x, timeframe, start_ns, warmup)
+        legs = await _between(store, live, y, x, timeframe, request.start_ns, end_ns)
+        before = await _newest(store, live, y, x, timeframe, request.start_ns, warmup)
         legs = _joined(before[0], legs[0]), _joined(before[1], legs[1])
     both = common_bars(*legs)
-    if not len(both[0]):
-        return PairInputs(*both, gaps=0)
-    first, last = int(both[0].ts_open_ns[0]), int(both[0].ts_open_ns[-1]) + length
-    gaps = await _holes(store, (y, x), first, last)
     missing: dict[str, str] = {}
-    rates = await _funding(exchange, (y, x), first, last, missing) if funding else None
-    known = await _steps(exchange, missing) if steps else {}
-    return PairInputs(*both, gaps, rates, known.get(y), known.get(x), missing)
+    if not len(both[0]):
+        return pair_bars(*both, source=source), missing
+    first_ns, last_ns = int(both[0].ts_open_ns[0]), int(both[0].ts_open_ns[-1]) + length
+    gaps = await _holes(store, (y, x), first_ns, last_ns)
+    rates = funding
+    if funding is None and request.funding:
+        rates = await _funding(exchange, (y, x), first_ns, last_ns, missing)
+    known = await _steps(exchange, missing) if request.round_steps else {}
+    bars = pair_bars(*both, funding=rates, step_y=known.get(y), step_x=known.get(x), source=source, open_gaps=gaps)
+    if request.latency_ms is None:
+        return bars, missing
+    traded_ns = first_ns if request.start_ns is None else request.start_ns
+    until_ns = last_ns + request.latency_ms * 1_000_000 + _LONGEST_WAIT_NS
+    ticks_y = await _ticks(store, y, traded_ns, until_ns)
+    ticks_x = await _ticks(store, x, traded_ns, until_ns)
+    bars = replace(bars, ticks_y=ticks_y, ticks_x=ticks_x)
+    if request.start_ns is not None and request.start_ns + length < first_of_ticks(bars):
+        when = datetime.fromtimestamp(first_of_ticks(bars) / 1e9, UTC).isoformat(timespec="seconds")
+        raise InputError(
+            f"start: the recorded trades of {y} and {x} begin only at {when}",
+            loc="start",
+            hint="begin there, or leave latency_ms out",
+        )
+    return bars, missing
+
+
+def first_of_ticks(bars: PairBars) -> int:
+    """Return the time from which on both legs' trades are known; 0 where none are asked for or there."""
+    if bars.ticks_y is None or bars.ticks_x is None:
+        return 0
+    return max(int(bars.ticks_y.times_ns[0]), int(bars.ticks_x.times_ns[0]))
+
+
+async def _ticks(store: TickStore, symbol: str, start_ns: int, end_ns: int) -> LegTicks | None:
+    """Return a symbol's trades in [start, end); None where there are none."""
+    found = await store.ticks(symbol, start_ns, end_ns, limit=MOST_TICKS + 1)
+    if len(found) > MOST_TICKS:
+        raise InputError(
+            f"start: there are more than {MOST_TICKS:,} trades of {symbol} in the range",
+            loc="start",
+            hint="choose a shorter range, or leave latency_ms out",
+        )
+    return LegTicks(found.ts_event_ns, found.price) if len(found) else None
 
 
 async def _between(
