@@ -163,6 +163,7 @@ async def house(
     tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[House]:
     monkeypatch.setattr("pairscope.screener.SETTLE_S", 0.01)
+    monkeypatch.setattr("pairscope.screener.COMPILED_S", 300.0)  # of a slow machine whose kernels are still to be made
     monkeypatch.setattr("pairscope.research.screen_reading.READ_REST_S", 0.01)
     store = await DuckDBStore.open(tmp_path / "screen.duckdb", threads=1)
     house = House(store, getattr(request, "param", None))

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from pairscope.api.app import create_app
 from pairscope.api.screen import Sort
 from pairscope.research.closes import closes_of
-from pairscope.research.moving_screen import screen_closes
+from pairscope.research.moving_screen import load_kernels, screen_closes
 from pairscope.research.screen import screen_pairs
 from pairscope.research.screen_table import COLUMNS
 
@@ -23,6 +23,12 @@ from .conftest import client_of
 from .market import START_MS, Market
 
 NAMES = ["BTCUSDT", "ETHUSDT", "PEPEUSDT", "SOLUSDT"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """The kernels are there: who asks while they are compiled is told to come again after some seconds."""
+    load_kernels()
 
 
 async def screen(api: httpx2.AsyncClient, **params: Any) -> dict[str, Any]:
@@ -107,6 +113,9 @@ async def test_rows_are_sorted_filtered_and_paged_as_asked(scripted: httpx2.Asyn
     found = await screen(scripted, only="discoveries", fdr=0.01, symbol="btcusdt", direction="best")
     assert [{row["y"], row["x"]} for row in found["pairs"]] == [{"BTCUSDT", "SOLUSDT"}]
     assert found["matching"] == 1
+    both = await screen(scripted, pair="pepeusdt:btcusdt", fdr=1, examine=True, limit=2)
+    assert {(row["y"], row["x"]) for row in both["pairs"]} == {("BTCUSDT", "PEPEUSDT"), ("PEPEUSDT", "BTCUSDT")}
+    assert all(row["examination"] for row in both["pairs"])
     shown = await screen(scripted, sparkline=True, examine=True, limit=3)
     assert {len(row["zscores"]) for row in shown["pairs"]} == {60}
     assert shown["pairs"][0]["examination"]["johansen_rank"] >= 1
@@ -146,6 +155,8 @@ async def test_who_has_the_answer_already_is_told_so(scripted: httpx2.AsyncClien
         ("cursor", {"cursor": "²"}),
         ("empirical_null", {"empirical_null": 0}),
         ("empirical_null", {"empirical_null": 201}),
+        ("pair", {"pair": "BTCUSDT"}),
+        ("pair", {"pair": ""}),
         ("wait", {"wait": "perhaps"}),
         ("luck", {"luck": 1}),
     ],

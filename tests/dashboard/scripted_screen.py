@@ -14,7 +14,10 @@ FIRST_MS = 1_700_000_040_000
 
 
 class ScriptedScreen:
-    """The screen's side of a scripted market; ``found``, ``excluded``, ``refusal`` and ``moves`` are what it tells."""
+    """The screen's side of a scripted market; ``found``, ``excluded``, ``refusal``, ``changes`` are what it tells.
+
+    With ``on_demand`` a screen is computed by a job of ``jobs``, which goes on when the test says so.
+    """
 
     def __init__(self, market: Any) -> None:
         self.market = market
@@ -36,6 +39,21 @@ class ScriptedScreen:
         self.excluded = {"DOGEUSDT": "did not move in the last 1,440 bars"}
         self.refusal: tuple[int, str] | None = None
         self.changes: dict[str, Any] = {}
+        self.on_demand = False
+        self.jobs: list[dict[str, Any]] = []
+        self.null: dict[str, Any] | None = {
+            "surrogates": 20,
+            "as_of": FIRST_MS,
+            "tests": 30,
+            "pvalue": 0.0015,
+            "discoveries": 4,
+            "fdr_promised": 0.05,
+            "false_promised": 0.2,
+            "fdr_empirical": 0.3,
+            "false_expected": 1.2,
+            "false_least": 0.0,
+            "false_most": 4.0,
+        }
         self.events: list[dict[str, Any]] = [
             self.event("entered", "SOLUSDT", "ETHUSDT", FIRST_MS),
             self.event("left", "BNBUSDT", "ETHUSDT", FIRST_MS - 9 * MINUTE_MS),
@@ -89,7 +107,21 @@ class ScriptedScreen:
             only: str = "all",
             direction: str = "both",
             sparkline: bool = False,
+            examine: bool = False,
+            pair: str | None = None,
+            wait: bool = True,
+            job: str | None = None,
+            empirical_null: int | None = None,
         ) -> Any:
+            if empirical_null is not None:
+                return JSONResponse(self.start("null", f"lookback={lookback}&empirical_null=20", timeframe), 202)
+            if self.on_demand and job is None and not wait:
+                last = next((one for one in reversed(self.jobs) if one["kind"] == "screen"), None)
+                if last is None or last["status"] != "done":
+                    running = last is not None and last["ended_ms"] is None
+                    return JSONResponse(
+                        last if running else self.start("screen", f"lookback={lookback}", timeframe), 202
+                    )
             given = {"timeframe": timeframe, "lookback": lookback, "fdr": fdr, "control": control, "limit": limit}
             filters = {"symbol": symbol, "min_half_life": min_half_life, "max_half_life": max_half_life}
             self.asked.append(
@@ -119,6 +151,21 @@ class ScriptedScreen:
                 and (only == "all" or row["discovery"])
                 and (direction == "both" or row["y"] < row["x"])
             ]
+            if pair is not None:
+                kept = [row for row in every if {row["y"], row["x"]} == set(pair.split(":"))]
+            if examine:
+                for row in kept:
+                    row["examination"] = {
+                        "hurst": 0.31,
+                        "johansen_trace": 25.3,
+                        "johansen_rank": 1,
+                        "spread_bps": 5.0,
+                        "cost_bps": 24.0,
+                        "edge_bps": -3.0,
+                        "beta_stable": 0.75,
+                        "rejects": 0.5,
+                    }
+                    row["false_expected"] = 1.2
             dropped = () if sparkline else ("zscores",)
             return {
                 "as_of": FIRST_MS + self.screens * MINUTE_MS,
@@ -136,6 +183,7 @@ class ScriptedScreen:
                 "control": control,
                 "matching": len(kept),
                 "discoveries": sum(row["discovery"] for row in every),
+                "null": self.null,
                 "excluded": self.excluded,
                 "pairs": [{k: v for k, v in row.items() if k not in dropped} for row in kept[:limit]],
                 "next": None,
@@ -144,3 +192,44 @@ class ScriptedScreen:
         @app.get("/api/analytics/screen/discoveries")
         async def discoveries(timeframe: str = "1m", lookback: int = 1440, limit: int = 500) -> Any:
             return {"discoveries": self.events[:limit], "next": None}
+
+        @app.get("/api/analytics/screen/history")
+        async def history(y: str, x: str, timeframe: str = "1m", lookback: int = 1440) -> Any:
+            head = {"y": y, "x": x, "timeframe": timeframe, "lookback": lookback, "fdr": 0.05, "now": None}
+            if (y, x) not in self.found:
+                told = {"timestamp": [], "qvalue": [], "discovered": False, "since": None}
+                return head | told | {"reason": "it was no discovery at 0.05 in the last 720 screens"}
+            q = [0.2, 0.08, 0.04, None, self.found[y, x]]
+            times = [FIRST_MS + (i - len(q) + 1) * MINUTE_MS for i in range(len(q))]
+            return head | {"timestamp": times, "qvalue": q, "discovered": True, "since": times[2]}
+
+        @app.get("/api/jobs")
+        async def jobs(kind: str | None = None) -> Any:
+            return {"jobs": [job for job in reversed(self.jobs) if kind in {None, job["kind"]}]}
+
+        @app.get("/api/jobs/scan-{number}")
+        async def job_of(number: int) -> Any:
+            return self.jobs[number]
+
+        @app.delete("/api/jobs/scan-{number}")
+        async def cancel(number: int) -> Any:
+            self.jobs[number] |= {"status": "cancelled", "ended_ms": FIRST_MS}
+            return self.jobs[number]
+
+    def start(self, kind: str, query: str, timeframe: str) -> dict[str, Any]:
+        """Begin a job of four steps, one of which is done."""
+        job = {
+            "id": f"scan-{len(self.jobs)}",
+            "kind": kind,
+            "title": "every pair",
+            "status": "running",
+            "done": 1,
+            "total": 4,
+            "created_ms": FIRST_MS,
+            "started_ms": FIRST_MS,
+            "ended_ms": None,
+            "error": None,
+            "result": f"/api/analytics/screen?timeframe={timeframe}&{query}",
+        }
+        self.jobs.append(job)
+        return job

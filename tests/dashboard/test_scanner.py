@@ -14,6 +14,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pairscope.dashboard.scanner_choice import ScanChoice, open_from_scan
+from pairscope.dashboard.scanner_detail import history_figure
+from pairscope.dashboard.scanner_detail_words import both_ways, facts_of, history_words, null_words
+from pairscope.dashboard.scanner_jobs import progress_words
 from pairscope.dashboard.scanner_network import Tie, network_figure, places, ties_of
 from pairscope.dashboard.scanner_words import (
     account_of,
@@ -230,6 +233,166 @@ def test_a_market_of_thousands_of_tests_shows_the_best_and_says_so(page: Page, m
     assert view is not None
     assert len(view["rows"]) == 500
     assert view["note"].startswith("The best 500 of 650 tests by q-value.")
+
+
+# ── a screen on its way ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_screen_that_is_being_computed_says_how_far_it_is_and_then_stands_there(
+    page: Page, market: ScriptedMarket
+) -> None:
+    market.screen.on_demand = True
+    app = page(**SCAN).run()
+    assert not app.exception
+    assert told(app) is None
+    (bar,) = app.get("progress")
+    assert (bar.proto.value, bar.proto.text.startswith("Testing every pair: 25 %")) == (25, True)
+    market.screen.jobs[0] |= {"status": "done", "done": 4, "ended_ms": 1}
+    app.run()
+    assert len(rows_on(app)) == 30
+    assert not app.get("progress")
+
+
+def test_a_cancelled_screen_is_not_begun_again_before_somebody_asks_for_it(page: Page, market: ScriptedMarket) -> None:
+    market.screen.on_demand = True
+    app = page(**SCAN).run()
+    app.button(key="scan-cancel-scan-0").click().run()
+    assert market.screen.jobs[0]["status"] == "cancelled"
+    app.run()
+    assert "This screen was cancelled." in written(app)
+    app.run()
+    assert len(market.screen.jobs) == 1
+    app.button(key="scan-go-on").click().run()
+    assert [job["status"] for job in market.screen.jobs] == ["cancelled", "running"]
+
+
+def test_a_screen_that_fails_says_why(page: Page, market: ScriptedMarket) -> None:
+    market.screen.on_demand = True
+    app = page(**SCAN).run()
+    market.screen.jobs[0] |= {"status": "failed", "ended_ms": 1, "error": "a screen needs two symbols"}
+    market.screen.start = lambda *_: market.screen.jobs[0]  # type: ignore[method-assign]
+    try:
+        app.run()
+    finally:
+        del market.screen.start  # type: ignore[method-assign]
+    assert [warning.value for warning in app.warning] == ["A screen needs two symbols."]
+
+
+def test_a_job_in_words_has_its_share_and_the_time_that_is_left() -> None:
+    job = {"status": "running", "done": 3, "total": 4, "started_ms": 0}
+    assert progress_words(job, 30_000) == (0.75, "75 %, about 10 s more")
+    assert progress_words({**job, "done": 0}, 30_000) == (0.0, "0 %")
+    assert progress_words({"status": "queued"}, 0) == (0.0, "waiting for its turn…")
+
+
+# ── what chance offers ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_markets_own_null_stands_beside_what_theory_promises(page: Page, market: ScriptedMarket) -> None:
+    text = written(page(**SCAN).run())
+    assert (
+        ":orange[▲ Of 4 discoveries theory promises at most 0.2 false; on this market's own null 1.2 are expected "
+        "(0 to 4 in 20 surrogate markets without a pair).]"
+    ) in text
+
+
+def test_where_no_null_is_known_it_can_be_asked_for_and_its_way_is_shown(page: Page, market: ScriptedMarket) -> None:
+    market.screen.null = None
+    app = page(**SCAN).run()
+    app.button(key="ask-null").click().run()
+    assert [job["kind"] for job in market.screen.jobs] == ["null"]
+    (bar,) = app.get("progress")
+    assert bar.proto.text.startswith("Surrogate markets, each with no pair in it: 25 %")
+
+
+def test_chance_that_offers_as_much_as_was_found_is_said_plainly_and_a_market_without_a_find_too() -> None:
+    null = {"surrogates": 20, "discoveries": 3, "false_promised": 0.15, "false_expected": 30.2, "false_most": 64.0}
+    words, much = null_words({**null, "false_least": 2.0})
+    assert much and words.endswith("believe none of them on this screen's word alone.")
+    nothing = {**null, "discoveries": 0, "pvalue": 0.00013, "false_promised": 0.0, "false_expected": 0.25}
+    words, much = null_words({**nothing, "false_least": 0.0})
+    assert words == (
+        "A lone pair would be a discovery at p up to 1 in 7,700: on this market's own null 0.2 tests come as far by "
+        "chance (0 to 64 in 20 surrogate markets without a pair)."
+    )
+    assert not much
+    assert null_words(None) == ("", False)
+
+
+# ── a closer look ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_closer_look_says_what_a_second_look_says_and_draws_the_q_value_over_time(
+    page: Page, market: ScriptedMarket
+) -> None:
+    app = page(**SCAN, looked="ETHUSDT:BTCUSDT").run()
+    assert not app.exception
+    text = written(app)
+    assert "**ETH** on BTC, a closer look" in text
+    assert "its hedge ratio agrees with the whole's in 3, and 2 of them show the relation by themselves." in text
+    assert "✓ Johansen's test finds one relation too (trace 25.3)." in text
+    assert "✓ Hurst exponent of the spread 0.31: below 0.5, it comes back." in text
+    assert "The other way round, BTC on ETH, q is 0.004." in text
+    assert "▲ In a market like this without a single pair, 1.2 tests have so small a p-value" in text
+    assert "In 4 screens its q-value went from 0.0002 to 0.2; a discovery" in text
+    assert "2023-11-14 22:12 UTC" in text
+    view = told(app)
+    assert view is not None and view["looked"] == "ETHUSDT:BTCUSDT"
+    app.button(key="detail-close").click().run()
+    assert "a closer look" not in written(app)
+
+
+def test_the_closer_look_opens_its_pair(page: Page, market: ScriptedMarket) -> None:
+    app = page(**SCAN, scan="5m × 2,016", looked="SOLUSDT:ETHUSDT").run()
+    app.button(key="detail-open").click().run()
+    view = told(app, "pair_board")
+    assert view is not None
+    assert (view["settings"]["y"], view["settings"]["timeframe"]) == ("SOLUSDT", "5m")
+
+
+def test_a_pair_without_a_history_or_outside_the_screen_is_words(page: Page, market: ScriptedMarket) -> None:
+    text = written(page(**SCAN, looked="BNBUSDT:BTCUSDT").run())
+    assert "No history: it was no discovery at 0.05 in the last 720 screens." in text
+    assert "This pair is not among the tests" in written(page(**SCAN, looked="AUSDT:BUSDT").run())
+    assert "closer look" not in written(page(**SCAN, looked="nonsense").run())
+
+
+def test_the_closer_look_reckons_with_the_costs_that_were_chosen() -> None:
+    row = {"y": "AUSDT", "x": "BUSDT", "spread_std": 0.004, "beta": -1.0, "qvalue": 0.01}
+    (fact,) = facts_of(row, None, ScanChoice(cost_bps=6.0, exit=0.5))
+    assert fact == (
+        "✓ Its deviation is 40 bps: from z 2 to 0.5 is 60 bps, which after 24 bps for the round trip leaves 36 bps."
+    )
+    (fact,) = facts_of(row, None, ScanChoice(cost_bps=20.0, exit=0.5))
+    assert fact.startswith("▲") and fact.endswith("which after 80 bps for the round trip costs 20 bps.")
+    assert facts_of({}, None, ScanChoice()) == []
+    assert both_ways([], "A", "B") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ({"johansen_rank": 0, "johansen_trace": 9.0}, "the two tests disagree"),
+        ({"johansen_rank": 2, "johansen_trace": 40.0}, "both legs for stationary"),
+        ({"hurst": 0.5}, "near 0.5"),
+        ({"hurst": 0.7}, "it trends"),
+        ({"beta_stable": 0.25, "rejects": 0.0}, "▲ Cut into 4 parts"),
+        ({"beta_stable": 1.0, "rejects": 1.0}, "✓ Cut into 4 parts"),
+    ],
+)
+def test_what_speaks_against_a_pair_is_said_too(seen: dict[str, float], words: str) -> None:
+    (fact,) = facts_of({"examination": seen}, None, ScanChoice())
+    assert words in fact
+
+
+def test_a_history_breaks_where_a_pair_was_not_tested_and_very_small_values_stay_on_the_scale() -> None:
+    figure = history_figure([0, 60_000, 120_000], [0.5, None, 1e-12], "dark")
+    path = figure["data"][-1]
+    assert path["y"] == [0.5, None, 1e-6]
+    assert path["text"][-1] == "< 0.0001"
+    assert figure["layout"]["yaxis"]["range"][0] < -6
+    left = {"qvalue": [0.2, 0.01], "discovered": False, "since": None}
+    assert history_words(left, 60) == "In 2 screens its q-value went from 0.01 to 0.2; it is no discovery now."
 
 
 # ── figures and words ─────────────────────────────────────────────────────────────────────────────────────────────────

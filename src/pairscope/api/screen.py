@@ -57,6 +57,7 @@ class ScreenQuery(BaseModel):
     only: Literal["all", "discoveries"] = Field("all", description="`discoveries`: no other rows.")
     direction: Literal["both", "best"] = Field("both", description="`best`: of each pair the smaller p-value.")
     symbol: SymbolName | None = Field(None, description="Only pairs with this leg.")
+    pair: str | None = Field(None, max_length=200, description="Only this pair, both ways: `ETHUSDT:BTCUSDT`.")
     min_half_life: HalfLife = Field(None, description="Bars.")
     max_half_life: HalfLife = Field(None, description="Bars.")
     min_correlation: float | None = Field(None, ge=-1, le=1, description="Of log returns.")
@@ -77,13 +78,13 @@ class ScreenQuery(BaseModel):
         None, max_length=64, description="`next` of the page before; `screen` tells if a newer one has come since."
     )
 
-    def view(self, symbol: str | None) -> ScreenView:
+    def view(self, symbol: str | None, pair: tuple[str, str] | None) -> ScreenView:
         """Return how the screen is looked at; ``InputError`` of a cursor that is none."""
         if self.cursor is not None and not (self.cursor.isascii() and self.cursor.isdecimal()):
             raise InputError("cursor: not one of ours", loc="cursor")
-        others = {"timeframe", "lookback", "cursor", "symbol", "empirical_null", "wait", "job"}
+        others = {"timeframe", "lookback", "cursor", "symbol", "pair", "empirical_null", "wait", "job"}
         shared = self.model_dump(exclude=others)
-        return ScreenView(**shared, symbol=symbol, offset=int(self.cursor or 0))
+        return ScreenView(**shared, symbol=symbol, pair=pair, offset=int(self.cursor or 0))
 
 
 class HistoryQuery(BaseModel):
@@ -110,6 +111,13 @@ class DiscoveriesQuery(BaseModel):
 def add_screen(app: FastAPI, services: Services, catalog: Catalog, workers: Workers) -> None:
     """Add the routes of the screen."""
     screens = services.screens
+
+    async def legs_of(text: str) -> tuple[str, str]:
+        """Return the legs of a pair that is written like a topic's."""
+        y, colon, x = text.partition(":")
+        if not colon:
+            raise InputError("pair: must be two symbols, like ETHUSDT:BTCUSDT", loc="pair")
+        return await resolve_leg(catalog, y, "pair"), await resolve_leg(catalog, x, "pair")
 
     async def found(query: ScreenQuery) -> ScreenTable | JobView:
         """Return the screen, or the job that brings it where nobody wants to wait."""
@@ -139,7 +147,7 @@ def add_screen(app: FastAPI, services: Services, catalog: Catalog, workers: Work
         wait for. Symbols with holes, late listing or no movement are in `excluded`.
         """
         symbol = None if query.symbol is None else await resolve_leg(catalog, query.symbol, "symbol")
-        view = query.view(symbol)
+        view = query.view(symbol, None if query.pair is None else await legs_of(query.pair))
         table = await found(query)
         if isinstance(table, JobView):
             return accepted(table)

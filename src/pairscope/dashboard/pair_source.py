@@ -11,7 +11,7 @@ import streamlit as st
 from pairscope.client import Client
 from pairscope.errors import PairscopeError
 
-__all__ = ["Heard", "ask", "forget_watchlist", "hear", "pair_report", "watched_pairs"]
+__all__ = ["Heard", "ask", "forget", "forget_watchlist", "hear", "pair_report", "watched_pairs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ def hear(name: str, key: str, call: Callable[[], Any]) -> Heard:
 def ask(client: Client, path: str, **params: Any) -> Any:
     """Return a GET's JSON; asked again by anybody within some seconds, it is not fetched again."""
     return _asked(client.base_url, path, tuple(sorted(params.items())), _client=client)
+
+
+def forget(client: Client, path: str, **params: Any) -> None:
+    """Let the next call of ``ask`` fetch this anew."""
+    _asked.clear(client.base_url, path, tuple(sorted(params.items())), _client=client)
 
 
 def _ask(address: str, path: str, params: tuple[tuple[str, Any], ...], _client: Client) -> Any:

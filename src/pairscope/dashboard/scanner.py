@@ -14,8 +14,11 @@ from pairscope.dashboard.pair_verdict import TIMEFRAME_S
 from pairscope.dashboard.pair_words import plain
 from pairscope.dashboard.price_monitor import palette_chosen
 from pairscope.dashboard.scanner_choice import ScanChoice, choose_scan, open_from_scan
+from pairscope.dashboard.scanner_detail import look_closer, looked_at, show_detail
+from pairscope.dashboard.scanner_detail_words import null_words
+from pairscope.dashboard.scanner_jobs import show_null_job, show_screen_job, show_stopped
 from pairscope.dashboard.scanner_network import MOST_TIES, network_figure, partner_rows, ties_of
-from pairscope.dashboard.scanner_source import discovery_events, screened
+from pairscope.dashboard.scanner_source import Scan, ask_null, discovery_events, screened
 from pairscope.dashboard.scanner_words import account_of, csv_of, event_rows, headline, paying, rows_of, too_short
 
 __all__ = ["show_scanner"]
@@ -41,16 +44,21 @@ def _draw(api: LiveApi, client: Client, choice: ScanChoice) -> None:
     """Draw the newest screen: drawn again every ten seconds, and nothing of it moves while there is no other."""
     if "_opened_from_scan" in st.session_state:
         st.rerun(scope="app")
-    heard = _heard(client, choice)
+    scan = _screened(client, choice)
+    heard = scan.heard
+    show_stopped(choice)
+    if scan.job is not None:
+        show_screen_job(client, choice, scan.job, newer=heard.document is not None)
     if heard.document is None:
-        told = f"The screen could not be read: {heard.problem}" if heard.passing else heard.problem
-        st.warning(told)
+        if heard.problem:
+            st.warning(f"The screen could not be read: {heard.problem}" if heard.passing else heard.problem)
         return
     rows = rows_of(heard.document, choice)
-    found = _say(heard, rows, choice)
+    found = _say(client, heard, rows, choice)
     main, side = st.columns([0.69, 0.31], gap="medium")
     with main:
         _table(api, heard.document, rows, choice)
+        show_detail(client, choice)
         with st.expander("What was tested, and what was left out", icon=":material/help:"):
             _explain(heard.document, choice)
     with side:
@@ -61,17 +69,17 @@ def _draw(api: LiveApi, client: Client, choice: ScanChoice) -> None:
 _scan = st.fragment(run_every=_REFRESH_S)(_draw)
 
 
-def _heard(client: Client, choice: ScanChoice) -> Heard:
+def _screened(client: Client, choice: ScanChoice) -> Scan:
     key = str(choice.asked())
     if st.session_state.get("_heard_screen_key") == key:
         return screened(client, choice)
     with st.spinner("Testing every pair…"):
-        heard = screened(client, choice)
+        scan = screened(client, choice)
     st.session_state["_heard_screen_key"] = key
-    return heard
+    return scan
 
 
-def _say(heard: Heard, rows: Sequence[Mapping[str, Any]], choice: ScanChoice) -> int:
+def _say(client: Client, heard: Heard, rows: Sequence[Mapping[str, Any]], choice: ScanChoice) -> int:
     """Say what was tested, what was found and what of it would pay; return how many discoveries there are."""
     found, sentence = headline(heard.document, choice)
     badge = f":green-badge[◆ {found:,} found]" if found else ":gray-badge[○ None found]"
@@ -83,12 +91,30 @@ def _say(heard: Heard, rows: Sequence[Mapping[str, Any]], choice: ScanChoice) ->
             st.markdown(
                 f"No discoveries: at {choice.fdr * 100:g} % FDR nothing in this market holds; that is an answer."
             )
+        _say_null(client, heard.document, choice)
         short = too_short(heard.document)
         if short:
             st.markdown(f":orange[▲ {plain(short)}]")
         if heard.problem:
             st.markdown(f":orange[▲ The API does not answer now ({plain(heard.problem.rstrip('.'))}); its last word.]")
     return found
+
+
+def _say_null(client: Client, document: Mapping[str, Any], choice: ScanChoice) -> None:
+    """Say what chance offers in this market beside what theory promises, or offer to find out."""
+    told, much = null_words(document.get("null"))
+    if told:
+        st.markdown(f":orange[▲ {plain(told)}]" if much else plain(told))
+    elif not show_null_job(client, choice):
+        st.button(
+            "What does chance alone offer here?",
+            icon=":material/casino:",
+            key="ask-null",
+            type="tertiary",
+            on_click=ask_null,
+            args=(client, choice),
+            help="Screens 20 surrogates of this market, in which each symbol moves by itself and no pair holds.",
+        )
 
 
 def _table(api: LiveApi, document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], choice: ScanChoice) -> None:
@@ -102,9 +128,13 @@ def _table(api: LiveApi, document: Mapping[str, Any], rows: Sequence[Mapping[str
         if ":" in key:
             open_from_scan(key, choice)
 
+    def looked() -> None:
+        look_closer(str(getattr(st.session_state.get("scanner"), "looked", None) or ""))
+
     matching = int(document.get("matching") or len(rows))
     best = f"The best {len(rows):,} of {matching:,} tests by q-value" if matching > len(rows) else f"{matching:,} tests"
-    note = f"{best}{f' ({filters})' if filters else ''}. ◆ is a discovery; a click opens the pair."
+    legend = "◆ is a discovery; a click opens the pair, ⌕ looks closer at it here."
+    note = f"{best}{f' ({filters})' if filters else ''}. {legend}"
     live_view(
         "scanner",
         api=api,
@@ -117,8 +147,10 @@ def _table(api: LiveApi, document: Mapping[str, Any], rows: Sequence[Mapping[str
         cost_bps=choice.cost_bps,
         exit=choice.exit,
         note=note,
+        looked=looked_at(),
         palette=palette_chosen(),
         on_opened_change=opened,
+        on_looked_change=looked,
     )
     st.download_button(
         "Download scan",

@@ -66,6 +66,13 @@ class MarketNull:
         found: F8 = counted * (tests / self.tests)
         return found
 
+    def expected(self, pvalue: F8, tests: int) -> F8:
+        """Return, for each p-value, how many of so many tests of a surrogate market have one as small, on average."""
+        at = (np.log10(np.maximum(pvalue, 1e-300)) + _DECADES) * _A_DECADE
+        mean = np.interp(at, np.arange(_EDGES.size), self.counts.mean(axis=0))
+        found: F8 = np.where(pvalue > 0.0, mean * (tests / max(1, self.tests)), 0.0)
+        return found
+
     def told(self, pvalue: F8, *, discoveries: int, fdr: float) -> Mapping[str, Any]:
         """Return what this null says of a screen's p-values, which ascend, and of how many discoveries it has."""
         tests = int(pvalue.size)

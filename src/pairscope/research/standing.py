@@ -127,6 +127,9 @@ class Standing:
         if view.symbol is not None:
             code = self.symbols.index(view.symbol) if view.symbol in self.symbols else -1
             wanted &= (self.y == code) | (self.x == code)
+        if view.pair is not None:
+            legs = [self.symbols.index(leg) if leg in self.symbols else -1 for leg in view.pair]
+            wanted &= np.isin(self.y, legs) & np.isin(self.x, legs)
         if view.min_half_life is not None:
             wanted &= self.numbers["half_life"] >= view.min_half_life
         if view.max_half_life is not None:
@@ -161,6 +164,8 @@ class Standing:
         columns["x"] = [names[i] for i in self.x[rows].tolist()]
         columns = {name: columns[name] for name in COLUMNS}
         columns["discovery"] = found[rows].tolist()
+        if self.null is not None:
+            columns["false_expected"] = self.null.expected(self.numbers["pvalue"][rows], self.y.size).tolist()
         if view.sparkline:
             columns["zscores"] = self._sparks(rows)
         documents = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -33,6 +33,9 @@ class ScreenedPair(_Part):
     spread_std: float = Field(description="Sample standard deviation of the residuals, whole lookback.")
     correlation: float | None = Field(description="Of log returns.")
     discovery: bool = Field(description="Whether the q-value is at most `fdr`.")
+    false_expected: float | None = Field(
+        None, description="Tests of a surrogate market with so small a p-value, on average; where `null` is known."
+    )
     zscores: list[float] | None = Field(None, description="The last 60 z-scores, with `sparkline=true`.")
     examination: dict[str, Any] | None = Field(
         None, description="A second look at a discovery, with `examine=true`: Hurst, Johansen, edge, stability."

@@ -60,6 +60,11 @@ class ScannerTable {
     // Told every ten seconds, it is mostly the same screen.
     if (this.version !== data.version) this.adopt(data.rows.map((values) => named(data.columns, values)));
     this.version = data.version;
+    for (const [key, { node, look }] of this.rows) {
+      const chosen = key === data.looked;
+      node.classList.toggle("ps-is-looked", chosen);
+      if ((look.getAttribute("aria-pressed") === "true") !== chosen) look.setAttribute("aria-pressed", String(chosen));
+    }
     if (first) this.frame.scrollTop = left.top;
   }
 
@@ -81,6 +86,11 @@ class ScannerTable {
 
   make(key, { y, x }) {
     const open = element("button", { type: "button", class: "ps-scan-open", title: `Open ${y} against ${x}` }, element("b", {}, baseOf(y)), element("span", { class: "ps-scan-on" }, ` on ${baseOf(x)}`));
+    const look = element("button", { type: "button", class: "ps-scan-look", "aria-pressed": "false", "aria-label": `Look closer at ${y} on ${x}`, title: "Look closer here" }, "⌕");
+    look.addEventListener("click", (event) => {
+      event.stopPropagation();
+      this.tell("looked", key);
+    });
     const cells = Object.fromEntries(COLUMNS.slice(1).map(({ name }) => [name, element("td", { class: "ps-num", "data-column": name })]));
     const line = document.createElementNS(SVG, "path");
     const zero = document.createElementNS(SVG, "path");
@@ -95,9 +105,9 @@ class ScannerTable {
     const bars = element("span");
     const time = element("span", { class: "ps-scan-on" });
     cells.half_life.append(bars, " ", time);
-    const node = element("tr", { "data-pair": key }, element("th", { scope: "row" }, open), ...Object.values(cells));
+    const node = element("tr", { "data-pair": key }, element("th", { scope: "row" }, look, open), ...Object.values(cells));
     node.addEventListener("click", () => this.tell("opened", key));
-    const row = { key, node, cells, line, z, bars, time };
+    const row = { key, node, look, cells, line, z, bars, time };
     this.rows.set(key, row);
     return row;
   }
