@@ -355,7 +355,9 @@ def trade_pair(
         )
         last = finish and t == size - 1
         if position_step(state, bar, c.spaced_y, c.spaced_x, t + 1, window, rule, terms, last):
-            trades[count] = state[POSITION_ROW:]
+            # Cell by cell: to compile an assignment of slices takes two seconds.
+            for i in range(trades.shape[1]):
+                trades[count, i] = state[POSITION_ROW + i]
             count += 1
         equity[t] = state[POSITION_EQUITY]
     return count
