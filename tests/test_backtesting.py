@@ -23,13 +23,14 @@ import pytest
 from typer.testing import CliRunner
 
 from pairscope.analytics.backtest import backtest_pair
-from pairscope.backtesting import Asked, backtest, named_pair
+from pairscope.backtesting import backtest
 from pairscope.cli import app
 from pairscope.config import Settings
 from pairscope.errors import ConfigError, InputError, PairscopeError, UnknownSymbol
 from pairscope.market.bars import Origin, bars_of
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
+from pairscope.research.backtest_flags import Asked, named_pair
 from pairscope.schemas.backtests import BacktestOut
 from pairscope.storage.duckdb_store import DuckDBStore
 

@@ -5,66 +5,55 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from math import prod
 from threading import Event
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import orjson
 
+from pairscope.client import Client
 from pairscope.config import Settings
-from pairscope.errors import InputError
-from pairscope.market_closes import market_pair
+from pairscope.errors import InputError, UnknownSymbol
+from pairscope.market_closes import market_pair, patiently
+from pairscope.research.backtest_flags import (
+    EXCHANGE,
+    USUAL_NULLS,
+    Asked,
+    body_of,
+    named_pair,
+    question_of,
+    tries_several,
+    with_choice,
+)
+from pairscope.research.backtest_grid import Grid
 from pairscope.research.backtest_request import BacktestRequest
-from pairscope.research.backtest_text import backtest_lines, source_words
+from pairscope.research.backtest_text import backtest_lines, source_words, sweep_lines
+from pairscope.research.backtest_through_api import run_through_api
 from pairscope.research.backtest_written import extension_of, write_report, write_table
 from pairscope.research.closes import iso
+from pairscope.research.executor import working_executor
 from pairscope.research.judged_backtest import judge_backtest
 from pairscope.research.pair_bars import PairBars
 from pairscope.research.pair_file import read_funding_file, read_pair_file
-from pairscope.research.written_grid import written_values
+from pairscope.research.sweep import sweep_request
+from pairscope.research.sweep_asked import longest_warmup
+from pairscope.research.sweep_table import SWEPT
+from pairscope.supervisor import already_running
 from pairscope.terminal import Meter
 
-__all__ = ["Asked", "backtest", "named_pair"]
+__all__ = ["EXCHANGE", "USUAL_NULLS", "Asked", "backtest", "named_pair"]
 
 Say = Callable[[str], None]
 T = TypeVar("T")
 
-_WHOLE: Final = frozenset({"lookback", "window", "max_holding", "cooldown"})
-_OPTIONAL: Final = frozenset({"stop", "max_holding", "rehedge", "capital"})
-_WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"hedge": ("ols", "huber", "kalman"), "fee_bps": ("/",), "slippage_bps": ("/",)}
-)
 _FLAGS: Final[Mapping[str, str]] = MappingProxyType({"method": "--hedge", "beta": "--hedge", "prices": "--bars"})
-_CHOSEN: Final = ("fill", "price_space", "sizing", "gate")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command line asks of a backtest; see ``pairscope backtest --help``.
-
-    ``numbers`` are the rule's, by the names of the request, as they were written: ``{"entry": "1:3:0.25"}``.
-    """
-
-    y: str
-    x: str
-    bars: Path | None = None
-    timeframe: str | None = None
-    start: str | None = None
-    end: str | None = None
-    numbers: Mapping[str, str] = field(default_factory=dict)
-    chosen: Mapping[str, str] = field(default_factory=dict)
-    funding: Path | None = None
-    walk_forward: int = 0
-    nulls: int = 199
-    trials: int = 0
-    sort: str = "sharpe"
-    limit: int = 20
-    out: Path | None = None
-    json: bool = False
-    cluster: str | None = None
+_LEAST_FIRST: Final = frozenset(
+    {"fees", "slippage", "funding", "turnover", "longest_drawdown", "sharpe_stderr", "skipped"}
+)
+_PATIENCE_S: Final = 120.0
 
 
 def backtest(settings: Settings, asked: Asked, *, say: Say, show: Say) -> int:
@@ -75,33 +64,26 @@ def backtest(settings: Settings, asked: Asked, *, say: Say, show: Say) -> int:
     meter, stopped = Meter(), Event()
     try:
         with _flags():
-            request, _ = _checked(asked)
-            bars = _bars(settings, asked, request, say=say, meter=meter)
+            request, grid = question_of(asked)
+            running = None if asked.bars is not None else already_running(settings.data_dir)
+            if running is not None and _can_run_there(asked):
+                document = _run_there(settings, running, request, asked, say=say, meter=meter, stopped=stopped)
+                meter.clear()
+                _answer(document, asked, say=say, show=show)
+                return 0
+            widest = longest_warmup(request, grid)
+            bars = _bars(settings, asked, widest, say=say, meter=meter)
             meter.clear()
-            request = _from_first_traded(replace(request, timeframe=bars.timeframe), bars)
+            start_ns = _first_traded(widest, bars)
+            request = replace(request, timeframe=bars.timeframe, start_ns=start_ns)
             _say_what_is_traded(request, bars, say)
-            document = _cancellable(partial(_judged, request, bars, asked, meter, stopped), stopped)
+            cluster = asked.cluster or settings.cluster_url or None
+            document = _cancellable(partial(_computed, request, grid, bars, asked, cluster, meter, stopped), stopped)
         meter.clear()
         _answer(document, asked, say=say, show=show)
     finally:
         meter.clear()
     return 0
-
-
-def named_pair(words: Sequence[str], y: str | None, x: str | None) -> tuple[str, str]:
-    """Return y and x, given as two words or by their flags; ``InputError`` where one is missing or there twice.
-
-    >>> named_pair(["ETHUSDT"], None, "BTCUSDT")
-    ('ETHUSDT', 'BTCUSDT')
-    """
-    left = [*words]
-    given = {name: flag if flag is not None else (left.pop(0) if left else None) for name, flag in (("y", y), ("x", x))}
-    for name, symbol in given.items():
-        if not symbol:
-            raise InputError("a backtest takes a pair", loc=f"--{name}", hint="pairscope backtest ETHUSDT BTCUSDT")
-    if left:
-        raise InputError(f"{left[0]!r} is one symbol too many", loc="--y", hint="a pair is Y, then X")
-    return str(given["y"]), str(given["x"])
 
 
 @contextmanager
@@ -118,40 +100,12 @@ def _flags() -> Iterator[None]:
         raise
 
 
-def _checked(asked: Asked) -> tuple[BacktestRequest, Mapping[str, Sequence[Any]]]:
-    """Return the request, and the parameters that take several values; refuse mistakes before anything is read."""
-    for name, number in (("limit", asked.limit), ("nulls", asked.nulls), ("trials", asked.trials)):
-        if number < 0:
-            raise InputError(f"{number} is below 0", loc=name)
-    if asked.out is not None:
-        extension_of(asked.out)
-    values = {
-        name: written_values(
-            text, loc=name, whole=name in _WHOLE, optional=name in _OPTIONAL, words=_WORDS.get(name, ())
-        )
-        for name, text in asked.numbers.items()
-    }
-    body: dict[str, Any] = {
-        "y": asked.y,
-        "x": asked.x,
-        "timeframe": asked.timeframe or "1m",
-        "start": asked.start,
-        "end": asked.end,
-        "funding": asked.funding is not None,
-        **{name: asked.chosen[name] for name in _CHOSEN if asked.chosen.get(name) not in (None, "none")},
-    }
-    for name, several in values.items():
-        if name not in ("hedge", "lookback"):
-            body[name] = several[0]
-    hedge = values.get("hedge", ["ols"])[0]
-    named = {"method": hedge} if isinstance(hedge, str) else {"method": "fixed", "beta": hedge}
-    body["hedge"] = {**named, **({"lookback": values["lookback"][0]} if "lookback" in values else {})}
-    grid = {name: several for name, several in values.items() if len(several) > 1}
-    return BacktestRequest.from_document(body), grid
-
-
 def _bars(settings: Settings, asked: Asked, request: BacktestRequest, *, say: Say, meter: Meter) -> PairBars:
     """Return the bars of the file, or of the market that the data directory has."""
+    if asked.funding is not None and str(asked.funding) == EXCHANGE:
+        raise InputError(
+            "only a running Pairscope asks the exchange", loc="funding", hint="start it, or give a file of the rates"
+        )
     funding = None if asked.funding is None else read_funding_file(asked.funding)
     if asked.bars is not None:
         return read_pair_file(asked.bars, request.y, request.x, timeframe=asked.timeframe, funding=funding)
@@ -166,6 +120,51 @@ def _bars(settings: Settings, asked: Asked, request: BacktestRequest, *, say: Sa
     )
 
 
+def _can_run_there(asked: Asked) -> bool:
+    """Whether a running instance can do it all: it reads no files, and its nulls and trials are its own."""
+    own_files = asked.funding is not None and str(asked.funding) != EXCHANGE
+    return not own_files and asked.cluster is None and asked.nulls == USUAL_NULLS and not asked.trials
+
+
+def _run_there(
+    settings: Settings,
+    running: Mapping[str, Any],
+    request: BacktestRequest,
+    asked: Asked,
+    *,
+    say: Say,
+    meter: Meter,
+    stopped: Event,
+) -> dict[str, Any]:
+    """Return the document of what a running instance makes of it, with its tick store, its exchange, its own trials."""
+    body = body_of(asked)
+    kind = "sweep" if tries_several(body) else "backtest"
+    address = str(running["api"])
+    say(f"run by the Pairscope at {address} (source {running.get('source', 'unknown')})")
+
+    def run(api: Client, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        told = meter.of("running there")
+        return _cancellable(
+            partial(run_through_api, api, kind, body, ask=patiently, progress=told, stopped=stopped), stopped
+        )
+
+    with Client(address, api_key=settings.dashboard_key or None, timeout=_PATIENCE_S) as api:
+        try:
+            document = run(api, kind, body)
+            if document.get("best"):
+                start_ns = document["request"]["start"] * 1_000_000
+                best = {name: document["best"][name] for name in document["grid"]}
+                rule = with_choice(replace(request, start_ns=start_ns), best)
+                document["best_run"] = run(api, "backtest", rule.document())
+        except UnknownSymbol as error:
+            error.loc = "y" if request.y in str(error) else "x"
+            raise
+    meter.clear()
+    say(f"prices: {source_words(str(document['source']))}")
+    say(f"kept there as {document['id']}")
+    return document
+
+
 def _cancellable(work: Callable[[], T], stopped: Event) -> T:
     """Return what ``work`` does in a thread of its own: an interrupt tells it to stop, and waits until it has."""
     with ThreadPoolExecutor(1, thread_name_prefix="backtest") as pool:
@@ -177,12 +176,12 @@ def _cancellable(work: Callable[[], T], stopped: Event) -> T:
             raise
 
 
-def _from_first_traded(request: BacktestRequest, bars: PairBars) -> BacktestRequest:
-    """Return a request that says from when on it trades: by default from the first bar after the warm-up."""
+def _first_traded(request: BacktestRequest, bars: PairBars) -> int | None:
+    """Return from when on is traded: by default from the first bar after the warm-up; None where there is none."""
     warmup = request.warmup_bars()
     if request.start_ns is not None or len(bars) < warmup + 2:
-        return request
-    return replace(request, start_ns=int(bars.times_ns[warmup]))
+        return request.start_ns
+    return int(bars.times_ns[warmup])
 
 
 def _say_what_is_traded(request: BacktestRequest, bars: PairBars, say: Say) -> None:
@@ -202,31 +201,95 @@ def _say_what_is_traded(request: BacktestRequest, bars: PairBars, say: Say) -> N
                 say(f"no funding of {name} is known for that time; none is charged")
 
 
-def _judged(request: BacktestRequest, bars: PairBars, asked: Asked, meter: Meter, stopped: Event) -> dict[str, Any]:
+def _computed(
+    request: BacktestRequest,
+    grid: Grid,
+    bars: PairBars,
+    asked: Asked,
+    cluster: str | None,
+    meter: Meter,
+    stopped: Event,
+) -> dict[str, Any]:
+    """Return the document of what was asked for."""
+    head = {"source": bars.source, "gaps": bars.open_gaps}
+    if not grid:
+        return {"kind": "backtest", **head, **_judged(request, bars, asked.trials + 1, asked, meter, stopped)}
+    with working_executor(cluster) as executor:
+        table = sweep_request(
+            request,
+            grid,
+            bars,
+            executor=executor,
+            progress=meter.of("trying combinations"),
+            cancelled=stopped.is_set,
+            trials=asked.trials + prod(map(len, grid.values())) if asked.trials else None,
+        )
+    meter.clear()
+    best = table.best()
+    document: dict[str, Any] = {
+        "kind": "sweep",
+        **head,
+        "request": request.document() | {name: list(values) for name, values in table.grid.items()},
+        "grid": {name: list(values) for name, values in table.grid.items()},
+        "rows": table.rows(),
+        "best": best,
+        "deflated_sharpe": table.deflated_sharpe,
+        "pbo": table.pbo,
+        "skipped": table.skipped,
+        "trials": table.trials,
+    }
+    if best is not None:
+        rule = with_choice(request, {name: best[name] for name in table.grid})
+        document["best_run"] = _judged(rule, bars, table.trials, asked, meter, stopped)
+    return document
+
+
+def _judged(
+    request: BacktestRequest, bars: PairBars, trials: int, asked: Asked, meter: Meter, stopped: Event
+) -> dict[str, Any]:
     """Return the document of one rule's backtest."""
     judged = judge_backtest(
         request,
         bars,
-        trials=asked.trials + 1,
+        trials=trials,
         nulls=asked.nulls,
         progress=meter.of("trying the rule on pairs of chance"),
         cancelled=stopped.is_set,
     )
-    return {"kind": "backtest", "source": bars.source, "gaps": bars.open_gaps, **judged.document()}
+    return judged.document()
 
 
 def _answer(document: Mapping[str, Any], asked: Asked, *, say: Say, show: Say) -> None:
     """Show the answer and write the file."""
+    several = "rows" in document
+    ranked = {**document, "rows": _ranked(document["rows"], asked.sort)} if several else document
     if asked.out is not None:
         if extension_of(asked.out) == ".html":
-            write_report(asked.out, document)
+            write_report(asked.out, ranked)
             say(f"report written to {asked.out}")
         else:
-            rows = document["trades"]
+            rows = document["rows" if several else "trades"]
             write_table(asked.out, rows)
-            say(f"{len(rows):,} trades written to {asked.out}")
+            say(f"{len(rows):,} {'rows' if several else 'trades'} written to {asked.out}")
     if asked.json:
         show(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
         return
-    for line in backtest_lines(document, limit=asked.limit):
+    if not several:
+        for line in backtest_lines(document, limit=asked.limit):
+            show(line)
+        return
+    for line in sweep_lines(ranked, limit=asked.limit):
         show(line)
+    if 0 < asked.limit < len(document["rows"]):
+        say(f"{asked.limit:,} of {len(document['rows']):,} rows shown; --limit 0 shows all, --out FILE keeps all")
+
+
+def _ranked(rows: Sequence[Mapping[str, Any]], sort: str) -> list[Mapping[str, Any]]:
+    """Return rows by a metric, the better first, or by a parameter; those without a value last."""
+    sign = -1.0 if sort in SWEPT and sort not in _LEAST_FIRST else 1.0
+
+    def place(row: Mapping[str, Any]) -> tuple[bool, Any]:
+        value = row[sort]
+        return value is None, "" if value is None else sign * value if isinstance(value, (int, float)) else str(value)
+
+    return sorted(rows, key=place)

@@ -232,11 +232,20 @@ def backtest(
         str, typer.Option("--slippage-range", help="Besides: share of the filling bar's range.")
     ] = "0",
     funding: Annotated[
-        Path | None, typer.Option("--funding", help="CSV or Parquet of funding rates: timestamp,symbol,rate.")
+        Path | None,
+        typer.Option(
+            "--funding", help="Rates: CSV or Parquet, timestamp,symbol,rate; or exchange: a running one asks."
+        ),
     ] = None,
     rehedge: Annotated[
         str, typer.Option("--rehedge", help="Change of the hedge ratio at which a trade is re-hedged, or none.")
     ] = "none",
+    latency_ms: Annotated[
+        str, typer.Option("--latency-ms", help="Fill from stored trades so long after the close, or none.")
+    ] = "none",
+    round_steps: Annotated[
+        bool, typer.Option("--round-steps/--no-round-steps", help="Round quantities to the exchange's steps.")
+    ] = True,
     fill: Annotated[str, typer.Option("--fill", help="next (close), open (of the next bar), or same.")] = "next",
     price_space: Annotated[str, typer.Option("--price-space", help="log or linear.")] = "log",
     sizing: Annotated[str, typer.Option("--sizing", help="beta or dollar.")] = "beta",
@@ -266,15 +275,17 @@ def backtest(
         "hedge": hedge, "lookback": lookback, "window": window, "entry": entry, "exit": exit_, "stop": stop,
         "max_holding": max_holding, "cooldown": cooldown, "notional": notional, "capital": capital,
         "fee_bps": fee_bps, "slippage_bps": slippage_bps, "slippage_range": slippage_range, "rehedge": rehedge,
+        "latency_ms": latency_ms,
     }  # fmt: skip
     try:
-        from pairscope.backtesting import Asked, backtest, named_pair
+        from pairscope.backtesting import backtest
+        from pairscope.research.backtest_flags import Asked, named_pair
 
         named = named_pair(pair or [], y, x)
         asked = Asked(
             *named, bars, timeframe, start, end, numbers,
             {"fill": fill, "price_space": price_space, "sizing": sizing, "gate": gate},
-            funding, walk_forward, nulls, trials, sort, limit, out, as_json, cluster,
+            funding, walk_forward, nulls, trials, round_steps, sort, limit, out, as_json, cluster,
         )  # fmt: skip
         code = backtest(settings, asked, say=_say, show=typer.echo)
     except KeyboardInterrupt:
