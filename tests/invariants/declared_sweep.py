@@ -18,15 +18,10 @@ def _legs(s: Series) -> sweep_moments.SweepLegs:
 
 def _scores(s: Series) -> np.ndarray:
     beta, allowed = np.full(s.x.size, 0.5), np.ones(s.x.size, np.bool_)
-    zscore, tops = np.empty(s.x.size), np.empty(-(-s.x.size // sweep_moments.SKIPPED))
+    zscore, coming = np.empty(s.x.size), np.empty(s.x.size + 1, np.int64)
     moments = sweep_moments.window_moments(s.y, s.x, 7)
-    sweep_moments.entry_scores(_legs(s), beta, moments, 7, np.array([1.5]), allowed, zscore, tops)
+    sweep_moments.entry_scores(_legs(s), beta, moments, 7, np.array([1.5]), 1.5, allowed, zscore, coming)
     return zscore
-
-
-def _variances(s: Series) -> np.ndarray:
-    moments = sweep_moments.window_moments(s.y, s.x, 7)
-    return np.array([sweep_moments.spread_variance(_legs(s), moments, t, 0.5) for t in range(s.x.size)])
 
 
 _TRIALS = Whole("says one thing of trials that are over")
@@ -36,10 +31,13 @@ SWEEP: Mapping[str, Declaration] = {
         lambda s: list(sweep_moments.window_moments(s.y, s.x, 7)), 7
     ),
     "pairscope.analytics.sweep_moments.trailing_hedges": PerBar(
-        lambda s: [column for huber in (False, True) for column in sweep_moments.trailing_hedges(s.y, s.x, 12, huber=huber)], 12
+        lambda s: [
+            column for huber in (False, True) for column in sweep_moments.trailing_hedges(s.y, s.x, 12, huber=huber)
+        ],
+        12,
     ),
     "pairscope.analytics.sweep_moments.entry_scores": PerBar(_scores, 7),
-    "pairscope.analytics.sweep_moments.spread_variance": PerBar(_variances, 7),
+    "pairscope.analytics.sweep_moments.spread_std": Whole("one number of one bar"),
     "pairscope.analytics.sweep_kernel.sweep_rows": Whole("sums up what backtest_pair does, which is checked"),
     **{
         f"pairscope.analytics.overfitting.{name}": _TRIALS

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairscope.analytics.pair_window import zscore_window
-from pairscope.analytics.sweep_moments import SKIPPED, SweepLegs, WindowMoments, spread_variance
+from pairscope.analytics.sweep_moments import SweepLegs, WindowMoments, spread_std
 from pairscope.market.kernel import kernel
 from pairscope.market.ticks import F8, I8
 
@@ -77,34 +77,29 @@ class SweepRule(NamedTuple):
 
 
 @kernel
-def _next_entry(zscore: F8, tops: F8, t: int, entry: float, stop: float) -> int:  # pragma: no cover - compiled
+def _next_entry(zscore: F8, coming: I8, t: int, entry: float, stop: float) -> int:  # pragma: no cover - compiled
     """Return the first bar from t on that enters, or how many bars there are."""
-    while t < zscore.size:
-        if t % SKIPPED == 0 and tops[t // SKIPPED] < entry:
-            t += SKIPPED
-            continue
-        if entry <= abs(zscore[t]) and abs(zscore[t]) < stop:
-            return t
-        t += 1
-    return zscore.size
+    if t >= zscore.size:
+        return zscore.size
+    t = coming[t]
+    while t < zscore.size and not (entry <= abs(zscore[t]) and abs(zscore[t]) < stop):
+        t = coming[t + 1]
+    return t
 
 
 @kernel
-def _leaves(
-    legs: SweepLegs, moments: WindowMoments, t: int, window: int, side: float, beta: float, exit_z: float, stop_z: float
-) -> int:  # pragma: no cover - compiled
-    """Return whether the spread that is held has come back (1), gone too far (2), or neither (0), at bar t."""
-    variance = spread_variance(legs, moments, t, beta)
-    if variance > 0.0:
-        std = np.sqrt(variance)
-        gained = side * (beta * moments.mean_x[t] - moments.mean_y[t])
-        over = gained + exit_z * std
-        under = gained + stop_z * std
-        near = _NEAR * std
-        if abs(over) > near * (1.0 + exit_z) and (stop_z == np.inf or abs(under) > near * (1.0 + stop_z)):
-            return 1 if over > 0.0 else 2 if under < 0.0 else 0
-    gained = side * zscore_window(legs.spaced_y, legs.spaced_x, t + 1, window, 0.0, beta).zscore
-    return 1 if gained >= -exit_z else 2 if gained <= -stop_z else 0
+def _leaves(gained: float, std: float, exit_z: float, stop_z: float) -> int:  # pragma: no cover - compiled
+    """Return whether a position has come back (1), gone too far (2), neither (0), or too near to a threshold (3).
+
+    ``gained`` is side · z, times ``std``; 3 also where there is no standard deviation to trust.
+    """
+    if not std > 0.0:
+        return 3
+    over = gained + exit_z * std
+    under = gained + stop_z * std
+    if abs(over) <= _NEAR * std * (1.0 + exit_z) or (stop_z < np.inf and abs(under) <= _NEAR * std * (1.0 + stop_z)):
+        return 3
+    return 1 if over > 0.0 else 2 if under < 0.0 else 0
 
 
 @kernel
@@ -180,12 +175,22 @@ def _ratios(
 
 
 @kernel
+def _side_by_side(legs: SweepLegs, moments: WindowMoments) -> NDArray[np.float64]:  # pragma: no cover - compiled
+    """Return what every bar that is held needs in one row, which is one line of the processor's cache."""
+    bars = np.zeros((legs.y.size, 8))
+    bars[:, 0], bars[:, 1] = legs.y, legs.x
+    bars[:, 2], bars[:, 3] = moments.mean_y, moments.mean_x
+    bars[:, 4], bars[:, 5], bars[:, 6] = moments.var_y, moments.var_x, moments.cov
+    return bars
+
+
+@kernel
 def sweep_rows(
     legs: SweepLegs,
     beta: F8,
     moments: WindowMoments,
     zscore: F8,
-    tops: F8,
+    coming: I8,
     window: int,
     bars_per_year: float,
     rules: NDArray[np.float64],
@@ -195,23 +200,29 @@ def sweep_rows(
 ) -> None:  # pragma: no cover - compiled
     """Trade a pair by each of ``rules``, rows of ``SweepRule``, and write a row of ``SWEEP_METRICS`` each.
 
-    ``zscore`` and ``tops`` are ``entry_scores``'s. ``blocks`` (rules, 2, blocks) receives sums and sums of squares of
-    the returns of the bars between ``edges``, for cross-validation. A metric that is not defined is NaN. O(bars held)
-    a rule, and a 32nd of the others.
+    ``zscore`` and ``coming`` are ``entry_scores``'s, whose ``least`` no rule's entry lies below. ``blocks`` (rules, 2,
+    blocks) receives sums and sums of squares of the returns of the bars between ``edges``, for cross-validation. A
+    metric that is not defined is NaN. O(bars held or able to enter) a rule.
 
     >>> y, x = np.array([100.0, 100.0, 90.0, 95.0, 100.0, 100.0]), np.array([9.0, 11.0, 10.0, 11.0, 9.0, 10.0])
     >>> legs = SweepLegs(y, x, y, x, y, x, *[np.zeros(6)] * 4, False, False, False, 0)
     >>> from pairscope.analytics.sweep_moments import entry_scores, window_moments
-    >>> moments, z, tops, beta = window_moments(y, x, 3), np.empty(6), np.empty(1), np.zeros(6)
-    >>> entry_scores(legs, beta, moments, 3, np.array([1.1]), np.full(6, True), z, tops)
+    >>> moments, z, coming, beta = window_moments(y, x, 3), np.empty(6), np.empty(7, np.int64), np.zeros(6)
+    >>> entry_scores(legs, beta, moments, 3, np.array([1.1]), 1.1, np.full(6, True), z, coming)
     >>> rule = SweepRule(1.1, 0.0, np.inf, np.inf, *[0.0] * 6, 1000.0, 1000.0, *[0.0] * 4)
     >>> made, sums = np.empty((1, len(SWEEP_METRICS))), np.empty((1, 2, 2))
-    >>> sweep_rows(legs, beta, moments, z, tops, 3, 365.0, np.array([rule]), np.array([1, 3, 6]), made, sums)
+    >>> sweep_rows(legs, beta, moments, z, coming, 3, 365.0, np.array([rule]), np.array([1, 3, 6]), made, sums)
     >>> made[0, [6, 0]].round(4).tolist()
     [1.0, 0.0526]
     """
+    # Arrays by names of their own: those of a tuple are counted anew at every use.
+    fill_y, fill_x, spaced_y, spaced_x = legs.fill_y, legs.fill_x, legs.spaced_y, legs.spaced_x
+    range_y, range_x, funding_y, funding_x = legs.range_y, legs.range_x, legs.funding_y, legs.funding_x
+    funded = bool((funding_y != 0.0).any() or (funding_x != 0.0).any())
+    log, opens, origin = legs.log, legs.opens, legs.first
+    bars = _side_by_side(legs, moments)
     last = beta.size - 1
-    count = float(last - legs.first)
+    count = float(last - origin)
     delay = 0 if legs.same else 1
     totals = np.zeros((2, edges.size))
     for i in range(rules.shape[0]):
@@ -224,45 +235,49 @@ def sweep_rows(
         most, least = -np.inf, np.inf
         trades = wins = held = won = lost = traded = fees = slips = paid_all = gains = pnls = skipped = 0.0
         marked = drought = edge = 0
-        top = t = legs.first
+        top = t = origin
         next_edge = edges[0]
         halted = False
         while not halted:
-            s = _next_entry(zscore, tops, t, entry, stop_z)
+            s = _next_entry(zscore, coming, t, entry, stop_z)
             start = s + delay
             if start > last:
                 break
             side = -1.0 if zscore[s] > 0.0 else 1.0
             ratio = beta[s]
-            y0, x0 = legs.fill_y[start], legs.fill_x[start]
-            quantity_y, quantity_x = _quantities(side, ratio, y0, x0, legs.log, rule)
+            y0, x0 = fill_y[start], fill_x[start]
+            quantity_y, quantity_x = _quantities(side, ratio, y0, x0, log, rule)
             if np.isnan(quantity_y):
                 skipped += 1.0
                 t = s + 1
                 continue
             if before >= peak:
-                top = max(start - 1, legs.first)
+                top = max(start - 1, origin)
             size_y, size_x = abs(quantity_y), abs(quantity_x)
             value_y, value_x = size_y * y0, size_x * x0
             entry_value = value_y + value_x
             entry_fee = fee_y * value_y + fee_x * value_x
             entry_slip = slip_y * value_y + slip_x * value_x
-            entry_slip += slip_range * (size_y * legs.range_y[start] + size_x * legs.range_x[start])
+            entry_slip += slip_range * (size_y * range_y[start] + size_x * range_x[start])
             paid = 0.0
             pending = False
             u = start
             while True:
-                y1, x1 = (legs.fill_y[u], legs.fill_x[u]) if pending else (legs.y[u], legs.x[u])
-                if (u > start and not (pending and legs.opens)) or (u == start and legs.opens):
-                    paid += legs.funding_y[u] * (quantity_y * legs.y[u]) + legs.funding_x[u] * (quantity_x * legs.x[u])
+                y1, x1 = bars[u, 0], bars[u, 1]
+                if funded and ((u > start and not (pending and opens)) or (u == start and opens)):
+                    paid += funding_y[u] * (quantity_y * y1) + funding_x[u] * (quantity_x * x1)
+                if pending and opens:
+                    y1, x1 = fill_y[u], fill_x[u]
                 moved = quantity_y * (y1 - y0) + quantity_x * (x1 - x0)
                 value_y, value_x = size_y * y1, size_x * x1
                 fee = entry_fee + (fee_y * value_y + fee_x * value_x)
                 slip = slip_y * value_y + slip_x * value_x
-                slip = entry_slip + (slip + slip_range * (size_y * legs.range_y[u] + size_x * legs.range_x[u]))
+                if slip_range > 0.0:
+                    slip += slip_range * (size_y * range_y[u] + size_x * range_x[u])
+                slip += entry_slip
                 pnl = moved - fee - slip - paid
                 equity = wealth + pnl
-                if u > legs.first:
+                if u > origin:
                     if u >= next_edge:
                         while edge < edges.size and u >= edges[edge]:
                             totals[0, edge], totals[1, edge] = s1, s2
@@ -274,8 +289,8 @@ def sweep_rows(
                     s2 += square
                     s3 += square * r
                     s4 += square * square
-                    if r < 0.0:
-                        below += square
+                    fall = min(r, 0.0)
+                    below += fall * fall
                     most, least = max(most, r), min(least, r)
                     marked += 1
                 else:
@@ -286,7 +301,8 @@ def sweep_rows(
                     drought = max(drought, u - 1 - top)
                     peak, top = equity, u
                 else:
-                    worst = min(worst, (equity - peak) / peak)
+                    if equity - peak < worst * peak:
+                        worst = (equity - peak) / peak
                     low = min(low, equity)
                 if u > start or delay > 0:
                     halted = equity <= maintenance * (value_y + value_x)
@@ -296,7 +312,11 @@ def sweep_rows(
                     t = u + 1
                     break
                 if u > start or delay > 0:
-                    why = _leaves(legs, moments, u, window, side, ratio, exit_z, stop_z)
+                    std = spread_std(bars[u, 4], bars[u, 5], bars[u, 6], ratio)
+                    why = _leaves(side * (ratio * bars[u, 3] - bars[u, 2]), std, exit_z, stop_z)
+                    if why == 3:
+                        gained = side * zscore_window(spaced_y, spaced_x, u + 1, window, 0.0, ratio).zscore
+                        why = 1 if gained >= -exit_z else 2 if gained <= -stop_z else 0
                     if why > 0 or u - s >= longest_held:
                         t = u + 1 + (int(cooldown) if why == 2 else 0)
                         pending = True

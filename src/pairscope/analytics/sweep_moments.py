@@ -15,22 +15,20 @@ from numpy.typing import NDArray
 from pairscope.analytics.huber import HUBER_MOST, HUBER_TOLERANCE, HUBER_TUNING, huber_window
 from pairscope.analytics.pair_window import fit_window, zscore_window
 from pairscope.market.kernel import kernel
-from pairscope.market.ticks import F8
+from pairscope.market.ticks import F8, I8
 
 __all__ = [
-    "SKIPPED",
     "SweepLegs",
     "WindowMoments",
     "entry_scores",
-    "spread_variance",
+    "spread_std",
     "trailing_hedges",
     "window_moments",
 ]
 
-SKIPPED: Final = 32
-"""How many bars are passed over at once where none of them could enter."""
-
+_LANES: Final = 32
 _CANCELLED: Final = 1e-3
+_STILL: Final = 1e-20
 _NEAR: Final = 1e-6
 
 
@@ -59,7 +57,10 @@ class SweepLegs(NamedTuple):
 
 
 class WindowMoments(NamedTuple):
-    """Of each bar's window: both legs' means, measured from their newest row, variances and covariance."""
+    """Of each bar's window: both legs' means, measured from their newest row, variances and covariance.
+
+    The covariance is NaN where a leg hardly varies beyond its rounding: there nothing follows from moments.
+    """
 
     mean_y: F8
     mean_x: F8
@@ -73,8 +74,8 @@ def _moments_each(
     y: F8, x: F8, window: int, start: int, end: int, out: NDArray[np.float64]
 ) -> None:  # pragma: no cover - compiled
     """Write the moments of the windows that end at bars of a range, in two passes each, neighbours side by side."""
-    for first in range(max(start, window - 1), end, SKIPPED):
-        stop = min(first + SKIPPED, end)
+    for first in range(max(start, window - 1), end, _LANES):
+        stop = min(first + _LANES, end)
         y0, x0, cells = y[first:stop], x[first:stop], out[:, first - start : stop - start]
         my, mx, vy, vx, c = cells[0], cells[1], cells[2], cells[3], cells[4]
         cells[:] = 0.0
@@ -97,7 +98,8 @@ def _moments_each(
         for j in range(y0.size):
             vy[j] /= window - 1.0
             vx[j] /= window - 1.0
-            c[j] /= window - 1.0
+            still = vy[j] <= _STILL * (y0[j] * y0[j]) or vx[j] <= _STILL * (x0[j] * x0[j])
+            c[j] = np.nan if still else c[j] / (window - 1.0)
 
 
 def window_moments(y: F8, x: F8, window: int, start: int = 0, end: int | None = None) -> WindowMoments:
@@ -152,23 +154,20 @@ def trailing_hedges(
 
 
 @kernel
-def spread_variance(legs: SweepLegs, moments: WindowMoments, t: int, beta: float) -> float:  # pragma: no cover
-    r"""Return the sample variance of y - beta x in bar t's window, from its moments; 0 where digits would be lost.
+def spread_std(var_y: float, var_x: float, cov: float, beta: float) -> float:  # pragma: no cover - compiled
+    r"""Return the sample standard deviation of y - beta x from its window's moments; 0 where too few digits are left.
 
     .. math:: \sigma^2 = \sigma_y^2 - 2 \beta \sigma_{yx} + \beta^2 \sigma_x^2
 
-    0 also where it is NaN or not finite, and where the legs hardly vary beyond their rounding. O(1).
+    0 also where it is NaN or not finite. O(1).
 
-    >>> y, x = np.array([0.0, 2.0]), np.array([1.0, 2.0])
-    >>> legs = SweepLegs(y, x, y, x, y, x, *[np.zeros(2)] * 4, False, False, False, 0)
-    >>> spread_variance(legs, window_moments(y, x, 2), 1, 1.0)
-    0.5
+    >>> spread_std(2.0, 2.0, 1.5, 1.0), spread_std(2.0, 2.0, 2.0 - 1e-9, 1.0)
+    (1.0, 0.0)
     """
-    size = moments.var_y[t] + beta * beta * moments.var_x[t]
-    variance = size - 2.0 * beta * moments.cov[t]
-    level = legs.spaced_y[t] * legs.spaced_y[t] + beta * beta * (legs.spaced_x[t] * legs.spaced_x[t])
-    if variance > _CANCELLED * size and variance > 1e-18 * level and variance < np.inf:
-        return float(variance)
+    size = var_y + beta * beta * var_x
+    variance = size - 2.0 * beta * cov
+    if variance > _CANCELLED * size and variance < np.inf:
+        return float(np.sqrt(variance))
     return 0.0
 
 
@@ -179,39 +178,43 @@ def entry_scores(
     moments: WindowMoments,
     window: int,
     levels: F8,
+    least: float,
     gate: NDArray[np.bool_],
     zscore: F8,
-    tops: F8,
+    coming: I8,
 ) -> None:  # pragma: no cover - compiled
-    """Write each bar's z-score, 0 where there is none or no entry is allowed, and the largest size of every 32.
+    """Write each bar's z-score, 0 where none or no entry is allowed, and where from it on the first of ``least`` is.
 
     Right to 1e-6, and on the right side of every one of ``levels``, which ascend: near one, and where digits cancel,
-    it is ``zscore_window``'s. NaN in ``beta`` gives 0. O(n log(levels)), and O(window) for a bar near a level.
+    it is ``zscore_window``'s. ``coming`` has one more value than there are bars. NaN in ``beta`` gives 0.
+    O(n log(levels)), and O(window) for a bar near a level.
 
     >>> y, x = np.array([0.0, 0.0, 3.0]), np.array([1.0, 2.0, 1.0])
     >>> legs = SweepLegs(y, x, y, x, y, x, *[np.zeros(3)] * 4, False, False, False, 0)
-    >>> z, tops = np.empty(3), np.empty(1)
-    >>> entry_scores(legs, np.zeros(3), window_moments(y, x, 3), 3, np.array([2.0]), np.full(3, True), z, tops)
-    >>> z.round(4).tolist(), tops.round(4).tolist()
-    ([0.0, 0.0, 1.1547], [1.1547])
+    >>> z, coming, levels = np.empty(3), np.empty(4, np.int64), np.array([1.0, 2.0])
+    >>> entry_scores(legs, np.zeros(3), window_moments(y, x, 3), 3, levels, 1.0, np.full(3, True), z, coming)
+    >>> z.round(4).tolist(), coming.tolist()
+    ([0.0, 0.0, 1.1547], [2, 2, 2, 3])
     """
-    tops[:] = 0.0
-    for t in range(beta.size):
+    spaced_y, spaced_x = legs.spaced_y, legs.spaced_x
+    mean_y, mean_x, var_y, var_x, cov = moments.mean_y, moments.mean_x, moments.var_y, moments.var_x, moments.cov
+    first = max(legs.first, window - 1)
+    coming[beta.size] = beta.size
+    for t in range(beta.size - 1, -1, -1):
         zscore[t] = 0.0
         ratio = beta[t]
-        if t < legs.first or t < window - 1 or not gate[t] or np.isnan(ratio):
-            continue
-        variance = spread_variance(legs, moments, t, ratio)
-        exact = not variance > 0.0
-        z = 0.0
-        if not exact:
-            z = (ratio * moments.mean_x[t] - moments.mean_y[t]) / np.sqrt(variance)
-            k = np.searchsorted(levels, abs(z))
-            for near in (k - 1, k):
-                if 0 <= near < levels.size:
-                    exact |= abs(abs(z) - levels[near]) <= _NEAR * (1.0 + levels[near])
-        if exact:
-            z = zscore_window(legs.spaced_y, legs.spaced_x, t + 1, window, 0.0, ratio).zscore
-        if not np.isnan(z):
-            zscore[t] = z
-            tops[t // SKIPPED] = max(tops[t // SKIPPED], abs(z))
+        if t >= first and gate[t] and not np.isnan(ratio):
+            std = spread_std(var_y[t], var_x[t], cov[t], ratio)
+            exact = not std > 0.0
+            z = 0.0
+            if not exact:
+                z = (ratio * mean_x[t] - mean_y[t]) / std
+                k = np.searchsorted(levels, abs(z))
+                for near in (k - 1, k):
+                    if 0 <= near < levels.size:
+                        exact |= abs(abs(z) - levels[near]) <= _NEAR * (1.0 + levels[near])
+            if exact:
+                z = zscore_window(spaced_y, spaced_x, t + 1, window, 0.0, ratio).zscore
+            if not np.isnan(z):
+                zscore[t] = z
+        coming[t] = t if abs(zscore[t]) >= least else coming[t + 1]

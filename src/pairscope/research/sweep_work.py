@@ -13,7 +13,6 @@ from pairscope.analytics.backtest import Backtest, backtest_pair, causal_hedge
 from pairscope.analytics.performance import performance, return_shape
 from pairscope.analytics.sweep_kernel import SWEEP_METRICS, sweep_rows
 from pairscope.analytics.sweep_moments import (
-    SKIPPED,
     SweepLegs,
     WindowMoments,
     entry_scores,
@@ -56,11 +55,12 @@ def swept_rows(
     """Return a row of ``SWEEP_METRICS`` and the sums of each block for each of ``rules``."""
     shared = WindowMoments(*moments)
     levels = np.unique(rules[:, [_ENTRY, _STOP]])
-    zscore, tops = np.empty(beta.size), np.empty(-(-beta.size // SKIPPED))
-    entry_scores(legs, beta, shared, window, levels[np.isfinite(levels)], gate, zscore, tops)
+    zscore, coming = np.empty(beta.size), np.empty(beta.size + 1, np.int64)
+    least = float(rules[:, _ENTRY].min())
+    entry_scores(legs, beta, shared, window, levels[np.isfinite(levels)], least, gate, zscore, coming)
     metrics = np.empty((len(rules), len(SWEEP_METRICS)))
     blocks = np.empty((len(rules), 2, edges.size - 1))
-    sweep_rows(legs, beta, shared, zscore, tops, window, bars_per_year, rules, edges, metrics, blocks)
+    sweep_rows(legs, beta, shared, zscore, coming, window, bars_per_year, rules, edges, metrics, blocks)
     return metrics, blocks
 
 
