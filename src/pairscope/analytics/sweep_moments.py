@@ -108,8 +108,8 @@ def window_moments(y: F8, x: F8, window: int, start: int = 0, end: int | None = 
     The means are measured from the window's newest row. NaN before the first window is full; NaN in y or x spreads
     through its windows. O(bars · window).
 
-    >>> [column.tolist()[1:] for column in window_moments(np.array([1.0, 3.0, 3.0]), np.array([0.0, 1.0, 3.0]), 2)]
-    [[-1.0, 0.0], [-0.5, -1.0], [2.0, 0.0], [0.5, 2.0], [1.0, 0.0]]
+    >>> [column.tolist()[1:] for column in window_moments(np.array([1.0, 3.0, 4.0]), np.array([0.0, 1.0, 3.0]), 2)]
+    [[-1.0, -0.5], [-0.5, -1.0], [2.0, 0.5], [0.5, 2.0], [1.0, 1.0]]
     """
     until = y.size if end is None else end
     out = np.full((5, until - start), np.nan)
