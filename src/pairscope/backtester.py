@@ -6,18 +6,21 @@ import asyncio
 import gzip
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import count
 from typing import Any, Final, NamedTuple
 
 import orjson
+import structlog
 
 from pairscope.errors import UnknownRun
 from pairscope.ports import Clock, LiveView, Records, TickStore
 from pairscope.ports_research import JobHandle, Jobs, JobView
 from pairscope.research.background import quiet_threads
 from pairscope.research.backtest_grid import Grid, check_work, grid_of, heatmap_document, kept_table
+from pairscope.research.backtest_kernels import prepare_backtests
 from pairscope.research.backtest_request import BacktestRequest
 from pairscope.research.backtest_runs import KeptRuns, pack_run
 from pairscope.research.judged_backtest import judge_backtest
@@ -28,7 +31,10 @@ from pairscope.research.sweep_asked import longest_warmup
 
 __all__ = ["Backtester"]
 
+PREPARED_AFTER_S: Final = 10.0
 _MS: Final = 1_000_000
+
+_log = structlog.get_logger(__name__)
 
 
 class _Answer(NamedTuple):
@@ -63,6 +69,7 @@ class Backtester:
         clock: Clock,
         source: Callable[[], str],
         exchange: Exchange | None = None,
+        prepare: Callable[[Executor], Awaitable[None]] = prepare_backtests,
     ) -> None:
         self._store = store
         self._live = live
@@ -70,14 +77,25 @@ class Backtester:
         self._clock = clock
         self._source = source
         self._exchange = exchange
+        self._prepare = prepare
+        self._preparing: asyncio.Future[None] | None = None
         self._runs = KeptRuns(records)
         self._numbers = count()
         self._keeping: set[asyncio.Task[None]] = set()
-        self._threads = quiet_threads(max(1, (os.cpu_count() or 1) - 1), "sweep")
+        self._cores = max(1, (os.cpu_count() or 1) - 1)
+        self._threads = quiet_threads(self._cores, "sweep")
 
     async def restore(self) -> None:
         """Take up the kept runs."""
         await self._runs.restore()
+
+    async def run(self, *, after_s: float = PREPARED_AFTER_S) -> None:
+        """Have compiled what backtests need, a while after the start, so that no caller waits for it."""
+        await asyncio.sleep(after_s)
+        try:
+            await self._ready()
+        except Exception:  # noqa: BLE001 - logged in full; the live market must not end with what nobody has asked for
+            _log.exception("what backtests need could not be compiled; the first one will try again")
 
     async def settled(self) -> None:
         """Wait until every run that has ended is in the records."""
@@ -87,6 +105,8 @@ class Backtester:
     async def close(self) -> None:
         """Put into the records what is not there yet, and take nothing more to compute; jobs have ended by now."""
         await self.settled()
+        if self._preparing is not None:
+            self._preparing.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     # -- Backtests -----------------------------------------------------------------------------------------------------
@@ -97,7 +117,12 @@ class Backtester:
 
         def compute(request: BacktestRequest, bars: PairBars, earlier: int, handle: JobHandle) -> _Answer:
             judged = judge_backtest(
-                request, bars, trials=earlier + 1, progress=handle.progress, cancelled=handle.cancelled
+                request,
+                bars,
+                trials=earlier + 1,
+                threads=self._cores,
+                progress=handle.progress,
+                cancelled=handle.cancelled,
             ).document()
             return _Answer({"metrics": judged["metrics"], "verdict": judged["verdict"]}, judged, 1)
 
@@ -183,6 +208,7 @@ class Backtester:
                 self._store, self._live, self._exchange, request, warmup=question.warmup, source=self._source()
             )
             read["earlier"] = await self._runs.trials(request.y, request.x, rule)
+            await self._ready()
 
         def work(handle: JobHandle) -> int:
             bars, missing = read.pop("bars"), read.pop("missing")
@@ -211,6 +237,13 @@ class Backtester:
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
         return view
+
+    async def _ready(self) -> None:
+        """Wait until the kernels are there; whoever is first has them compiled."""
+        task = self._preparing
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._preparing = asyncio.ensure_future(self._prepare(self._threads))
+        await asyncio.shield(task)
 
     async def _keep(self, request: BacktestRequest, rule: str, made: Awaitable[int], run_id: str) -> None:
         """Wait for a run and keep it; one that failed leaves nothing."""

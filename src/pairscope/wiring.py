@@ -151,6 +151,7 @@ class Backend:
             beside = [
                 group.create_task(self.watchlist.run(), name="pairs"),
                 group.create_task(self.screener.run(), name="screens"),
+                group.create_task(self.backtests.run(), name="backtest kernels"),
                 group.create_task(self.journal.run(), name="journal"),
             ]
             await self._follow(await whom_to_follow(self.settings, self.rest, self._wait_for))

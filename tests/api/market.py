@@ -123,16 +123,21 @@ class Market:
         self.book = PairBook(self.symbols, self.engine)
         self.pairs = Watchlist(self.book, store=self.store, records=self.records, bus=self.bus, live=self.engine)
         self.jobs = JobBoard(self.bus, clock=lambda: self.now_ns)
-        self.backtests = Backtester(
+        self.backtests = self.new_backtests()
+        self.screens = Screener(
+            (), store=self.store, records=self.records, bus=self.bus, live=self.engine, jobs=self.jobs, prepare=nothing
+        )
+
+    def new_backtests(self) -> Backtester:
+        """What a process begins with."""
+        return Backtester(
             store=self.store,
             live=self.engine,
             records=self.records,
             jobs=self.jobs,
             clock=lambda: self.now_ns,
             source=lambda: self.source,
-        )
-        self.screens = Screener(
-            (), store=self.store, records=self.records, bus=self.bus, live=self.engine, jobs=self.jobs, prepare=nothing
+            prepare=lambda _: nothing(),
         )
 
     def services(self) -> Services:

@@ -17,7 +17,6 @@ import pytest
 from pairscope import backtester
 from pairscope.analytics.backtest import backtest_pair
 from pairscope.api.app import create_app
-from pairscope.backtester import Backtester
 
 from .conftest import client_of
 from .market import START_MS, Market
@@ -139,14 +138,7 @@ async def test_a_run_outlives_the_process(market: Market) -> None:
     async with client_of(market) as api:
         run = await made(api, RULE)
     await market.backtests.settled()
-    market.backtests = Backtester(
-        store=market.store,
-        live=market.engine,
-        records=market.records,
-        jobs=market.jobs,
-        clock=lambda: market.now_ns,
-        source=lambda: market.source,
-    )
+    market.backtests = market.new_backtests()
     await market.backtests.restore()
     async with client_of(market) as api:
         assert (await api.get(f"/api/backtests/{run['id']}")).json() == run

@@ -23,14 +23,14 @@ def quiet_threads(count: int, name: str, *, niceness: int = _NICENESS) -> Thread
     return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_step_back, initargs=(niceness,))
 
 
-async def compiled() -> None:
-    """Compile a screen's kernels in a child process of low priority, which leaves the machine code on disk.
+async def compiled(work: str = _IN_CHILD) -> None:
+    """Compile kernels, a screen's by default, in a child process of low priority: the machine code stays on disk.
 
     In a thread of this process it would hold a lock of Numba's for seconds, and with it the live market.
     """
     quiet = asyncio.subprocess.DEVNULL
     try:
-        child = await asyncio.create_subprocess_exec(sys.executable, "-c", _IN_CHILD, stdout=quiet, stderr=quiet)
+        child = await asyncio.create_subprocess_exec(sys.executable, "-c", work, stdout=quiet, stderr=quiet)
     except OSError:
         return  # where there can be no child they are compiled at the first screen
     try:

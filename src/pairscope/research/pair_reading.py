@@ -152,10 +152,18 @@ async def _newest(
             bars = await store.bars(symbol, timeframe, 0, end_ns, limit=limit, newest=True)
             legs.append(_with_live(live, bars, symbol, timeframe, 0, end_ns))
         both = common_bars(*legs)
-        if len(both[0]) >= count or limit >= most or min(map(len, legs)) < limit:
+        if len(both[0]) >= count or limit >= most or not _older_in_common(legs[0], legs[1], limit):
             rows = slice(max(0, len(both[0]) - count), None)
             return both[0].take(rows), both[1].take(rows)
         limit = min(most, 2 * limit)
+
+
+def _older_in_common(a: BarBatch, b: BarBatch, limit: int) -> bool:
+    """Whether older bars of both may be there; a leg that has no more than was read ends what can be common."""
+    if not (len(a) and len(b)) or max(len(a), len(b)) < limit:
+        return False
+    oldest_a, oldest_b = int(a.ts_open_ns[0]), int(b.ts_open_ns[0])
+    return not ((len(a) < limit and oldest_a >= oldest_b) or (len(b) < limit and oldest_b >= oldest_a))
 
 
 def _with_live(live: LiveView, stored: BarBatch, symbol: str, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
