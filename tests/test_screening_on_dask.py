@@ -19,6 +19,7 @@ import pytest
 from pairscope import screening
 from pairscope.config import Settings
 from pairscope.errors import ConfigError
+from pairscope.research import executor
 from pairscope.screening import Asked, ClusterFailed, Meter, screen
 
 BARS, SIZE = 300, 250
@@ -144,7 +145,7 @@ def test_a_scheduler_without_workers_is_told_and_does_not_hang(
     file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, *_ = start(0)
-    monkeypatch.setattr(screening, "_WORKER_S", 1.0)
+    monkeypatch.setattr(executor, "_WORKER_S", 1.0)
     with pytest.raises(ClusterFailed, match=r"no worker of tcp://.* took up work within 1 s") as refused:
         written(file, "none", address)
     assert refused.value.loc == "--cluster"

@@ -82,17 +82,18 @@ def test_tapes_at_full_speed_are_stored_trade_by_trade_and_make_the_bars_that_du
     for timeframe in TIMEFRAMES_MS:
         assert_bars_are(api, recorded, timeframe)
     code, seconds = running.stop()
-    assert (code, seconds < 5) == (0, True), running.said()
+    assert (code, seconds < 10) == (0, True), running.said()
     assert_stored_once(programs.folder / "d" / "pairscope.duckdb", recorded)
 
 
+@pytest.mark.timeout(400)  # half a minute where nothing else runs
 def test_whatever_is_dropped_doubled_swapped_broken_cut_or_stalled_on_the_way_is_stored_in_the_end(
     programs: Programs, tapes: list[str], recorded: pd.DataFrame
 ) -> None:
     faults = ("drop:0.001", "duplicate", "reorder", "malformed:0.0005", "disconnect:3s", "stall:1500ms/1200ms")
     at = programs.serve(*tapes, "--speed", "60", *(word for fault in faults for word in ("--fault", fault)))
     running, api = programs.run("--source", "live", "--symbols", ",".join(SYMBOLS), "--data-dir", "d", **at, **QUICK)
-    until(lambda: all_there(api, len(recorded)), what="every trade stored and every hole repaired", seconds=100)
+    until(lambda: all_there(api, len(recorded)), what="every trade stored and every hole repaired", seconds=300)
     stats = api.stats()
     feed, gaps = stats["feed"], stats["gaps"]
     assert feed["repeats"] > 50 and feed["rejected"]["malformed"] > 0
