@@ -30,6 +30,7 @@ def market(served: tuple[ScriptedMarket, str]) -> Iterator[ScriptedMarket]:
     served[0].stalled = served[0].down = False
     served[0].pairs.reset()
     served[0].screen.reset()
+    served[0].backtests.reset()
 
 
 @pytest.fixture

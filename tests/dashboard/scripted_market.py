@@ -19,6 +19,7 @@ from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 
+from .scripted_backtests import ScriptedBacktests
 from .scripted_pairs import ScriptedPairs
 from .scripted_screen import ScriptedScreen
 
@@ -139,6 +140,7 @@ class ScriptedMarket:
         self.revised: list[dict[str, Any]] = []
         self.pairs = ScriptedPairs(self)
         self.screen = ScriptedScreen(self)
+        self.backtests = ScriptedBacktests(self)
         self._write_history()
         self.app = self._app()
 
@@ -235,6 +237,7 @@ class ScriptedMarket:
         self._routes(app)
         self.pairs.install(app)
         self.screen.install(app)
+        self.backtests.install(app)
         app.add_api_websocket_route("/ws/updates", self._updates)
         return app
 

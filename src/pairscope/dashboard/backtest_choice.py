@@ -137,7 +137,7 @@ def rule_words(request: Mapping[str, Any]) -> str:
         f"z over {_of(request, 'window')}",
         f"in at {_of(request, 'entry')}",
         f"out at {_of(request, 'exit')}",
-        "no stop" if stop is None else f"stop at {number(float(stop))}",
+        "no stop" if stop is None else f"stop at {_of(request, 'stop')}",
         "" if longest is None else f"at most {longest} bars",
         ""
         if gate is None

@@ -10,6 +10,7 @@ from typing import Any, Final
 import streamlit as st
 
 from pairscope.dashboard.backtest_choice import FILLS, GATES, HEDGES, RANGES, SIZINGS, BacktestChoice, told
+from pairscope.dashboard.backtest_grid import FIRST_VARIED, GRID
 from pairscope.dashboard.pair_choice import SPACES, TIMEFRAMES, PairChoice, choose_legs
 
 __all__ = ["choose_backtest", "use_parameters"]
@@ -211,7 +212,17 @@ def _number(
     empty: str | None = None,
 ) -> float | None:
     found = st.number_input(
-        label, least, most, usual, step, key=key, bind="query-params", help=words, placeholder=empty, format="%g"
+        label,
+        least,
+        most,
+        usual,
+        step,
+        key=key,
+        bind="query-params",
+        help=words,
+        placeholder=empty,
+        format="%g",
+        disabled=key in _varied(),
     )
     return None if found is None else float(found)
 
@@ -220,9 +231,28 @@ def _count(
     label: str, least: int, usual: int | None, step: int, key: str, words: str, empty: str | None = None
 ) -> int | None:
     found = st.number_input(
-        label, least, _MOST_BARS, usual, step, key=key, bind="query-params", help=words, placeholder=empty
+        label,
+        least,
+        _MOST_BARS,
+        usual,
+        step,
+        key=key,
+        bind="query-params",
+        help=words,
+        placeholder=empty,
+        disabled=key in _varied(),
     )
     return None if found is None else int(found)
+
+
+def _varied() -> set[str]:
+    """Return the keys of the fields that a grid takes the place of."""
+    state = st.session_state
+    if state.get("bt_view", "Backtest") == "Backtest":
+        return set()
+    chosen = state.get("grid", FIRST_VARIED)
+    names = [name for name, parameter in GRID.items() if parameter.label in chosen]
+    return {_KEYS.get(name, f"bt_{name}") for name in names}
 
 
 def _pick(label: str, words: Mapping[str, Any], key: str, meaning: str) -> None:

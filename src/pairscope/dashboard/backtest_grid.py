@@ -14,7 +14,17 @@ import streamlit as st
 from pairscope.dashboard.backtest_choice import HEDGES, BacktestChoice
 from pairscope.dashboard.pair_words import number
 
-__all__ = ["GRID", "GridChoice", "Parameter", "choose_grid", "count_words", "sweep_body", "values_of", "written_value"]
+__all__ = [
+    "FIRST_VARIED",
+    "GRID",
+    "GridChoice",
+    "Parameter",
+    "choose_grid",
+    "count_words",
+    "sweep_body",
+    "values_of",
+    "written_value",
+]
 
 MOST_VALUES: Final = 1000
 """Values that one parameter may have."""
@@ -49,6 +59,9 @@ GRID: Final[Mapping[str, Parameter]] = {
     "rehedge": Parameter("Re-hedge at (share)", "0.1, 0.25, none", least=0.01, none=True),
 }
 """The API's names of what can be varied."""
+
+FIRST_VARIED: Final = (GRID["entry"].label, GRID["exit"].label)
+"""Labels of what a sweep varies at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +156,7 @@ def choose_grid() -> GridChoice:
     chosen = st.multiselect(
         "Parameters to vary",
         list(labels),
-        default=[GRID["entry"].label, GRID["exit"].label],
+        default=list(FIRST_VARIED),
         key="grid",
         bind="query-params",
         placeholder="Choose two or more",

@@ -137,10 +137,12 @@ def progress_words(document: Mapping[str, Any], kind: str, now_ms: float) -> tup
     if document.get("status") == "queued":
         return 0.0, "Waiting for its turn…"
     if total <= 0:
-        return 0.0, "Reading bars…"
-    share = min(1.0, max(0.0, done / total))
+        return 0.0, "Reading bars and making ready…"
+    if done >= total:
+        return 1.0, f"{total:,} of {total:,} {_UNITS[kind]}, judging the result…"
+    share = max(0.0, done / total)
     started = document.get("started_ms")
     left = ""
-    if isinstance(started, int | float) and 0 < done < total and now_ms - started > 2000:
+    if isinstance(started, int | float) and done > 0 and now_ms - started > 2000:
         left = f", about {duration((now_ms - started) / 1000 * (total - done) / done, 1)} more"
     return share, f"{done:,} of {total:,} {_UNITS[kind]}{left}"

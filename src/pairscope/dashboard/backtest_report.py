@@ -14,6 +14,7 @@ from pairscope.dashboard.backtest_jobs import run_shown
 from pairscope.dashboard.backtest_series import chart_data
 from pairscope.dashboard.backtest_source import kept_run
 from pairscope.dashboard.backtest_words import (
+    Headline,
     assumption_lines,
     headline_figures,
     money_rows,
@@ -82,11 +83,20 @@ def show_verdict(document: Mapping[str, Any]) -> None:
         st.caption(plain(f"{rule_words(document.get('request') or {})}. {span_words(document)}.{told}"))
 
 
-def show_figures(figures: Sequence[tuple[str, str, str]]) -> None:
+def show_figures(figures: Sequence[Headline]) -> None:
     """Draw figures side by side, as many as fit."""
-    with st.grid("auto", min_column_width=150):
-        for label, value, under in figures:
-            st.metric(label, value, under, delta_color="off", delta_arrow="off", border=True, height="stretch")
+    with st.grid("auto", min_column_width=140):
+        for label, value, under, meaning in figures:
+            st.metric(
+                label,
+                value,
+                under or None,
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                height="stretch",
+                help=meaning,
+            )
 
 
 def _trades(document: Mapping[str, Any]) -> None:

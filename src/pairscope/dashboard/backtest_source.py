@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import streamlit as st
@@ -13,7 +13,6 @@ from pairscope.errors import PairscopeError
 
 __all__ = [
     "ENDED",
-    "KINDS",
     "cancel_job",
     "delete_run",
     "forget_runs",
@@ -24,13 +23,6 @@ __all__ = [
     "start_run",
 ]
 
-KINDS: Final[Mapping[str, str]] = {
-    "backtest": "/api/backtest",
-    "sweep": "/api/backtest/sweep",
-    "walk_forward": "/api/backtest/walk_forward",
-}
-"""Kinds of runs -> where each is asked for."""
-
 ENDED: Final = ("done", "failed", "cancelled")
 """What a job's status is once nothing of it moves any more."""
 
@@ -38,22 +30,19 @@ _LISTED: Final = 200
 
 
 def start_run(client: Client, kind: str, body: Mapping[str, Any]) -> Heard:
-    """Ask for a run; the document is the job's, or the run's own where it was there at once."""
+    """Start a ``backtest``, ``sweep`` or ``walk_forward``; the document is the job's, or the run's own where it is there."""
 
-    def call() -> Any:
-        return client._change("POST", f"{KINDS[kind]}?wait=false", body).json()
-
-    return hear(f"start_{kind}", "", call)
+    return hear(f"start_{kind}", "", lambda: client.start_backtest(kind, **body))
 
 
 def job_of(client: Client, job_id: str) -> Heard:
     """Return where a job stands."""
-    return hear("job", job_id, lambda: client.get(f"/api/jobs/{job_id}"))
+    return hear("job", job_id, lambda: client.job(job_id))
 
 
 def cancel_job(client: Client, job_id: str) -> str:
     """Have a job end; return why it could not be told to, else nothing."""
-    return _changed(client, f"/api/jobs/{job_id}")
+    return _changed(lambda: client.cancel_job(job_id))
 
 
 def run_id_of(document: Mapping[str, Any]) -> str:
@@ -96,7 +85,7 @@ _listed = st.cache_data(ttl=4, max_entries=4, show_spinner=False)(_list)
 
 def delete_run(client: Client, run_id: str) -> str:
     """Delete a run; return why it could not be, else nothing."""
-    problem = _changed(client, f"/api/backtests/{run_id}")
+    problem = _changed(lambda: client.delete_backtest(run_id))
     forget_runs()
     return problem
 
@@ -106,9 +95,9 @@ def forget_runs() -> None:
     _listed.clear()
 
 
-def _changed(client: Client, path: str) -> str:
+def _changed(call: Callable[[], object]) -> str:
     try:
-        client._change("DELETE", path)
+        call()
     except PairscopeError as error:
         return str(error)
     return ""

@@ -85,15 +85,14 @@ def _told(row: Mapping[str, Any]) -> str:
 
 
 def _single(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sweep's request with its lists written out, as if it were one rule."""
+    """Return the sweep's request as if it were one rule, an ellipsis where the grid varied it."""
     request = dict(document.get("request") or {})
     hedge = request.get("hedge")
-    parts = {**request, **({"hedge": dict(hedge)} if isinstance(hedge, Mapping) else {})}
-    for holder in (parts, parts.get("hedge") or {}):
-        for name, value in holder.items():
-            if isinstance(value, list) and name in GRID:
-                holder[name] = "…" if len(value) > 1 else value[0]
-    return parts
+    request["hedge"] = dict(hedge) if isinstance(hedge, Mapping) else {}
+    for name in grid_names(document):
+        holder = request["hedge"] if name in {"method", "lookback", "beta"} else request
+        holder[name] = "…"
+    return request
 
 
 def luck_of(document: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -108,8 +107,8 @@ def luck_of(document: Mapping[str, Any]) -> tuple[str, list[str]]:
     lines = []
     if pbo is not None:
         lines.append(
-            f"Probability of backtest overfitting {share(pbo)}: so often was the rule that was best on one half of the "
-            f"bars below the middle on the other half. {_overfit(pbo)}"
+            f"Probability of backtest overfitting {share(pbo)}: in so many of the ways to halve the bars did the rule "
+            f"that was best on one half come out below the median on the other. {_overfit(pbo)}"
         )
     else:
         lines.append(f"The probability of overfitting was not computed{_reason(document, 'pbo')}.")
@@ -219,7 +218,7 @@ def _table(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], names
 def _columns() -> dict[str, Any]:
     percents = {"Total return", "Annual return", "Max. drawdown", "Win rate", "Exposure", "Probabilistic Sharpe"}
     return {
-        label: st.column_config.NumberColumn(label, format="percent" if label in percents else "%.2f", width="small")
+        label: st.column_config.NumberColumn(label, format="percent" if label in percents else "%.2f")
         for name, (label, _) in METRICS.items()
         if name != "trades"
     }

@@ -67,7 +67,7 @@ def show_walk(api: LiveApi, document: Mapping[str, Any]) -> None:
     metrics = document.get("metrics") or {}
     show_figures(
         [
-            (METRICS[name][0], metric_text(name, metrics.get(name)), "out of sample")
+            (METRICS[name][0], metric_text(name, metrics.get(name)), "", "Of bars that the choice had not seen")
             for name in ("total_return", "sharpe", "max_drawdown", "trades", "win_rate", "pnl")
             if name in metrics
         ]

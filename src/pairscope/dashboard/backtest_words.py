@@ -12,6 +12,7 @@ __all__ = [
     "LEVELS",
     "METRICS",
     "Figure",
+    "Headline",
     "assumption_lines",
     "figures_of",
     "headline_figures",
@@ -132,7 +133,10 @@ def metric_text(name: str, value: Any) -> str:
 
 
 Figure = tuple[str, str, str]
-"""Label, value and what stands under it."""
+"""Label, value and what it means."""
+
+Headline = tuple[str, str, str, str]
+"""Label, value, a few words under it (none where empty), and what it means."""
 
 
 def verdict_of(document: Mapping[str, Any]) -> tuple[str, str, str, Sequence[str]]:
@@ -144,19 +148,35 @@ def verdict_of(document: Mapping[str, Any]) -> tuple[str, str, str, Sequence[str
     return colour, f"{sign} {word}", title, [str(one) for one in sentences] if isinstance(sentences, list) else []
 
 
-def headline_figures(document: Mapping[str, Any]) -> list[Figure]:
+_MEANINGS: Final[Mapping[str, str]] = {
+    "Return": "Of the capital, after fees, slippage and funding",
+    "Sharpe": "A year's return for its risk, and its standard error",
+    "Max. drawdown": "Deepest fall of equity from an earlier peak",
+    "Trades": "Round trips, and how many of them earned after costs",
+    "Edge a trip": "What a round trip earned before costs, in basis points of what was traded, and what it cost",
+    "Luck": "p-value: the share of random pairs without any tie on which this rule did as well",
+}
+
+
+def headline_figures(document: Mapping[str, Any]) -> list[Headline]:
     """Return the six figures that are looked at first."""
-    metrics = document.get("metrics") or {}
-    error, p = number_at(metrics, "sharpe_stderr"), number_at(document, "honesty", "null_pvalue")
-    trades = number_at(metrics, "trades")
-    return [
-        ("Return", percent(number_at(metrics, "total_return")), f"{money(number_at(metrics, 'pnl'))} USDT after costs"),
-        ("Sharpe", _plus_minus(number_at(metrics, "sharpe"), error), "a year of 365 days, ± standard error"),
-        ("Max. drawdown", percent(number_at(metrics, "max_drawdown")), "deepest fall from a peak"),
-        ("Trades", metric_text("trades", trades), f"{share(number_at(metrics, 'win_rate'))} won"),
-        ("Edge a round trip", _bps(number_at(document, "honesty", "edge_bps")), _against_cost(document)),
-        ("By chance", p_value(p), "p-value: share of random pairs that did as well"),
+    metrics, honesty = document.get("metrics") or {}, document.get("honesty") or {}
+    error, won = number_at(metrics, "sharpe_stderr"), number_at(metrics, "win_rate")
+    cost, nulls, p = (number_at(honesty, name) for name in ("cost_bps", "nulls_run", "null_pvalue"))
+
+    def one(name: str) -> str:
+        return metric_text(name, metrics.get(name))
+
+    luck = MISSING if p is None else f"p {p_value(p)}" if p < 0.001 else f"p = {p_value(p)}"
+    lines: list[tuple[str, str, str | None]] = [
+        ("Return", one("total_return"), f"{one('pnl')} USDT"),
+        ("Sharpe", one("sharpe"), None if error is None else f"± {ratio(error)}"),
+        ("Max. drawdown", one("max_drawdown"), None),
+        ("Trades", one("trades"), None if won is None else f"{share(won)} won"),
+        ("Edge a trip", _bps(number_at(honesty, "edge_bps")), None if cost is None else f"costs {_bps(cost)}"),
+        ("Luck", luck, None if nulls is None else f"of {nulls:,.0f} nulls"),
     ]
+    return [(label, value, under or "", _MEANINGS[label]) for label, value, under in lines]
 
 
 def _plus_minus(value: float | None, error: float | None) -> str:
@@ -165,11 +185,6 @@ def _plus_minus(value: float | None, error: float | None) -> str:
 
 def _bps(value: float | None) -> str:
     return MISSING if value is None else f"{ratio(value).removesuffix('.00')} bps"
-
-
-def _against_cost(document: Mapping[str, Any]) -> str:
-    cost = number_at(document, "honesty", "cost_bps")
-    return "before costs" if cost is None else f"before costs of {_bps(cost)}"
 
 
 def money_rows(document: Mapping[str, Any]) -> list[Row]:
@@ -225,6 +240,9 @@ def _sure(document: Mapping[str, Any]) -> Iterator[Figure]:
     returns = number_at(honesty, "effective_returns")
     if returns is not None:
         yield "Independent returns", metric_text("trades", returns), "what the error is reckoned on"
+    even = number_at(honesty, "break_even_bps")
+    if even is not None:
+        yield "Break-even cost", _bps(even), "fee and slippage of a fill at which nothing would be left"
 
 
 def trade_rows(document: Mapping[str, Any]) -> list[Row]:

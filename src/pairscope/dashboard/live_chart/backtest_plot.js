@@ -50,26 +50,30 @@ export class BacktestPlot extends TimeChart {
     this.series.set(name, made);
   }
 
-  /** The stretches that a trade was open in, as a tint behind the z-score. */
+  /** The stretches that a trade was open in, as a tint behind the z-score: one series a way, 1 where it was held. */
   addHeld(pane) {
-    const held = this.chart.addSeries(this.library.HistogramSeries, { priceScaleId: "held", priceLineVisible: false, lastValueVisible: false, base: 0, autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }) }, pane);
-    held.priceScale().applyOptions({ scaleMargins: { top: 0, bottom: 0 }, visible: false });
-    this.series.set("held", held);
-    this.paintHeld();
+    const scale = { priceRange: { minValue: 0, maxValue: 1 } };
+    for (const side of ["long", "short"]) {
+      const held = this.chart.addSeries(this.library.AreaSeries, { priceScaleId: "held", priceLineVisible: false, lastValueVisible: false, lineVisible: false, crosshairMarkerVisible: false, lineType: 1, autoscaleInfoProvider: () => scale, ...this.tint(side) }, pane);
+      held.priceScale().applyOptions({ scaleMargins: { top: 0, bottom: 0 }, visible: false });
+      held.setData(this.heldAt(side));
+      this.series.set(side, held);
+    }
   }
 
-  paintHeld() {
+  tint(side) {
+    const colour = faded(side === "long" ? this.palette.up : this.palette.down, 0.13);
+    return { topColor: colour, bottomColor: colour, lineColor: colour };
+  }
+
+  heldAt(side) {
     const { times, trades } = this.run;
-    const { up, down } = this.palette;
-    const tints = { long: faded(up, 0.14), short: faded(down, 0.14) };
     let at = 0;
-    this.series.get("held")?.setData(
-      times.map((time) => {
-        while (at < trades.length && trades[at].exit_timestamp < time) at += 1;
-        const open = trades[at] && trades[at].entry_timestamp <= time;
-        return open ? { time: time / 1000, value: 1, color: tints[trades[at].side] } : { time: time / 1000 };
-      }),
-    );
+    return times.map((time) => {
+      while (at < trades.length && trades[at].exit_timestamp <= time) at += 1;
+      const open = at < trades.length && trades[at].entry_timestamp <= time && trades[at].side === side;
+      return { time: time / 1000, value: open ? 1 : 0 };
+    });
   }
 
   margins(name) {
@@ -93,7 +97,7 @@ export class BacktestPlot extends TimeChart {
     this.palette = palette;
     this.chart.applyOptions(this.frame());
     for (const { name } of this.panes) this.series.get(name).applyOptions(this.options(name));
-    this.paintHeld();
+    for (const side of ["long", "short"]) this.series.get(side)?.applyOptions(this.tint(side));
     this.setLevels();
     this.setMarks();
   }
