@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from pairscope.analytics.backtest import backtest_pair
 from pairscope.analytics.gates import cointegration_gate, sentinel_gate
 from pairscope.errors import InputError, NotEnoughData
+from pairscope.research import asked_backtest
 from pairscope.research.asked_backtest import backtest_keywords, gate_every, run_backtest, traded_bars
 from pairscope.research.backtest_request import BacktestRequest
-from pairscope.research.pair_bars import LegTicks, PairBars
+from pairscope.research.pair_bars import LegBars, LegTicks, PairBars
 
 PairOf = Callable[..., PairBars]
 ASKED = BacktestRequest("AUSDT", "BUSDT", lookback=100, window=30, entry=1.5)
@@ -61,6 +63,35 @@ def test_without_a_range_it_is_backtest_pair_itself(pair_of: PairOf) -> None:
     terms: dict[str, Any] = {"lookback": 100, "window": 30, "entry": 1.5, "exit": 0.5, "fee_bps": 4, "slippage_bps": 1}
     plain = backtest_pair(bars.y.close, bars.x.close, hedge="ols", timestamps=bars.times_ns, **terms)
     assert made.metrics == plain.metrics
+
+
+@pytest.mark.parametrize(("method", "space"), [("ols", "linear"), ("huber", "log")])
+def test_hedge_ratios_found_in_parts_are_those_of_the_whole_to_the_bit(
+    pair_of: PairOf, monkeypatch: pytest.MonkeyPatch, method: Any, space: Any
+) -> None:
+    bars = pair_of(900, 11, tie=0.9)
+    request = replace(ASKED, method=method, price_space=space)
+    whole = run_backtest(request, bars)
+    monkeypatch.setattr(asked_backtest, "_ROWS", {method: 7_300})
+    parted = run_backtest(request, bars, threads=3)
+    assert parted.series["beta"].tobytes() == whole.series["beta"].tobytes()
+    assert parted.series["alpha"].tobytes() == whole.series["alpha"].tobytes()
+    assert (parted.metrics, parted.assumptions) == (whole.metrics, whole.assumptions)
+    with pytest.raises(CancelledError):
+        run_backtest(request, bars, cancelled=lambda: True)
+
+
+def test_a_leg_that_stands_still_for_a_while_is_fitted_as_before(
+    pair_of: PairOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = pair_of(900, 12, tie=0.9)
+    close = plain.x.close.copy()
+    close[300:700] = close[300]
+    bars = replace(plain, x=LegBars(close, close, close, close, close))
+    whole = run_backtest(ASKED, bars)
+    monkeypatch.setattr(asked_backtest, "_ROWS", {"ols": 7_300})
+    assert run_backtest(ASKED, bars).series["beta"].tobytes() == whole.series["beta"].tobytes()
+    assert np.isnan(whole.series["beta"][450:700]).all()
 
 
 def test_a_fill_at_the_first_close_costs_what_it_costs(pair_of: PairOf) -> None:

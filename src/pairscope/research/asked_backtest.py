@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pairscope.analytics.backtest import Backtest, backtest_pair
+from pairscope.analytics.backtest import Backtest, CausalHedge, backtest_pair, causal_hedge
 from pairscope.analytics.gates import cointegration_gate, sentinel_gate
 from pairscope.analytics.performance import drawdowns, performance
 from pairscope.analytics.tick_fills import tick_fills
 from pairscope.analytics.trades import Trades
-from pairscope.errors import InputError, NotEnoughData
+from pairscope.errors import DegenerateSeries, InputError, NotEnoughData
 from pairscope.market.bars import timeframe_ns
 from pairscope.research.backtest_request import BacktestRequest
 from pairscope.research.pair_bars import PairBars
 
 __all__ = ["backtest_keywords", "gate_every", "run_backtest", "traded_bars"]
+
+_ROWS: Final = {"ols": 100_000_000, "huber": 750_000}
+"""Rows of windows that are fitted in about a tenth of a second; only with several times as many is there a point."""
 
 
 def traded_bars(request: BacktestRequest, bars: PairBars) -> tuple[PairBars, int]:
@@ -96,11 +102,66 @@ def gate_every(lookback: int) -> int:
     return max(1, lookback // 24)
 
 
-def run_backtest(request: BacktestRequest, bars: PairBars) -> Backtest:
-    """Return the backtest of a request, its equity and metrics over [start, end) alone."""
+def run_backtest(
+    request: BacktestRequest,
+    bars: PairBars,
+    *,
+    threads: int | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Backtest:
+    """Return the backtest of a request, its equity and metrics over [start, end) alone.
+
+    Hedge ratios that take long are found in parts by ``threads`` (as many as there are cores, at most four), to the bit
+    those of ``backtest_pair``; ``CancelledError`` soon after ``cancelled`` answers True.
+    """
     used, first = traded_bars(request, bars)
-    made = backtest_pair(used.y.close, used.x.close, **backtest_keywords(request, used, first))
+    keywords = backtest_keywords(request, used, first)
+    hedge = _hedge_in_parts(request, used, threads, cancelled)
+    if hedge is not None:
+        keywords["hedge"] = hedge
+    made = backtest_pair(used.y.close, used.x.close, **keywords)
+    if hedge is not None:
+        named = f"{request.method}, of the last {request.lookback} bars"
+        made = replace(made, assumptions={**made.assumptions, "hedge": named})
     return made if first == 0 else _from_row(made, first)
+
+
+def _hedge_in_parts(
+    request: BacktestRequest, bars: PairBars, threads: int | None, cancelled: Callable[[], bool] | None
+) -> CausalHedge | None:
+    """Return the hedge ratios of windows fitted one by one, where there are many rows to fit; None else.
+
+    A window's fit depends on its own rows alone, so that parts with a lookback before them give the same bits. A part
+    in which a leg stands still cannot be fitted by itself, and then None, too: the whole is then fitted in one go.
+    """
+    rows, lookback, size = _ROWS.get(request.method, 0), request.lookback, len(bars)
+    if not rows or size * lookback < 4 * rows:
+        return None
+    y, x = bars.y.close, bars.x.close
+    if not (np.isfinite(y).all() and np.isfinite(x).all() and (y > 0.0).all() and (x > 0.0).all()):
+        return None
+    spaced_y, spaced_x = (np.log(y), np.log(x)) if request.price_space == "log" else (y, x)
+    alpha, beta = np.full(size, np.nan), np.full(size, np.nan)
+
+    def fit(start: int, end: int) -> None:
+        if cancelled is not None and cancelled():
+            raise CancelledError("the backtest was cancelled")
+        part = slice(start - lookback + 1, end)
+        found = causal_hedge(spaced_y[part], spaced_x[part], request.hedge, lookback)  # type: ignore[arg-type]
+        alpha[start:end], beta[start:end] = found.alpha[lookback - 1 :], found.beta[lookback - 1 :]
+
+    step = max(rows // lookback, 1)
+    with ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="hedges") as pool:
+        parts = [pool.submit(fit, start, min(start + step, size)) for start in range(lookback - 1, size, step)]
+        try:
+            for part in parts:
+                part.result()
+        except DegenerateSeries:
+            return None
+        finally:
+            for part in parts:
+                part.cancel()
+    return CausalHedge(alpha, beta)
 
 
 def _from_row(made: Backtest, first: int) -> Backtest:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from math import isfinite
+from numbers import Real
 from typing import Any, Final, Literal, get_args
 
 from pairscope.analytics.gates import LEAST_TESTED
@@ -262,7 +263,7 @@ def _number(value: Any, name: str, least: float, most: float, *, optional: bool 
     """Return a number within bounds; None stays where it is ``optional``."""
     if optional and value is None:
         return None
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    good = isinstance(value, Real) and not isinstance(value, bool)
     if not good or abs(value) > 1e30 or not isfinite(value) or not least <= value <= most:
         raise InputError(f"{name}: must be a number from {least:g} to {most:g}", loc=name)
     return float(value)
@@ -272,7 +273,7 @@ def _whole(value: Any, name: str, least: int, most: int, *, optional: bool = Fal
     """Return a whole number within bounds; None stays where it is ``optional``."""
     if optional and value is None:
         return None
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    good = isinstance(value, Real) and not isinstance(value, bool)
     if not good or not least <= value <= most or int(value) != value:
         raise InputError(f"{name}: must be a whole number from {least} to {most}", loc=name)
     return int(value)

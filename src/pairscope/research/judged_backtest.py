@@ -87,7 +87,7 @@ def judge_backtest(
     if isinstance(trials, bool) or int(trials) != trials or trials < 1:
         raise InputError("trials: must be a whole number of at least 1", loc="trials")
     used, first = traded_bars(request, bars)
-    backtest = run_backtest(request, bars)
+    backtest = run_backtest(request, bars, threads=threads, cancelled=cancelled)
     if cancelled is not None and cancelled():
         raise CancelledError("the backtest was cancelled")
     chance = null_backtests(
