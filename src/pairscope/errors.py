@@ -7,6 +7,7 @@
     │   ├── NotWatched                 no     404    the pair is not on the watch-list
     │   ├── UnknownJob                 no     404    no such job, or it was long ago; start it again
     │   ├── UnknownRun                 no     404    no such backtest was kept, or it was forgotten
+    │   ├── UnknownRule                no     404    no such paper position, or it was deleted
     │   ├── NotEnoughData              no     422    says have / need
     │   └── ForeignFile                no     422    says what was expected
     ├── FeedError                      yes    503
@@ -64,6 +65,7 @@ __all__ = [
     "StoreUnavailable",
     "SubscriptionRefused",
     "UnknownJob",
+    "UnknownRule",
     "UnknownRun",
     "UnknownSymbol",
     "WriterOverflow",
@@ -131,6 +133,16 @@ class UnknownJob(InputError):
 
     def __init__(self, id: str) -> None:  # noqa: A002 - what everybody calls it
         super().__init__(f"there is no job {id[:64]!r}", loc="id")
+
+
+class UnknownRule(InputError):
+    """No rule of this id is followed on paper: there never was one, or it was deleted."""
+
+    status = 404
+    hint = "GET /api/paper lists those that are followed"
+
+    def __init__(self, id: str) -> None:  # noqa: A002 - what everybody calls it
+        super().__init__(f"there is no paper position {id[:64]!r}", loc="id")
 
 
 class UnknownRun(InputError):

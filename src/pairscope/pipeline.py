@@ -15,6 +15,7 @@ from pairscope.analytics.indicators import indicators, parse_indicators
 from pairscope.engine.data_processor import DataProcessor, Updates
 from pairscope.engine.journal import Journal, Teller
 from pairscope.engine.pairs import PairBook
+from pairscope.engine.paper import PaperBook
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, timeframe_ns
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
@@ -71,9 +72,12 @@ class TickRate:
 class Publisher:
     """Turns what the engine says into cache entries and bus messages; encodes only what somebody listens to."""
 
-    def __init__(self, engine: DataProcessor, cache: Cache, bus: Bus, pairs: PairBook) -> None:
+    def __init__(
+        self, engine: DataProcessor, cache: Cache, bus: Bus, pairs: PairBook, paper: PaperBook | None = None
+    ) -> None:
         self._engine = engine
         self._book = pairs
+        self._paper = paper
         self._cache = cache
         self._bus = bus
         self._wanted: frozenset[str] = frozenset()
@@ -119,15 +123,18 @@ class Publisher:
     def adopt(self, bars: Sequence[BarBatch]) -> None:
         """Let the engine take bars that the store rebuilt, and tell of every closed bar that changed by it.
 
-        Pairs reach further back than the engine: where it has no place for a bar, they read their history again.
+        Pairs and positions reach further back than the engine: where it has no place for a bar, they read it again.
         """
         for batch in bars:
             taken = self._engine.adopt_bars(batch)
-            self._book.revise(taken)
+            books: list[PairBook | PaperBook] = [self._book] if self._paper is None else [self._book, self._paper]
+            for book in books:
+                book.revise(taken)
             for changed in taken:
                 self.publish_bars(changed, closed=True, revised=True)
             if len(batch) > sum(len(changed) for changed in taken if changed.timeframe == batch.timeframe):
-                self._book.reload(batch.symbols[i] for i in set(batch.symbol_id.tolist()))
+                for book in books:
+                    book.reload(batch.symbols[i] for i in set(batch.symbol_id.tolist()))
 
     def publish_history(self, bars: BarBatch) -> None:
         """Tell charts that bars from before theirs have come: the newest of each symbol, marked as revised."""
@@ -251,6 +258,7 @@ class Pipeline:
         clock: Callable[[], int],
         screen: Callable[[Updates], None] | None = None,
         journal: Callable[[TickBatch, Updates], None] | None = None,
+        paper: PaperBook | None = None,
     ) -> None:
         self._feed = feed
         self._engine = engine
@@ -260,6 +268,7 @@ class Pipeline:
         self._clock = clock
         self._screen = screen
         self._journal = journal
+        self._paper = paper
         self.rate = TickRate()
         self.late = 0
         self.batches = 0
@@ -275,6 +284,8 @@ class Pipeline:
         """Take one batch its way."""
         updates = self._engine.on_batch(batch)
         self._pairs.take(updates)
+        if self._paper is not None:
+            self._paper.take(updates)
         if self._journal is not None:
             self._journal(batch, updates)
         if self._screen is not None:

@@ -10,7 +10,7 @@ from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Admission, Continuity, Gap
 from pairscope.market.pairs import PairSettings
 from pairscope.market.ticks import TickBatch
-from pairscope.ports_research import Backtests, Jobs, MarketScreen
+from pairscope.ports_research import Backtests, Jobs, MarketScreen, PaperPositions
 
 __all__ = [
     "Bus",
@@ -273,6 +273,7 @@ class Services:
     screens: MarketScreen
     jobs: Jobs
     backtests: Backtests
+    paper: PaperPositions
     clock: Clock
     source: Callable[[], str]
     """``live``, ``replay`` or ``synthetic``."""

@@ -6,7 +6,17 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-__all__ = ["Backtests", "JobHandle", "JobStatus", "JobView", "Jobs", "MarketScreen", "ScreenTable", "ScreenView"]
+__all__ = [
+    "Backtests",
+    "JobHandle",
+    "JobStatus",
+    "JobView",
+    "Jobs",
+    "MarketScreen",
+    "PaperPositions",
+    "ScreenTable",
+    "ScreenView",
+]
 
 JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -164,6 +174,32 @@ class MarketScreen(Protocol):
     def counters(self) -> Mapping[str, Any]: ...
 
 
+class PaperPositions(Protocol):
+    """Rules followed live on paper: each decides and fills at closed bars as a backtest would, and is kept."""
+
+    async def create(self, document: Any) -> Mapping[str, Any]:
+        """Follow a rule, given as the body of a backtest without a range; ``InputError`` names what cannot be."""
+        ...
+
+    async def delete(self, rule_id: str) -> bool:
+        """Follow a rule no longer and forget what it did; False where there is none."""
+        ...
+
+    def views(self) -> Sequence[Mapping[str, Any]]:
+        """How every rule stands, the newest first."""
+        ...
+
+    def view(self, rule_id: str) -> Mapping[str, Any] | None:
+        """How a rule stands, with its trades; None where there is none."""
+        ...
+
+    async def check(self, rule_id: str) -> Mapping[str, Any] | None:
+        """How a rule agrees with a backtest over the stored bars; None where there is no such rule."""
+        ...
+
+    def counters(self) -> Mapping[str, Any]: ...
+
+
 class Backtests(Protocol):
     """Backtests asked for in documents, run as jobs and kept; a job's ``id`` is that of the run that it makes.
 
@@ -176,6 +212,10 @@ class Backtests(Protocol):
 
     def sweep(self, document: Mapping[str, Any]) -> JobView:
         """Start a sweep: what is a list in the document varies."""
+        ...
+
+    def walk_forward(self, document: Mapping[str, Any]) -> JobView:
+        """Start a walk-forward: a sweep's document, and how often and by what rules are chosen anew."""
         ...
 
     async def heatmap(self, run_id: str, metric: str, a: str, b: str, *, best: bool = False) -> Mapping[str, Any]:

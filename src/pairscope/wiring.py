@@ -23,8 +23,9 @@ from pairscope.backend_status import health_of, stats_of
 from pairscope.backtester import Backtester
 from pairscope.config import Settings, spool_name
 from pairscope.engine.data_processor import DataProcessor
-from pairscope.engine.journal import PairTeller
+from pairscope.engine.journal import PairTeller, Teller
 from pairscope.engine.pairs import PairBook
+from pairscope.engine.paper import PaperBook
 from pairscope.errors import ConfigError, FeedError, PairscopeError, StorageError
 from pairscope.feed.history import HistoryLoader
 from pairscope.feed.rest import ExchangeRest
@@ -32,6 +33,7 @@ from pairscope.feed.websocket_client import WebSocketFeed
 from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols, normalize_symbol
+from pairscope.paper import PaperTrader
 from pairscope.pipeline import LiveJournal, Pipeline, Publisher, warm_start
 from pairscope.ports import Services
 from pairscope.research.exchange_terms import ExchangeTerms
@@ -102,14 +104,16 @@ class Backend:
         self.cache = MemoryCache()
         self.bus = MemoryBus()
         self.book = PairBook(self.symbols, self.engine, timer=time.perf_counter_ns)
-        self.publisher = Publisher(self.engine, self.cache, self.bus, self.book)
+        self.positions = PaperBook(self.symbols)
+        self.publisher = Publisher(self.engine, self.cache, self.bus, self.book, self.positions)
         self.spool = Spool(settings.data_dir / spool_name(settings.store_url), max_bytes=settings.spool_mb << 20)
         self.writer = StoreWriter(store, spool=self.spool, max_batches=settings.queue_batches, on_revised=self._adopt)
         self.buffered = BufferedStore(store, self.writer)
-        self.journal = LiveJournal(self.symbols, [PairTeller(self.book)], store, started_ns=self.started_ns)
-        self.watchlist = Watchlist(
-            self.book, store=self.buffered, records=store, bus=self.bus, live=self.engine, note=self.journal.note
-        )
+        tellers: list[Teller] = [PairTeller(self.book), self.positions]
+        self.journal = LiveJournal(self.symbols, tellers, store, started_ns=self.started_ns)
+        beside: dict[str, Any] = {"store": self.buffered, "records": store, "bus": self.bus, "live": self.engine}
+        self.watchlist = Watchlist(self.book, **beside, note=self.journal.note)
+        self.paper = PaperTrader(self.positions, **beside, clock=clock, note=self.journal.note)
         self.jobs = JobBoard(self.bus, clock=clock)
         self.screener = Screener(
             settings_of(settings.screen),
@@ -133,6 +137,8 @@ class Backend:
         self.feed: WebSocketFeed | None = None
         self.pipeline: Pipeline | None = None
         self.waiting_for = "starting"
+        self._counted: dict[str, Any] = {"pairs": self.watchlist, "screens": self.screener, "jobs": self.jobs}
+        self._counted |= {"backtests": self.backtests, "paper": self.paper, "journal": self.journal}
         self._verdicts: asyncio.Queue[Gap] = asyncio.Queue()
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -143,6 +149,7 @@ class Backend:
         await warm_start(self.engine, self.store)
         self.journal.note("start", "", "", self.engine.watermark_ns(), self.clock())
         await self.watchlist.restore(self.settings.pairs)
+        await self.paper.restore()
         await self.backtests.restore()
 
     async def ingest(self) -> None:
@@ -151,6 +158,7 @@ class Backend:
             beside = [
                 group.create_task(self.watchlist.run(), name="pairs"),
                 group.create_task(self.screener.run(), name="screens"),
+                group.create_task(self.paper.run(), name="paper positions"),
                 group.create_task(self.backtests.run(), name="backtest kernels"),
                 group.create_task(self.journal.run(), name="journal"),
             ]
@@ -185,6 +193,7 @@ class Backend:
             clock=self.clock,
             screen=self.screener.take,
             journal=self.journal.take,
+            paper=self.positions,
         )
         self.waiting_for = ""
         async with asyncio.TaskGroup() as group:
@@ -206,6 +215,7 @@ class Backend:
         await self.jobs.close()
         await self.backtests.close()
         self.screener.close()
+        await self.paper.close()
         await self.writer.close()
         await self.journal.close()
         await self.rest.close()
@@ -221,7 +231,9 @@ class Backend:
             self.journal.bars_came("history", bars)
             if self.engine.adopt_history(bars):
                 self.publisher.publish_history(bars)
-            self.watchlist.history_came(self.symbols[i] for i in set(bars.symbol_id.tolist()))
+            names = [self.symbols[i] for i in set(bars.symbol_id.tolist())]
+            self.watchlist.history_came(names)
+            self.paper.history_came(names)
             self.screener.bars_came(bars)
 
     def _adopt(self, bars: Sequence[BarBatch]) -> None:
@@ -266,6 +278,7 @@ class Backend:
             screens=self.screener,
             jobs=self.jobs,
             backtests=self.backtests,
+            paper=self.paper,
             clock=self.clock,
             source=lambda: self.settings.source,
             health=self.health,
@@ -281,11 +294,7 @@ class Backend:
         """Return the counters of ``/api/stats``."""
         return {
             **stats_of(self.feed, self.pipeline, self.writer, self.clock()),
-            "pairs": dict(self.watchlist.counters()),
-            "screens": dict(self.screener.counters()),
-            "jobs": dict(self.jobs.counters()),
-            "backtests": dict(self.backtests.counters()),
-            "journal": dict(self.journal.counters()),
+            **{name: dict(part.counters()) for name, part in self._counted.items()},
             "exchange": {"url": self.settings.exchange_ws_url},
             "data_dir": str(self.settings.data_dir.resolve()),
         }

@@ -14,9 +14,11 @@ import numpy as np
 from pairscope.backtester import Backtester
 from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.pairs import PairBook
+from pairscope.engine.paper import PaperBook
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
+from pairscope.paper import PaperTrader
 from pairscope.ports import Services
 from pairscope.research.jobs import JobBoard
 from pairscope.screener import Screener
@@ -118,12 +120,23 @@ class Market:
     screens: Screener = field(init=False)
     jobs: JobBoard = field(init=False)
     backtests: Backtester = field(init=False)
+    positions: PaperBook = field(init=False)
+    paper: PaperTrader = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = PairBook(self.symbols, self.engine)
         self.pairs = Watchlist(self.book, store=self.store, records=self.records, bus=self.bus, live=self.engine)
         self.jobs = JobBoard(self.bus, clock=lambda: self.now_ns)
         self.backtests = self.new_backtests()
+        self.positions = PaperBook(self.symbols)
+        self.paper = PaperTrader(
+            self.positions,
+            store=self.store,
+            records=self.records,
+            bus=self.bus,
+            live=self.engine,
+            clock=lambda: self.now_ns,
+        )
         self.screens = Screener(
             (), store=self.store, records=self.records, bus=self.bus, live=self.engine, jobs=self.jobs, prepare=nothing
         )
@@ -151,6 +164,7 @@ class Market:
             screens=self.screens,
             jobs=self.jobs,
             backtests=self.backtests,
+            paper=self.paper,
             clock=lambda: self.now_ns,
             source=lambda: self.source,
             health=lambda: self.checks,

@@ -11,11 +11,13 @@ import numpy as np
 from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.journal import PairTeller
 from pairscope.engine.pairs import PairBook
+from pairscope.engine.paper import PaperBook
 from pairscope.feed.synthetic import ORIGIN_S, SyntheticMarket
 from pairscope.market.bars import BarBatch
 from pairscope.market.pairs import PairSettings
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
+from pairscope.paper import PaperTrader
 from pairscope.pipeline import LiveJournal, Pipeline, Publisher, warm_start
 from pairscope.storage.buffered_store import BufferedStore
 from pairscope.storage.duckdb_store import DuckDBStore
@@ -92,15 +94,25 @@ class LiveHouse:
         self.engine = DataProcessor(symbols)
         self.book = PairBook(symbols, self.engine)
         self.bus = MemoryBus()
-        self.publisher = Publisher(self.engine, MemoryCache(), self.bus, self.book)
+        self.positions = PaperBook(symbols)
+        self.publisher = Publisher(self.engine, MemoryCache(), self.bus, self.book, self.positions)
         self.writer = StoreWriter(store, spool=Spool(folder / "spool", max_bytes=1 << 20), on_revised=self.adopt)
-        self.journal = LiveJournal(symbols, [PairTeller(self.book)], store, started_ns=now_ns)
+        self.journal = LiveJournal(symbols, [PairTeller(self.book), self.positions], store, started_ns=now_ns)
         self.watchlist = Watchlist(
             self.book,
             store=BufferedStore(store, self.writer),
             records=store,
             bus=self.bus,
             live=self.engine,
+            note=self.journal.note,
+        )
+        self.paper = PaperTrader(
+            self.positions,
+            store=BufferedStore(store, self.writer),
+            records=store,
+            bus=self.bus,
+            live=self.engine,
+            clock=lambda: now_ns,
             note=self.journal.note,
         )
 
@@ -112,6 +124,8 @@ class LiveHouse:
         house.journal.note("start", "", "", house.engine.watermark_ns(), now_ns)
         await house.watchlist.restore()
         await house.watchlist.catch_up()
+        await house.paper.restore()
+        await house.paper.catch_up()
         return house
 
     async def watch(self, pairs: Iterable[PairSettings]) -> None:
@@ -125,7 +139,13 @@ class LiveHouse:
         self.journal.bars_came("history", bars)
         self.engine.adopt_history(bars)
         self.watchlist.history_came(self.symbols[i] for i in set(bars.symbol_id.tolist()))
+        self.paper.history_came([self.symbols[i] for i in set(bars.symbol_id.tolist())])
+        await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Read what pairs and paper positions lack, as they do beside the feed."""
         await self.watchlist.catch_up()
+        await self.paper.catch_up()
 
     def adopt(self, bars: Sequence[BarBatch]) -> None:
         self.publisher.adopt(bars)
@@ -136,15 +156,16 @@ class LiveHouse:
         """Take batches their way; pairs that lack history read it now and then, as the watch-list does."""
         pipeline = Pipeline(
             Script(batches), self.engine, self.writer, self.publisher, self.book, clock=lambda: 0,
-            journal=self.journal.take,
+            journal=self.journal.take, paper=self.positions,
         )  # fmt: skip
         for i, batch in enumerate(batches):
             await pipeline.step(batch)
             if i % settle_every == settle_every - 1:
-                await self.watchlist.catch_up()
+                await self.catch_up()
                 await self.journal.flush()
 
     async def close(self) -> None:
+        await self.paper.close()
         await self.writer.close()
         await self.journal.close()
         await self.store.close()

@@ -21,6 +21,7 @@ from pairscope.api.jobs import add_jobs
 from pairscope.api.metrics import Metrics, RequestTimes
 from pairscope.api.openapi import describe
 from pairscope.api.options import ApiOptions
+from pairscope.api.paper import add_paper
 from pairscope.api.prices import add_prices
 from pairscope.api.problems import CatchAll
 from pairscope.api.recorded import add_recorded
@@ -85,6 +86,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     add_backtests(app, services, catalog, workers)
     add_volume(app, services, catalog)
     add_watchlist(app, services, catalog)
+    add_paper(app, services, catalog)
     add_recorded(app, services)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
     describe(app, keys_required=keys.required)

@@ -13,6 +13,7 @@ from pairscope.api.analytics_examples import ANALYTICS_EXAMPLES
 from pairscope.api.backtest_examples import BACKTEST_EXAMPLES
 from pairscope.api.job_examples import JOB_EXAMPLES
 from pairscope.api.pair_examples import PAIR_EXAMPLES
+from pairscope.api.paper import PAPER_EXAMPLES
 from pairscope.api.problems import MEDIA_TYPE
 from pairscope.api.screen_examples import SCREEN_EXAMPLES
 from pairscope.api.security import FREE_PATHS
@@ -56,6 +57,7 @@ _EXAMPLES: Mapping[str, Any] = {
     **SCREEN_EXAMPLES,
     **BACKTEST_EXAMPLES,
     **JOB_EXAMPLES,
+    **PAPER_EXAMPLES,
     "/api/health": {
         "status": "ok",
         "source": "live",

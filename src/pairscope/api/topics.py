@@ -10,7 +10,7 @@ from pairscope.api.catalog import Catalog
 from pairscope.api.indicators import current_indicators, read_names
 from pairscope.api.prices import current_price
 from pairscope.api.system import StatsView
-from pairscope.errors import InputError, UnknownJob
+from pairscope.errors import InputError, UnknownJob, UnknownRule
 from pairscope.market.bars import TIMEFRAMES
 from pairscope.ports import Services
 
@@ -20,8 +20,8 @@ MOST_COMPUTED = 256
 """Indicator topics that may be listened to at once: each is worked out five times a second while its symbol trades."""
 
 _KINDS = (
-    "price:SYMBOL, bar:SYMBOL:TIMEFRAME, indicators:SYMBOL:TIMEFRAME:NAMES, pair:Y:X, discoveries, jobs, job:ID, "
-    "alerts, stats"
+    "price:SYMBOL, bar:SYMBOL:TIMEFRAME, indicators:SYMBOL:TIMEFRAME:NAMES, pair:Y:X, paper:ID, discoveries, jobs, "
+    "job:ID, alerts, stats"
 )
 
 
@@ -59,6 +59,10 @@ class Topics:
                 if self._services.jobs.view(rest[0]) is None and name not in self._services.bus.wanted():
                     raise UnknownJob(rest[0])
                 return Topic(name, kind, job=rest[0])
+            case ("paper", 1):
+                if self._services.paper.view(rest[0]) is None:
+                    raise UnknownRule(rest[0])
+                return Topic(f"paper:{rest[0]}", kind, job=rest[0])
             case ("price", 1):
                 symbol = await self._catalog.resolve(rest[0])
                 return Topic(f"price:{symbol}", kind, symbol)
@@ -94,6 +98,9 @@ class Topics:
         if topic.kind == "job":
             job = self._services.jobs.view(topic.job)
             return None if job is None else schemas.encode_job(job)
+        if topic.kind == "paper":
+            stands = next((v for v in self._services.paper.views() if v["id"] == topic.job), None)
+            return None if stands is None else schemas.plain_json(stands)
         if topic.kind == "bar":
             page = await live_bars(self._services, topic.symbol, topic.timeframe, 1)
             return schemas.encode_bar(page.bars, -1, closed=bool(page.closed[-1])) if len(page.bars) else None

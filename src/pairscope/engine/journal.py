@@ -81,6 +81,10 @@ class Teller(Protocol):
         """Return what it says now of each of these, as ``told`` would have; rows that it does not know are absent."""
         ...
 
+    def knows(self, key: str) -> bool:
+        """Return whether it can work out at all what this one says."""
+        ...
+
 
 def digests(columns: Iterable[NDArray[Any]], size: int) -> U8:
     """Return a 64-bit digest of each row of some columns of numbers: of their bits, every NaN being the same one."""
@@ -110,6 +114,11 @@ class PairTeller:
     def again(self, keys: Sequence[str]) -> Values:
         """Return what these pairs say now."""
         return self._values(self._book.figures([(s.y, s.x) for s in map(pair_of_key, keys)]))
+
+    def knows(self, key: str) -> bool:
+        """Return whether the pair is in the book."""
+        pair = pair_of_key(key)
+        return self._book.settings(pair.y, pair.x) is not None
 
     def _values(self, figures: Sequence[tuple[list[PairSettings], NDArray[Any], F8, int]]) -> Values:
         keys: list[str] = []

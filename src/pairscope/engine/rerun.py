@@ -24,6 +24,7 @@ from pairscope.engine.journal import (
     plain_values,
 )
 from pairscope.engine.pairs import PairBook
+from pairscope.engine.paper import PAPER_KIND, PaperBook
 from pairscope.market.bars import BarBatch
 from pairscope.market.pairs import PairSettings
 from pairscope.market.symbols import Symbols
@@ -60,7 +61,8 @@ class Rerun:
         self.compared: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
         self._journal = Journal(self.engine.symbols_table)
-        self._tellers: dict[str, Teller] = {PAIR_KIND: PairTeller(self.book)}
+        self.paper = PaperBook(self.engine.symbols_table)
+        self._tellers: dict[str, Teller] = {PAIR_KIND: PairTeller(self.book), PAPER_KIND: self.paper}
 
     def also(self, tellers: Sequence[Teller]) -> None:
         """Have others work out again, too, what they told."""
@@ -70,6 +72,7 @@ class Rerun:
         """Take the ticks of an entry, up to its time."""
         updates = self.engine.on_batch(ticks.with_watermark(entry.watermark_ns))
         self.book.take(updates)
+        self.paper.take(updates)
         return updates
 
     def unseen(self, entry: Entry) -> list[PairSettings]:
@@ -112,7 +115,11 @@ class Rerun:
             for key, time_ns, digest, number in rows:
                 found.setdefault(key, []).append((time_ns, digest, number))
         rows = zip(said.keys, said.times.tolist(), said.digests.tolist(), said.numbers.tolist(), strict=True)
+        teller = self._tellers.get(told.kind)
         for key, time_ns, digest, number in rows:
+            if teller is not None and not teller.knows(key):
+                self.unknown[told.kind] += 1
+                continue
             self.compared[told.kind] += 1
             same = [row for row in found.get(key, ()) if row[0] == time_ns]
             if any(row[1] == digest for row in same):

@@ -6,7 +6,7 @@ The journal says at each entry how far ticks and time had come, and what else th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final
@@ -14,10 +14,11 @@ from typing import Any, Final
 import numpy as np
 
 from pairscope.engine.journal import Teller, pair_of_key
+from pairscope.engine.paper_rules import rule_of_text
 from pairscope.engine.rerun import Difference, Rerun
 from pairscope.market.bars import BarBatch, Origin, bars_of, concat_bars, timeframe_ns
 from pairscope.market.symbols import Symbols
-from pairscope.market.ticks import TickBatch, concat_ticks
+from pairscope.market.ticks import B1, TickBatch, concat_ticks
 from pairscope.research.recorded import Recorded, ended
 from pairscope.schemas.journal import Entry, Note
 
@@ -86,25 +87,36 @@ def _among(ticks: TickBatch, ids: Ids) -> Any:
 class _Playing:
     """One pass over a journal."""
 
-    def __init__(self, source: Recorded, rerun: Rerun, arrivals: Arrivals) -> None:
+    def __init__(self, source: Recorded, rerun: Rerun, arrivals: Arrivals, to_come: Iterable[Note]) -> None:
         self.source = source
         self.rerun = rerun
         self.arrivals = arrivals
+        self.to_come: dict[str, list[Note]] = {}
+        self.came: dict[str, list[Note]] = {}
+        for note in to_come:
+            self.to_come.setdefault(note.name, []).append(note)
 
     async def apply(self, note: Note, keep: Ids) -> None:
         """Give the engine, or its pairs, what they were given live between two batches."""
         engine, book = self.rerun.engine, self.rerun.book
         if note.kind == "start" and engine.watermark_ns():
             ticks = await self.arrivals.until(note.end_ns, keep=keep, release=set())
-            book.take(engine.on_batch(ticks.with_watermark(note.start_ns)))
+            updates = engine.on_batch(ticks.with_watermark(note.start_ns))
+            book.take(updates)
+            self.rerun.paper.take(updates)
         elif note.kind == "history":
+            if note in self.to_come.get(note.name, ()):
+                self.to_come[note.name].remove(note)
+            self.came.setdefault(note.name, []).append(note)
             bars = await self._bars(note.name, "1m", note.start_ns, note.end_ns)
             engine.adopt_history(bars.take(bars.origin == Origin.EXCHANGE))
         elif note.kind == "rebuilt":
             ticks = await self.source.ticks(note.name, note.start_ns, note.end_ns, limit=_FOREVER)
             ticks = ticks.take(ticks.ts_recv_ns <= note.recv_ns)
             if len(ticks):
-                book.revise(engine.adopt_bars(bars_of(ticks, note.timeframe)))
+                taken = engine.adopt_bars(bars_of(ticks, note.timeframe))
+                book.revise(taken)
+                self.rerun.paper.revise(taken)
         elif note.kind == "pair":
             book.put(pair_of_key(note.name))
         elif note.kind == "unpaired":
@@ -112,22 +124,50 @@ class _Playing:
         elif note.kind == "filled":
             book.reload([note.name])
             await self.fill({note.name})
+        elif note.kind == "paper" and not self.rerun.paper.knows(rule_of_text(note.name).id):
+            self.rerun.paper.put(rule_of_text(note.name))
+        elif note.kind == "unpaper":
+            self.rerun.paper.remove(note.name)
+        elif note.kind == "paper_filled":
+            await self.fill_paper(note.name)
 
     async def fill(self, names: set[str]) -> None:
         """Read the history that pairs lack of some symbols, as it stands now."""
-        book, engine = self.rerun.book, self.rerun.engine
+        book = self.rerun.book
         for wanted in book.lacking():
             asked = book.begin(wanted) if wanted.symbol in names else None
-            if asked is None:
-                continue
-            own = engine.recent_bars(wanted.symbol, wanted.timeframe, _MOST_BARS)
-            step_ns = timeframe_ns(wanted.timeframe)
-            kept_ns = _RING_NS if step_ns >= _MINUTE_NS else _SECONDS_NS
-            own_from_ns = max(asked[0], -(-(engine.watermark_ns() - kept_ns) // step_ns) * step_ns + step_ns)
-            older = await self._bars(wanted.symbol, wanted.timeframe, asked[0], own_from_ns)
-            book.fill(wanted, asked[1], older)
-            book.begin(wanted)
-            book.fill(wanted, asked[1], own.take(own.ts_open_ns >= own_from_ns))
+            if asked is not None:
+                book.fill(wanted, asked[1], await self._as_it_stands(wanted.symbol, wanted.timeframe, asked[0]))
+
+    async def fill_paper(self, rule_id: str) -> None:
+        """Read the history of a paper position, as it stands now."""
+        paper = self.rerun.paper
+        rule = next((rule for rule in paper.rules() if rule.id == rule_id), None)
+        if rule is not None and paper.begin(rule_id):
+            legs = [await self._as_it_stands(leg, rule.timeframe, rule.begin_ns) for leg in (rule.y, rule.x)]
+            paper.fill(rule_id, *legs)
+
+    async def _as_it_stands(self, symbol: str, timeframe: str, start_ns: int) -> BarBatch:
+        """Return a symbol's bars from a time on: the engine's own, before them those that were stored by now."""
+        engine, step_ns = self.rerun.engine, timeframe_ns(timeframe)
+        own = engine.recent_bars(symbol, timeframe, _MOST_BARS)
+        kept_ns = _RING_NS if step_ns >= _MINUTE_NS else _SECONDS_NS
+        own_from_ns = max(start_ns, -(-(engine.watermark_ns() - kept_ns) // step_ns) * step_ns + step_ns)
+        older = self._known(symbol, await self._bars(symbol, timeframe, start_ns, own_from_ns))
+        table = Symbols([symbol])
+        own = own.take(own.ts_open_ns >= own_from_ns)
+        return concat_bars([_alone(older, table), _alone(own, table)])
+
+    def _known(self, symbol: str, bars: BarBatch) -> BarBatch:
+        """Return stored bars without those of the exchange that came later than now."""
+
+        def inside(notes: Mapping[str, list[Note]]) -> B1:
+            found = np.zeros(len(bars), np.bool_)
+            for note in notes.get(symbol, ()):
+                found |= (bars.ts_open_ns >= note.start_ns) & (bars.ts_open_ns < note.end_ns)
+            return found
+
+        return bars.take((bars.origin != Origin.EXCHANGE) | inside(self.came) | ~inside(self.to_come))
 
     async def take_up(self, entry: Entry) -> None:
         """Take up pairs that an entry tells of and whose beginning the journal does not have any more."""
@@ -188,7 +228,8 @@ async def verify_journal(
                 if entry.watermark_ns < since_ns or not known:
                     before = entry  # where the journal's beginning was forgotten, its first entry is where we begin
                     continue
-                playing = await _begun(source, rerun, entry, before)
+                to_come = await _history_notes(source, read, collection, entry.watermark_ns)
+                playing = _Playing(source, rerun, await _begun(source, rerun, entry, before), to_come)
                 stack.push_async_callback(playing.arrivals.close)
             await playing.compare(entry, keep, on_difference)
             progress(entry.watermark_ns)
@@ -218,8 +259,23 @@ async def _looking_ahead(
                 yield entry, later
 
 
-async def _begun(source: Recorded, rerun: Rerun, entry: Entry, before: Entry | None) -> _Playing:
-    """Bring a fresh engine to where an entry found it: nothing to do at the beginning of a store."""
+async def _history_notes(
+    source: Recorded, read: Callable[[bytes], list[Entry]], collection: str, from_ns: int
+) -> list[Note]:
+    """Return which of the exchange's bars came from some time on: they are stored now, and were not known before."""
+    found = []
+    async with ended(source.scan(collection)) as documents:
+        async for _, document in documents:
+            entries = (entry for entry in read(document) if entry.watermark_ns >= from_ns)
+            found += [note for entry in entries for note in entry.notes if note.kind == "history"]
+    return found
+
+
+async def _begun(source: Recorded, rerun: Rerun, entry: Entry, before: Entry | None) -> Arrivals:
+    """Bring a fresh engine to where an entry found it, and return what arrived from then on.
+
+    There is nothing to do at the beginning of a store.
+    """
     start = next((note for note in entry.notes if note.kind == "start"), None)
     if before is not None:
         watermark_ns, recv_ns = before.watermark_ns, before.recv_ns
@@ -228,12 +284,12 @@ async def _begun(source: Recorded, rerun: Rerun, entry: Entry, before: Entry | N
     else:
         watermark_ns, recv_ns = 0, 0
     if not watermark_ns:
-        return _Playing(source, rerun, Arrivals(source, 0))
+        return Arrivals(source, 0)
     minute_ns = watermark_ns // _MINUTE_NS * _MINUTE_NS
     minutes = await source.base_bars("1m", minute_ns - _RING_NS, minute_ns)
     seconds = await source.base_bars("1s", minute_ns - _SECONDS_NS, minute_ns)
-    repairs = source.ticks_received(recv_ns + 1, recv_ns + _REPAIRS_NS)
-    late = [batch.take(batch.ts_event_ns < minute_ns) async for batch in repairs]
+    async with ended(source.ticks_received(recv_ns + 1, recv_ns + _REPAIRS_NS)) as repairs:
+        late = [batch.take(batch.ts_event_ns < minute_ns) async for batch in repairs]
     for batch in late:
         for symbol_id, minute in set(
             zip(batch.symbol_id.tolist(), (batch.ts_event_ns // _MINUTE_NS).tolist(), strict=True)
@@ -245,13 +301,22 @@ async def _begun(source: Recorded, rerun: Rerun, entry: Entry, before: Entry | N
             minutes = _replaced(minutes, name, start_ns, end_ns, ticks)
             seconds = _replaced(seconds, name, start_ns, end_ns, ticks)
     open_ticks = []
-    async for batch in source.ticks_since(minute_ns):
-        open_ticks.append(batch.take(batch.ts_recv_ns <= recv_ns))
-        if int(batch.ts_event_ns.min(initial=_FOREVER)) > watermark_ns + _AHEAD_NS:
-            break
+    second_ns = watermark_ns // 10**9 * 10**9
+    async with ended(source.ticks_since(minute_ns)) as batches:
+        async for batch in batches:
+            open_ticks.append(batch.take(batch.ts_recv_ns <= recv_ns))
+            closed = bars_of(open_ticks[-1].take(open_ticks[-1].ts_event_ns < second_ns), "1s")
+            seconds = concat_bars([seconds, _under(closed, seconds.symbols)])
+            if int(batch.ts_event_ns.min(initial=_FOREVER)) > watermark_ns + _AHEAD_NS:
+                break
     first_own_ns = {s.symbol: s.first_ns for s in await source.symbols() if s.tick_count and s.first_ns < watermark_ns}
     rerun.engine.restore(minutes, seconds, open_ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns)
-    return _Playing(source, rerun, Arrivals(source, recv_ns + 1))
+    return Arrivals(source, recv_ns + 1)
+
+
+def _alone(bars: BarBatch, table: Symbols) -> BarBatch:
+    """Return bars of one symbol under a table that has no other."""
+    return replace(bars, symbols=table, symbol_id=np.zeros(len(bars), np.int32))
 
 
 def _replaced(bars: BarBatch, name: str, start_ns: int, end_ns: int, ticks: TickBatch) -> BarBatch:
@@ -266,5 +331,10 @@ def _replaced(bars: BarBatch, name: str, start_ns: int, end_ns: int, ticks: Tick
     rest = bars.take(~mine)
     if not len(made):
         return rest
-    ids = np.array([bars.symbols.id_of(name)] * len(made), np.int32)
-    return concat_bars([rest, replace(made, symbols=bars.symbols, symbol_id=ids)])
+    return concat_bars([rest, _under(made, bars.symbols)])
+
+
+def _under(bars: BarBatch, symbols: Symbols) -> BarBatch:
+    """Return bars under a table of symbols."""
+    ids = np.array([symbols.id_of(name) for name in bars.symbols], np.int32)
+    return replace(bars, symbols=symbols, symbol_id=ids[bars.symbol_id] if len(bars) else bars.symbol_id)
