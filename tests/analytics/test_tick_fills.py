@@ -53,6 +53,16 @@ def test_each_leg_is_filled_at_its_first_trade_after_close_and_latency(latency_m
         assert fills.bar[t] > t
 
 
+def test_a_trade_at_the_very_moment_counts_and_one_at_a_bar_s_end_belongs_to_the_next() -> None:
+    ends = np.array([60, 120, 180]) * 1_000_000_000
+    at = np.array([60, 61, 120, 121]) * 1_000_000_000
+    prices = np.array([1.0, 2.0, 3.0, 4.0])
+    exact = tick_fills(ends, at, prices, at, prices, latency_ms=0)
+    assert (exact.y[:2].tolist(), exact.bar.tolist()) == ([1.0, 3.0], [1, 2, 3])
+    late = tick_fills(ends, at, prices, at, prices, latency_ms=60_000)
+    assert (late.y[0], late.bar[0]) == (3.0, 2)
+
+
 def test_no_trade_before_a_decision_and_none_after_its_fill_moves_the_fill() -> None:
     _, (ends, legs, _, _, fills) = backtested(200, 400)
     for t in (20, 77, 150):
