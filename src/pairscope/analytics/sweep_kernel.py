@@ -222,7 +222,6 @@ def sweep_rows(
     log, opens, origin = legs.log, legs.opens, legs.first
     bars = _side_by_side(legs, moments)
     last = beta.size - 1
-    count = float(last - origin)
     delay = 0 if legs.same else 1
     totals = np.zeros((2, edges.size))
     for i in range(rules.shape[0]):
@@ -231,6 +230,7 @@ def sweep_rows(
         fee_y, fee_x, slip_y, slip_x, slip_range = rule[5], rule[6], rule[7], rule[8], rule[9]
         capital, maintenance = rule[11], rule[12]
         wealth = before = peak = low = capital
+        count = float(last - origin)
         s1 = s2 = s3 = s4 = below = worst = 0.0
         most, least = -np.inf, np.inf
         trades = wins = held = won = lost = traded = fees = slips = paid_all = gains = pnls = skipped = 0.0
@@ -277,25 +277,25 @@ def sweep_rows(
                 slip += entry_slip
                 pnl = moved - fee - slip - paid
                 equity = wealth + pnl
-                if u > origin:
-                    if u >= next_edge:
-                        while edge < edges.size and u >= edges[edge]:
-                            totals[0, edge], totals[1, edge] = s1, s2
-                            edge += 1
-                        next_edge = edges[edge] if edge < edges.size else last + 1
-                    r = equity / before - 1.0
-                    square = r * r
-                    s1 += r
-                    s2 += square
-                    s3 += square * r
-                    s4 += square * square
-                    fall = min(r, 0.0)
-                    below += fall * fall
-                    most, least = max(most, r), min(least, r)
-                    marked += 1
-                else:
-                    # Filled at the first bar that counts: what it cost is no return of that bar.
-                    capital = peak = low = equity
+                if u == origin:
+                    # Filled at the first bar's own close: what it cost is the return of one bar more.
+                    top = origin - 1
+                    count += 1.0 if equity != capital else 0.0
+                if u >= next_edge:
+                    while edge < edges.size and u >= edges[edge]:
+                        totals[0, edge], totals[1, edge] = s1, s2
+                        edge += 1
+                    next_edge = edges[edge] if edge < edges.size else last + 1
+                r = equity / before - 1.0
+                square = r * r
+                s1 += r
+                s2 += square
+                s3 += square * r
+                s4 += square * square
+                fall = min(r, 0.0)
+                below += fall * fall
+                most, least = max(most, r), min(least, r)
+                marked += 1
                 before = equity
                 if equity >= peak:
                     drought = max(drought, u - 1 - top)

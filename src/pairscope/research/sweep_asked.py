@@ -18,6 +18,14 @@ class AskedGrid(dict[str, tuple[Any, ...]]):
 
     shown: dict[str, tuple[str, tuple[Any, ...]]]
 
+    def shown_as(self, name: str) -> tuple[str, tuple[Any, ...]]:
+        """Return name and values of an axis as they were asked for."""
+        return self.shown.get(name, (name, self[name]))
+
+    def shown_value(self, name: str, value: Any) -> Any:
+        """Return a value of an axis as it was asked for."""
+        return self.shown_as(name)[1][self[name].index(value)]
+
 
 def asked_grid(request: BacktestRequest, grid: Mapping[str, Sequence[Any]]) -> AskedGrid:
     """Return a request's grid as a sweep's; ``InputError`` names what cannot be.

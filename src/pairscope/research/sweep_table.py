@@ -182,6 +182,29 @@ class SweepTable(Sequence[Mapping[str, Any]]):
         found: CrossValidation | None = self._found["validated"]
         return found
 
+    def document(self) -> dict[str, Any]:
+        """Return everything under the names of the API; what is not known is None."""
+        found = self.overfitting()
+        judged = None
+        if found is not None:
+            judged = {
+                "blocks": found.blocks,
+                "splits": int(found.logits.size),
+                "trials": found.trials,
+                "loss": found.loss,
+                "slope": found.slope if np.isfinite(found.slope) else None,
+            }
+        return {
+            "grid": {name: list(values) for name, values in self.grid.items()},
+            "rows": self.rows(),
+            "deflated_sharpe": self.deflated_sharpe,
+            "pbo": self.pbo,
+            "best": self.best(),
+            "skipped": self.skipped,
+            "trials": self.trials,
+            "overfitting": judged,
+        }
+
     def to_pandas(self) -> pd.DataFrame:
         """Return the rows as a DataFrame."""
         import pandas as pd

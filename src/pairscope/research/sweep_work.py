@@ -21,7 +21,7 @@ from pairscope.analytics.sweep_moments import (
 )
 from pairscope.market.ticks import F8, I8
 
-__all__ = ["hedges_part", "kalman_hedges", "moments_part", "slow_row", "swept_rows"]
+__all__ = ["counted_equity", "hedges_part", "kalman_hedges", "moments_part", "slow_row", "swept_rows"]
 
 _ENTRY: Final = 0
 _STOP: Final = 2
@@ -67,10 +67,11 @@ def swept_rows(
 def slow_row(y: F8, x: F8, terms: Mapping[str, Any], first: int, edges: I8) -> tuple[F8, F8]:
     """Return the same of one combination that ``backtest_pair`` trades."""
     backtest: Backtest = backtest_pair(y, x, **terms)
-    equity = backtest.equity["equity"][first:]
+    equity = counted_equity(backtest, first)
     made = dict(backtest.metrics)
     if first > 0:
         made |= performance(equity, backtest.trades.columns, bars_per_year=backtest.assumptions["bars_per_year"])
+        made["turnover"] = backtest.metrics["turnover"]
     made["unsure"] = 0
     returns = np.zeros(equity.size - 1)
     if equity.min() > 0.0:
@@ -78,6 +79,15 @@ def slow_row(y: F8, x: F8, terms: Mapping[str, Any], first: int, edges: I8) -> t
         shape = return_shape(returns)
         made |= {"skew": shape.skew, "kurtosis": shape.kurtosis}
     sums = np.zeros((1, 2, edges.size - 1))
-    for k, (start, end) in enumerate(pairwise((edges - first - 1).tolist())):
+    for k, (start, end) in enumerate(pairwise((edges - y.size + returns.size).tolist())):
         sums[0, :, k] = returns[start:end].sum(), (returns[start:end] ** 2).sum()
     return np.array([[np.nan if made.get(name) is None else made[name] for name in SWEEP_METRICS]]), sums
+
+
+def counted_equity(backtest: Backtest, first: int) -> F8:
+    """Return the equity that counts: from bar ``first`` on, and the capital before it where that bar's own fill cost.
+
+    What ``run_backtest`` reckons its metrics from.
+    """
+    equity: F8 = backtest.equity["equity"]
+    return equity[first:] if equity[first] == equity[0] else np.append(equity[0], equity[first:])
