@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pairscope.errors import InputError
 from pairscope.research.backtest_request import REQUEST_FIELDS, BacktestRequest
@@ -123,6 +125,28 @@ def test_what_cannot_be_is_refused_by_the_name_of_its_field(body: dict[str, Any]
         BacktestRequest.from_document({"y": "A", "x": "B"} | body)
     assert raised.value.loc == field
     assert str(raised.value).startswith(f"{field}: ")
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=30)
+    | st.sampled_from(["ols", "1m", "A"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["method", "lookback", "beta"]), inner),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(st.sampled_from(REQUEST_FIELDS), ANYTHING, max_size=4))
+def test_whatever_json_says_it_is_a_request_or_a_named_field(body: dict[str, Any]) -> None:
+    try:
+        made = BacktestRequest.from_document({"y": "A", "x": "B"} | body)
+    except InputError as error:
+        assert error.loc
+    else:
+        assert made == BacktestRequest.from_document(made.document())
 
 
 def test_a_body_that_is_no_object_is_refused() -> None:
