@@ -18,11 +18,11 @@ from pairscope.analytics.backtest import CausalHedge
 from pairscope.analytics.sweep_kernel import SWEEP_METRICS
 from pairscope.market.ticks import F8, I8
 from pairscope.research.executor import open_executor
-from pairscope.research.sweep_plan import SweepGroup, SweepPlan
+from pairscope.research.sweep_plan import SweepGroup, SweepPlan, plan_sweep
 from pairscope.research.sweep_table import SweepTable
 from pairscope.research.sweep_work import hedges_part, kalman_hedges, moments_part, slow_row, swept_rows
 
-__all__ = ["lent_executor", "trade_plan"]
+__all__ = ["lent_executor", "load_sweep_kernels", "trade_plan"]
 
 _PIECE: Final = 30_000_000.0
 """What a piece of work should cost, in operations of about a nanosecond."""
@@ -87,6 +87,19 @@ def trade_plan(
         observations=plan.y.size - 1 - plan.first,
         bars_per_year=plan.bars_per_year,
     )
+
+
+def load_sweep_kernels() -> None:
+    """Compile what a sweep needs, or read it from the disk, by a small one of every kind.
+
+    >>> load_sweep_kernels()
+    """
+    x = 100.0 + np.arange(200.0) % 7
+    y = x * np.exp(0.02 * np.sin(np.arange(200.0) / 5.0))
+    grid: dict[str, list[Any]] = {"hedge": ["ols", "huber", "kalman"], "entry": [1.0, 1.2], "rehedge": [None, 0.5]}
+    plan = plan_sweep(y, x, grid, {"lookback": 40, "window": 20, "exit": 0.0})
+    with lent_executor(None) as pool:
+        trade_plan(plan, executor=pool).overfitting()
 
 
 def _shared(plan: SweepPlan) -> Iterator[_Piece]:

@@ -29,12 +29,12 @@ _STOP: Final = 2
 
 def moments_part(y: F8, x: F8, window: int, before: int) -> F8:
     """Return the moments of the windows that end at all bars given but the first ``before``, a row a moment."""
-    return np.array(window_moments(y, x, window, before))
+    return np.array(window_moments(_own(y), _own(x), window, before))
 
 
 def hedges_part(y: F8, x: F8, lookback: int, huber: bool, before: int) -> F8:  # noqa: FBT001 - submitted by position
     """Return alpha and beta, a row each, at all bars given but the first ``before``."""
-    return trailing_hedges(y, x, lookback, huber=huber, start=before)
+    return trailing_hedges(_own(y), _own(x), lookback, huber=huber, start=before)
 
 
 def kalman_hedges(y: F8, x: F8, lookback: int) -> F8:
@@ -53,7 +53,9 @@ def swept_rows(
     edges: I8,
 ) -> tuple[F8, F8]:
     """Return a row of ``SWEEP_METRICS`` and the sums of each block for each of ``rules``."""
-    shared = WindowMoments(*moments)
+    legs = SweepLegs._make(_own(part) if isinstance(part, np.ndarray) else part for part in legs)
+    beta, gate, rules, edges = _own(beta), _own(gate), _own(rules), _own(edges)
+    shared = WindowMoments(*_own(moments))
     levels = np.unique(rules[:, [_ENTRY, _STOP]])
     zscore, coming = np.empty(beta.size), np.empty(beta.size + 1, np.int64)
     least = float(rules[:, _ENTRY].min())
@@ -91,3 +93,8 @@ def counted_equity(backtest: Backtest, first: int) -> F8:
     """
     equity: F8 = backtest.equity["equity"]
     return equity[first:] if equity[first] == equity[0] else np.append(equity[0], equity[first:])
+
+
+def _own(values: Any) -> Any:
+    """Return an array that may be written to, which is the one that kernels were compiled for; a cluster's may not."""
+    return np.require(values, requirements=["C", "W"])
