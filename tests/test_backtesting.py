@@ -31,7 +31,7 @@ from pairscope.market.bars import Origin, bars_of
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.research.backtest_flags import Asked, named_pair
-from pairscope.schemas.backtests import BacktestOut
+from pairscope.schemas.backtests import BacktestOut, SweepOut, WalkForwardOut
 from pairscope.storage.duckdb_store import DuckDBStore
 
 MINUTE_MS = 60_000
@@ -199,6 +199,83 @@ def test_the_report_is_one_file_that_says_what_the_answer_says(file: Path, tmp_p
     assert names_in(tmp_path) == ["bars.csv", "r.html"]
 
 
+def test_a_sweep_is_a_row_a_combination_and_its_best_rule_is_run_alone(file: Path, tmp_path: Path) -> None:
+    told = Said()
+    numbers = {**RULE, "entry": "1:2:0.5", "exit": "0.3,1.2", "stop": "none,4", "fee_bps": "2/1"}
+    assert told.run(asked(bars=file, json=True, numbers=numbers), tmp_path) == 0
+    answer = told.answer
+    SweepOut.model_validate({**answer, "id": "1", "created": 0})
+    # An entry of 1 with an exit of 1.2 makes no sense, whatever the stop.
+    assert (len(answer["rows"]), answer["skipped"], answer["trials"]) == (10, 2, 10)
+    assert answer["grid"] == {"entry": [1.0, 1.5, 2.0], "exit": [0.3, 1.2], "stop": [None, 4.0]}
+    assert answer["request"]["fee_bps"] == [2.0, 1.0] and answer["request"]["entry"] == [1.0, 1.5, 2.0]
+    assert 0.0 <= answer["pbo"] <= 1.0 and 0.0 <= answer["deflated_sharpe"] <= 1.0
+    best = answer["best"]
+    assert best["sharpe"] == max(row["sharpe"] for row in answer["rows"])
+    alone = Said()
+    rule = {**numbers, **{name: str(best[name]).lower() for name in ("entry", "exit", "stop")}}
+    assert alone.run(asked(bars=file, json=True, numbers=rule, trials=9), tmp_path) == 0
+    for part in ("metrics", "trades", "equity", "honesty", "verdict", "request"):
+        assert alone.answer[part] == answer["best_run"][part], part
+    assert alone.answer["metrics"]["sharpe"] == pytest.approx(best["sharpe"], rel=1e-9)
+
+
+def test_a_sweep_s_table_is_sorted_as_asked_and_its_file_has_every_row(file: Path, tmp_path: Path) -> None:
+    numbers = {**RULE, "entry": "1:3:0.5", "hedge": "ols,kalman,0.8"}
+    for sort, places in (("sharpe", -1), ("fees", 1), ("entry", 1), ("max_drawdown", -1)):
+        told = Said()
+        out = tmp_path / f"{sort}.csv"
+        assert told.run(asked(bars=file, numbers=numbers, sort=sort, limit=4, out=out), tmp_path) == 0
+        rows = pd.read_csv(out)
+        assert len(rows) == 15 and set(rows.hedge) == {"ols", "kalman", "0.8"}
+        assert "15 combinations of hedge, entry were tried." in "\n".join(told.shown)
+        head = next(place for place, line in enumerate(told.shown) if line.split()[:2] == ["hedge", "entry"])
+        shown = [line.split()[:2] for line in told.shown[head + 1 : head + 5]]
+        sorted_rows = rows.iloc[(places * rows[sort]).argsort(kind="stable")][:4]
+        assert shown == [[row.hedge, f"{row.entry:g}"] for row in sorted_rows.itertuples()], sort
+        assert told.shown[head + 5] == ""
+        assert max(map(len, told.shown)) <= 100
+    assert "4 of 15 rows shown; --limit 0 shows all, --out FILE keeps all" in told.words
+
+
+def test_a_sweep_may_ask_for_several_hedge_ratios_that_stand(file: Path, tmp_path: Path) -> None:
+    told = Said()
+    assert told.run(asked(bars=file, json=True, numbers={**RULE, "hedge": "0.7:0.9:0.1"}), tmp_path) == 0
+    assert told.answer["grid"] == {"beta": [0.7, 0.8, 0.9]}
+    assert told.answer["best_run"]["request"]["hedge"] == {
+        "method": "fixed",
+        "beta": told.answer["best"]["beta"],
+        "lookback": 200,
+    }
+
+
+def test_a_walk_forward_chooses_in_each_fold_and_tells_what_came_of_it(file: Path, tmp_path: Path) -> None:
+    told, shown = Said(), Said()
+    numbers = {**RULE, "lookback": "100", "entry": "1:2:0.5"}
+    question = {"bars": file, "numbers": numbers, "walk_forward": 3, "sort": "total_return"}
+    assert told.run(asked(**question, json=True, train=200, test=150, purge=100), tmp_path) == 0
+    answer = told.answer
+    WalkForwardOut.model_validate({**answer, "id": "1", "created": 0})
+    assert (answer["kind"], answer["metric"], answer["purge"], answer["trials"]) == (
+        "walk_forward",
+        "total_return",
+        100,
+        3,
+    )
+    last = START_MS + BARS * MINUTE_MS
+    tests = [(fold["test_start"], fold["test_end"]) for fold in answer["folds"]]
+    assert tests == [(last - n * 150 * MINUTE_MS, last - (n - 1) * 150 * MINUTE_MS) for n in (3, 2, 1)]
+    assert all(fold["entry"] in (1.0, 1.5, 2.0) for fold in answer["folds"])
+    assert len(answer["equity"]["timestamp"]) == 450
+    assert shown.run(asked(**question, out=tmp_path / "w.html"), tmp_path) == 0
+    assert shown.shown[0].split(":")[0] in {"GOOD", "WEAK", "BAD", "NOT JUDGED"}
+    assert sum(line.startswith("2025-03-0") for line in shown.shown) == 3
+    assert "Folds: chosen in sample, tried out of sample" in (tmp_path / "w.html").read_text()
+    with pytest.raises(InputError, match="a walk-forward of 3 folds needs") as refused:
+        Said().run(asked(**question, test=500), tmp_path)
+    assert refused.value.loc in {"", "--walk-forward", "--bars"}
+
+
 @pytest.mark.parametrize(
     ("change", "flag", "told"),
     [
@@ -221,6 +298,15 @@ def test_the_report_is_one_file_that_says_what_the_answer_says(file: Path, tmp_p
         ({"numbers": {**RULE, "max_holding": "0"}}, "--max-holding", "from 1"),
         ({"chosen": {"fill": "later"}}, "--fill", "must be one of next, open, same"),
         ({"chosen": {"gate": "mood"}}, "--gate", "must be one of cointegration, sentinel"),
+        ({"sort": "beauty"}, "--sort", "cannot sort by 'beauty'"),
+        ({"numbers": {**RULE, "entry": "0.1,0.2"}}, "--entry", "above exit"),
+        ({"numbers": {**RULE, "entry": "1:3:0.004", "exit": "0:0.9:0.003"}}, "--entry", "combinations are more"),
+        ({"cluster": "tcp://127.0.0.1:1"}, "--cluster", "one rule alone"),
+        ({"cluster": "here", "numbers": {**RULE, "entry": "1,2"}}, "--cluster", "no address"),
+        ({"walk_forward": 3}, "--walk-forward", "nothing to choose from"),
+        ({"test": 30}, "--test", "goes with the folds"),
+        ({"funding": Path("exchange")}, "--funding", "only a running Pairscope asks the exchange"),
+        ({"numbers": {**RULE, "latency_ms": "100"}}, "--latency-ms", "recorded trades"),
         ({"limit": -1}, "--limit", "-1 is below 0"),
         ({"nulls": -1}, "--nulls", "-1 is below 0"),
         ({"out": Path("report.pdf")}, "--out", "none of .html, .csv, .parquet"),

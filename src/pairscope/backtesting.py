@@ -26,11 +26,12 @@ from pairscope.research.backtest_flags import (
     named_pair,
     question_of,
     tries_several,
+    walk_options,
     with_choice,
 )
 from pairscope.research.backtest_grid import Grid
 from pairscope.research.backtest_request import BacktestRequest
-from pairscope.research.backtest_text import backtest_lines, source_words, sweep_lines
+from pairscope.research.backtest_text import backtest_lines, source_words
 from pairscope.research.backtest_through_api import run_through_api
 from pairscope.research.backtest_written import extension_of, write_report, write_table
 from pairscope.research.closes import iso
@@ -41,6 +42,8 @@ from pairscope.research.pair_file import read_funding_file, read_pair_file
 from pairscope.research.sweep import sweep_request
 from pairscope.research.sweep_asked import longest_warmup
 from pairscope.research.sweep_table import SWEPT
+from pairscope.research.sweep_text import sweep_lines, walk_lines
+from pairscope.research.walk_forward import walk_forward
 from pairscope.supervisor import already_running
 from pairscope.terminal import Meter
 
@@ -138,7 +141,8 @@ def _run_there(
 ) -> dict[str, Any]:
     """Return the document of what a running instance makes of it, with its tick store, its exchange, its own trials."""
     body = body_of(asked)
-    kind = "sweep" if tries_several(body) else "backtest"
+    kind = "walk_forward" if asked.walk_forward else "sweep" if tries_several(body) else "backtest"
+    body |= walk_options(asked) if asked.walk_forward else {}
     address = str(running["api"])
     say(f"run by the Pairscope at {address} (source {running.get('source', 'unknown')})")
 
@@ -151,7 +155,7 @@ def _run_there(
     with Client(address, api_key=settings.dashboard_key or None, timeout=_PATIENCE_S) as api:
         try:
             document = run(api, kind, body)
-            if document.get("best"):
+            if kind == "sweep" and document.get("best"):
                 start_ns = document["request"]["start"] * 1_000_000
                 best = {name: document["best"][name] for name in document["grid"]}
                 rule = with_choice(replace(request, start_ns=start_ns), best)
@@ -214,6 +218,21 @@ def _computed(
     head = {"source": bars.source, "gaps": bars.open_gaps}
     if not grid:
         return {"kind": "backtest", **head, **_judged(request, bars, asked.trials + 1, asked, meter, stopped)}
+    if asked.walk_forward:
+        with working_executor(cluster) as executor:
+            walked = walk_forward(
+                request,
+                grid,
+                bars,
+                **walk_options(asked),
+                executor=executor,
+                progress=meter.of("choosing and trying"),
+                cancelled=stopped.is_set,
+            ).document()
+        several = {name: list(values) for name, values in grid.items()}
+        count = prod(map(len, several.values()))
+        more = {"combinations": count, "trials": asked.trials + count}
+        return {"kind": "walk_forward", **head, "request": request.document() | several, **walked, **more}
     with working_executor(cluster) as executor:
         table = sweep_request(
             request,
@@ -275,7 +294,8 @@ def _answer(document: Mapping[str, Any], asked: Asked, *, say: Say, show: Say) -
         show(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
         return
     if not several:
-        for line in backtest_lines(document, limit=asked.limit):
+        walked = document["kind"] == "walk_forward"
+        for line in walk_lines(document) if walked else backtest_lines(document, limit=asked.limit):
             show(line)
         return
     for line in sweep_lines(ranked, limit=asked.limit):

@@ -253,6 +253,11 @@ def backtest(
     walk_forward: Annotated[
         int, typer.Option("--walk-forward", help="Choose the best in N folds, try it on what follows.", metavar="N")
     ] = 0,
+    train: Annotated[
+        int | None, typer.Option("--train", help="Bars on which each fold chooses (default: twice the test's).")
+    ] = None,
+    test: Annotated[int | None, typer.Option("--test", help="Bars on which each choice is tried.")] = None,
+    purge: Annotated[int | None, typer.Option("--purge", help="Bars between the two (default: the lookback).")] = None,
     nulls: Annotated[int, typer.Option("--nulls", help="Pairs of chance to compare with.")] = 199,
     trials: Annotated[int, typer.Option("--trials", help="Rules tried on this pair before.")] = 0,
     sort: Annotated[str, typer.Option("--sort", help="Metric to sort a sweep by, the largest first.")] = "sharpe",
@@ -285,7 +290,7 @@ def backtest(
         asked = Asked(
             *named, bars, timeframe, start, end, numbers,
             {"fill": fill, "price_space": price_space, "sizing": sizing, "gate": gate},
-            funding, walk_forward, nulls, trials, round_steps, sort, limit, out, as_json, cluster,
+            funding, walk_forward, train, test, purge, nulls, trials, round_steps, sort, limit, out, as_json, cluster,
         )  # fmt: skip
         code = backtest(settings, asked, say=_say, show=typer.echo)
     except KeyboardInterrupt:

@@ -11,9 +11,6 @@ from pairscope.research.backtest_text import (
     backtest_lines,
     rows_lines,
     source_words,
-    sweep_lines,
-    sweep_verdict,
-    walk_lines,
     written,
 )
 
@@ -71,17 +68,6 @@ def test_a_figure_is_written_with_its_unit(kind: str, value: Any, said: str) -> 
     assert written(kind, value) == said
 
 
-@pytest.mark.parametrize(
-    ("pbo", "skill", "level"),
-    [(0.6, 0.99, "bad"), (0.1, 0.4, "bad"), (0.1, 0.96, "good"), (0.3, 0.96, "weak"), (0.1, None, "weak"),
-     (None, 0.99, "weak"), (None, None, "unknown")],
-)  # fmt: skip
-def test_a_sweep_is_judged_by_how_much_of_its_best_is_luck(pbo: float | None, skill: float | None, level: str) -> None:
-    told = sweep_verdict({"rows": [{}], "grid": {"entry": [1]}, "pbo": pbo, "deflated_sharpe": skill, "trials": 70})
-    assert told["level"] == level
-    assert any("70 trials" in sentence for sentence in told["sentences"])
-
-
 def test_a_table_of_many_parameters_gives_up_metrics_and_not_its_width() -> None:
     names = ["lookback", "window", "entry", "exit", "stop", "max_holding", "cooldown", "fee_bps"]
     row = {**dict.fromkeys(names, 12345.25), "fee_bps": (4.0, 2.0), **dict.fromkeys(
@@ -92,29 +78,6 @@ def test_a_table_of_many_parameters_gives_up_metrics_and_not_its_width() -> None
     assert "max holding" in lines[0] and "Sharpe" in lines[0] and "P&L" not in lines[0]
     assert "4/2" in lines[1]
     assert "P&L" in rows_lines([row], names[:3])[0]
-
-
-def test_a_sweep_shows_as_many_rows_as_asked_and_its_best_rule_alone() -> None:
-    rows = [{"entry": float(i), "sharpe": 3.0 - i, "trades": i} for i in range(5)]
-    told = {"rows": rows, "grid": {"entry": [0, 1, 2, 3, 4]}, "best": rows[0], "best_run": DOCUMENT, "skipped": 3}
-    lines = sweep_lines(told, limit=2)
-    assert lines[0] == "NOT JUDGED: Too little was traded to tell skill from luck"
-    assert lines[1] == "  5 combinations of entry were tried, 3 that make no sense left out."
-    table = lines.index("entry  Sharpe  trades")
-    assert [line.split()[0] for line in lines[table + 1 : table + 3]] == ["0", "1"] and lines[table + 3] == ""
-    assert "the best combination on its own: entry 0" in lines and "BAD: Costs exceed the edge" in lines
-
-
-def test_a_walk_forward_sets_what_was_chosen_in_sample_beside_what_came_of_it() -> None:
-    metrics = {"sharpe": 2.0, "total_return": 0.1}
-    fold = {
-        "test_start": TRADE["entry_timestamp"], "test_end": TRADE["entry_timestamp"] + 60_000, "entry": 2.5,
-        "in_sample": metrics, "out_of_sample": {"sharpe": -1.0, "total_return": None},
-    }  # fmt: skip
-    lines = walk_lines({"metrics": DOCUMENT["metrics"], "folds": [fold], "grid": {"entry": [2.0, 2.5]}}, ["entry"])
-    assert lines[-1].split() == [
-        "2025-06-03", "15:31", "2025-06-03", "15:32", "2.5", "2.00", "-1.00", "+10.00", "%", "none",
-    ]  # fmt: skip
 
 
 def test_nobody_takes_a_made_market_for_a_real_one() -> None:

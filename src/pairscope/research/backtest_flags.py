@@ -15,7 +15,17 @@ from pairscope.research.backtest_written import extension_of
 from pairscope.research.sweep_table import SWEPT
 from pairscope.research.written_grid import written_values
 
-__all__ = ["EXCHANGE", "USUAL_NULLS", "Asked", "body_of", "named_pair", "question_of", "tries_several", "with_choice"]
+__all__ = [
+    "EXCHANGE",
+    "USUAL_NULLS",
+    "Asked",
+    "body_of",
+    "named_pair",
+    "question_of",
+    "tries_several",
+    "walk_options",
+    "with_choice",
+]
 
 USUAL_NULLS: Final = 199
 """Surrogate pairs that a rule is compared with."""
@@ -48,6 +58,9 @@ class Asked:
     chosen: Mapping[str, str] = field(default_factory=dict)
     funding: Path | None = None
     walk_forward: int = 0
+    train: int | None = None
+    test: int | None = None
+    purge: int | None = None
     nulls: int = USUAL_NULLS
     trials: int = 0
     round_steps: bool = True
@@ -94,9 +107,21 @@ def question_of(asked: Asked) -> tuple[BacktestRequest, Grid]:
         raise InputError(
             "there is nothing to choose from", loc="walk_forward", hint="give a list, like --entry 1:3:0.5"
         )
+    if not asked.walk_forward and any(value is not None for value in (asked.train, asked.test, asked.purge)):
+        raise InputError(
+            "goes with the folds of a walk-forward",
+            loc="train" if asked.train is not None else "test" if asked.test is not None else "purge",
+            hint="give --walk-forward N, too",
+        )
     if asked.sort not in {*SWEPT, *grid}:
         raise InputError(f"cannot sort by {asked.sort!r}", loc="sort", hint=f"one of {', '.join(SWEPT)}")
     return request, grid
+
+
+def walk_options(asked: Asked) -> dict[str, Any]:
+    """Return what a walk-forward takes besides its grid."""
+    given = {"folds": asked.walk_forward, "train": asked.train, "test": asked.test, "purge": asked.purge}
+    return {"metric": asked.sort, **{name: value for name, value in given.items() if value is not None}}
 
 
 def tries_several(body: Mapping[str, Any]) -> bool:

@@ -24,10 +24,10 @@ from pairscope.research.backtest_text import (
     minute,
     source_words,
     split_of,
-    sweep_verdict,
     trade_cells,
     written,
 )
+from pairscope.research.sweep_text import FOLD_COLUMNS, fold_cells, sweep_verdict, walk_verdict
 
 __all__ = ["report_html"]
 
@@ -139,27 +139,17 @@ def best_value(document: Mapping[str, Any], name: str) -> Any:
 
 def _walk(document: Mapping[str, Any]) -> Iterable[str]:
     """Return the parts of a walk-forward: out of sample alone, then fold by fold."""
-    if document.get("verdict"):
-        yield _verdict(document["verdict"])
-    yield f'<dl class="figures">{_figures(document["metrics"])}</dl>'
+    metrics, grid = document["metrics"], [*document["grid"]]
+    yield _verdict(walk_verdict(document))
+    yield f'<dl class="figures">{_figures(metrics)}</dl>'
+    yield _section("Where the money came from", _split(metrics))
     yield _section(
         "Equity out of sample", _figure(equity_chart(document), "The tests of all folds, one after the other.")
     )
-    grid = document["grid"]
-    heads = ["test from (UTC)", "to", *map(label_of, grid), "Sharpe in", "Sharpe out", "return in", "return out"]
-    cells = [
-        [
-            *(minute(fold[name]) for name in ("test_start", "test_end")),
-            *(figure(name, fold.get(name)) for name in grid),
-            *(
-                figure(name, fold[part].get(name))
-                for name in ("sharpe", "total_return")
-                for part in ("in_sample", "out_of_sample")
-            ),
-        ]
-        for fold in document["folds"]
-    ]
+    heads = ["test from (UTC)", "to", *map(label_of, grid), *FOLD_COLUMNS]
+    cells = [fold_cells(fold, grid) for fold in document["folds"]]
     yield _section("Folds: chosen in sample, tried out of sample", _table(heads, cells, left=(0, 1)))
+    yield _trades(document["trades"])
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str:

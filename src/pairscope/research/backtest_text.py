@@ -24,11 +24,10 @@ __all__ = [
     "rows_lines",
     "source_words",
     "split_of",
-    "sweep_lines",
-    "sweep_verdict",
     "table_lines",
     "trade_cells",
-    "walk_lines",
+    "two_columns",
+    "verdict_lines",
     "written",
 ]
 
@@ -86,7 +85,6 @@ TRADE_COLUMNS: Final = (
 
 _MONEY: Final = ("spread_pnl", "fees", "slippage", "funding")
 _SPLIT: Final = frozenset({*_MONEY, "pnl"})
-_LITTLE, _SKILL = 0.2, 0.95
 _UNSAID: Final = frozenset({"nulls_asked", "returns", "effective_returns"})
 
 
@@ -139,8 +137,8 @@ def backtest_lines(document: Mapping[str, Any], *, limit: int) -> list[str]:
     """Return a backtest as lines: the verdict, the figures, the P&L's parts, and the last ``limit`` trades (0: all)."""
     metrics = document["metrics"]
     lines = [*verdict_lines(document.get("verdict", {})), ""]
-    lines += _two_columns(list(figures(metrics)))
-    believed = _two_columns(list(figures(believed_of(document))))
+    lines += two_columns(list(figures(metrics)))
+    believed = two_columns(list(figures(believed_of(document))))
     lines += ["", *(["can it be believed?", *believed, ""] if believed else []), _sum(document["pnl"]), ""]
     trades = document["trades"]
     if not trades:
@@ -157,17 +155,6 @@ def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
     return [*textwrap.wrap(head, WIDTH), *(f"  {line}" for part in body for line in part)]
 
 
-def sweep_lines(document: Mapping[str, Any], *, limit: int) -> list[str]:
-    """Return a sweep as lines: how much of its best is luck, its first ``limit`` rows (0: all), its best rule alone."""
-    lines = [*verdict_lines(sweep_verdict(document)), ""]
-    lines += rows_lines(document["rows"][: limit or None], [*document["grid"]])
-    if document.get("best_run"):
-        chosen = ", ".join(f"{label_of(name)} {figure(name, document['best'][name])}" for name in document["grid"])
-        lines += ["", *textwrap.wrap(f"the best combination on its own: {chosen}", WIDTH)]
-        lines += backtest_lines(document["best_run"], limit=5)
-    return lines
-
-
 def rows_lines(rows: Sequence[Mapping[str, Any]], grid: Sequence[str]) -> list[str]:
     """Return rows of a sweep as a table, the parameters that vary first, then as many metrics as there is room for."""
     names = [*grid, "sharpe", "total_return", "max_drawdown", "trades", "win_rate", "pnl"]
@@ -179,27 +166,6 @@ def rows_lines(rows: Sequence[Mapping[str, Any]], grid: Sequence[str]) -> list[s
         if len(shown) <= len(grid) + 1 or max(map(len, lines)) <= WIDTH:
             return lines
         del shown[-1]
-
-
-def walk_lines(document: Mapping[str, Any], grid: Sequence[str]) -> list[str]:
-    """Return a walk-forward as lines: what was earned out of sample, then the folds."""
-    metrics = document["metrics"]
-    lines = [*verdict_lines(document["verdict"]), ""] if document.get("verdict") else []
-    lines += ["out of sample, the folds' tests joined:", *_two_columns(list(figures(metrics))), ""]
-    heads = ["test from (UTC)", "to", *(label_of(name) for name in grid), "Sharpe in", "out", "return in", "out"]
-    cells = [
-        [
-            *(minute(fold[name]) for name in ("test_start", "test_end")),
-            *(figure(name, fold.get(name)) for name in grid),
-            *(
-                figure(name, fold[part].get(name))
-                for name in ("sharpe", "total_return")
-                for part in ("in_sample", "out_of_sample")
-            ),
-        ]
-        for fold in document["folds"]
-    ]
-    return lines + table_lines(heads, cells, left=(0, 1))
 
 
 def _trade_lines(trades: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -259,7 +225,7 @@ def _plain(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _two_columns(pairs: Sequence[tuple[str, str]]) -> list[str]:
+def two_columns(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """Return names and figures in two columns, read down."""
     half = -(-len(pairs) // 2)
     sides = []
@@ -319,36 +285,6 @@ def split_of(pnl: Mapping[str, Any]) -> list[tuple[str, float]]:
     """
     parts = [(label_of(name), pnl[name] if name == "spread_pnl" else -pnl[name]) for name in _MONEY if name in pnl]
     return [*parts, (label_of("pnl"), pnl["pnl"])]
-
-
-def sweep_verdict(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what to think of the best of a sweep: a level, a title, sentences.
-
-    ``bad`` where overfitting is more probable than not or skill less, ``good`` where its probability is at most 20 %
-    and that of skill at least 95 %, ``weak`` between, ``unknown`` where neither can be said.
-
-    >>> sweep_verdict({"rows": [{}] * 9, "grid": {"entry": [1, 2]}, "pbo": 0.6, "deflated_sharpe": 0.9})["level"]
-    'bad'
-    """
-    rows, skipped, grid = document["rows"], document.get("skipped") or 0, document["grid"]
-    pbo, skill = document.get("pbo"), document.get("deflated_sharpe")
-    known = [pbo is None or pbo <= 0.5, skill is None or skill >= 0.5]
-    level, title = "weak", "The best of these may be luck"
-    if pbo is None and skill is None:
-        level, title = "unknown", "Too little was traded to tell skill from luck"
-    elif not all(known):
-        level, title = "bad", "The best of these is probably luck"
-    elif pbo is not None and skill is not None and pbo <= _LITTLE and skill >= _SKILL:
-        level, title = "good", "The best of these is more than luck"
-    left_out = f", {skipped:,} that make no sense left out" if skipped else ""
-    sentences = [
-        f"{len(rows):,} combinations of {', '.join(label_of(name) for name in grid)} were tried{left_out}.",
-        f"Probability of backtest overfitting: {figure('pbo', pbo)}. The share of the span's splits in which what was "
-        "best in one half was below the middle in the other.",
-        f"Deflated Sharpe of the best: {figure('deflated_sharpe', skill)}. The chance that it has any skill, after "
-        f"{document.get('trials') or len(rows):,} trials on this pair.",
-    ]
-    return {"level": level, "title": title, "sentences": sentences}
 
 
 def _sum(pnl: Mapping[str, Any]) -> str:
