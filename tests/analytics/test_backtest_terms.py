@@ -213,6 +213,8 @@ SOME = np.arange(300) + 1
         ("fill_bar", {"fill_y": M["y"], "fill_x": M["x"], "fill_bar": SOME * 1.0}),
         ("fill_y", {"fill_y": -M["y"], "fill_x": M["x"], "fill_bar": SOME}),
         ("fill_x", {"fill_y": M["y"], "fill_x": M["x"][:-1], "fill_bar": SOME}),
+        ("fill_y", {"fill_y": M["y"] * 1e100, "fill_x": M["x"], "fill_bar": SOME}),
+        ("open_y", {"fill": "open", "open_y": M["y"] * 1e100}),
         ("fill", {"fill": "open", "fill_y": M["y"], "fill_x": M["x"], "fill_bar": SOME}),
         ("hedge", {"hedge": CausalHedge(np.zeros(5), np.zeros(5))}),
         ("hedge", {"hedge": CausalHedge(np.zeros(300), np.full(300, np.inf))}),

@@ -255,7 +255,8 @@ def backtest_pair(
         {
             "hedge": _named(hedge, lookback),
             "price_space": price_space,
-            "zscore": f"of {span} bars under the bar's own hedge ratio; an open trade's under its entry's",
+            "zscore": f"of {span} bars under the bar's own hedge ratio; an open trade's under "
+            + ("its entry's" if terms.rehedge == np.inf else "the one that it holds"),
             **_said(terms, given=fill_bar is not None),
             "funding": "none"
             if funding_y is None and funding_x is None

@@ -40,6 +40,7 @@ Sizing = Literal["beta", "dollar"]
 
 _WHOLE_BPS: Final = 10_000.0
 _MOST: Final = 1e30
+_MOST_PRICE: Final = 1e75
 _YEAR_NS: Final = 365 * 86_400 * 1_000_000_000
 _MINUTE_NS: Final = 60 * 1_000_000_000
 
@@ -233,6 +234,8 @@ def _given_fills(given: tuple[Any, Any, Any], after: I8) -> Fills:
             raise InputError(f"{name}: must have {after.size} values", loc=name)
         if (prices <= 0.0).any() or np.isinf(prices).any():
             raise InputError(f"{name}: must be positive and finite, or NaN where nothing is filled", loc=name)
+        if (prices > _MOST_PRICE).any():
+            raise InputError(f"{name}: has values beyond {_MOST_PRICE:g}", loc=name)
         found.append(prices)
     bars = np.array(given[2])
     if bars.dtype.kind not in "iu" or bars.shape != after.shape:
@@ -267,4 +270,6 @@ def _prices(values: Any, name: str, size: int) -> F8:
     prices = checked(values, name, positive=True, constant=True)
     if prices.size != size:
         raise InputError(f"{name}: has {prices.size} values, y has {size}", loc=name)
+    if prices.max() > _MOST_PRICE:
+        raise InputError(f"{name}: has values beyond {_MOST_PRICE:g}", loc=name)
     return prices
