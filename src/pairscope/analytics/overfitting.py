@@ -70,31 +70,45 @@ def split_halves(blocks: int) -> NDArray[np.bool_]:
 
 
 @kernel
-def _ratio_each(total: F8, square: F8, count: float, out: F8) -> int:  # pragma: no cover - compiled
-    """Write each trial's Sharpe ratio, return where the first highest stands."""
+def _square_each(total: F8, square: F8, count: float, above: F8, below: F8) -> None:  # pragma: no cover - compiled
+    """Write each trial's Sharpe ratio squared, with its sign, as a fraction: no division, no root."""
     for i in range(total.size):
-        mean = total[i] / count
-        power = square[i] / count
-        variance = power - mean * mean
-        steady = np.inf if mean > 0.0 else -np.inf if mean < 0.0 else 0.0
-        varies = variance > _ROUNDING * power
-        out[i] = mean / np.sqrt(variance * (count / (count - 1.0))) if varies else steady
+        t = total[i]
+        power = count * square[i]
+        variance = power - t * t
+        above[i] = t * abs(t)
+        below[i] = variance if variance > _ROUNDING * power else (1.0 if t == 0.0 else 0.0)
+
+
+@kernel
+def _best_of(above: F8, below: F8) -> int:  # pragma: no cover - compiled
+    """Return where the first highest fraction stands."""
     best = 0
-    for i in range(1, out.size):
-        if out[i] > out[best]:
+    for i in range(1, above.size):
+        if above[i] * below[best] > above[best] * below[i]:
             best = i
     return best
 
 
 @kernel
-def _rank_of(values: F8, place: int) -> float:  # pragma: no cover - compiled
-    """Return the rank of one value among all, the lowest 1, equal ones the mean of theirs."""
-    value = values[place]
-    below = equal = 0.0
-    for other in values:
-        below += other < value
-        equal += other == value
-    return float(below + 0.5 * (equal + 1.0))
+def _ratio_of(above: float, below: float, count: float) -> float:  # pragma: no cover - compiled
+    """Return the Sharpe ratio of a squared one."""
+    if below == 0.0:
+        return np.inf if above > 0.0 else -np.inf
+    ratio = np.sqrt(abs(above) / below * ((count - 1.0) / count))
+    return float(ratio if above >= 0.0 else -ratio)
+
+
+@kernel
+def _rank_of(above: F8, below: F8, place: int) -> float:  # pragma: no cover - compiled
+    """Return the rank of one fraction among all, the lowest 1, equal ones the mean of theirs."""
+    a, b = above[place], below[place]
+    lower = equal = 0
+    for i in range(above.size):
+        ours, theirs = a * below[i], above[i] * b
+        lower += theirs < ours
+        equal += theirs == ours
+    return float(lower) + 0.5 * (float(equal) + 1.0)
 
 
 @kernel
@@ -104,7 +118,7 @@ def _judge_each(
     blocks, trials = sums.shape
     count = float(size * (blocks // 2))
     total, square, whole, whole_square = np.empty((4, trials))
-    inside, outside = np.empty(trials), np.empty(trials)
+    above, below, above_after, below_after = np.empty((4, trials))
     whole[:] = 0.0
     whole_square[:] = 0.0
     for b in range(blocks):
@@ -119,15 +133,19 @@ def _judge_each(
                 for i in range(trials):
                     total[i] += part[i]
                     square[i] += power[i]
-        first = _ratio_each(total, square, count, inside)
+        _square_each(total, square, count, above, below)
         for i in range(trials):
             total[i] = whole[i] - total[i]
             square[i] = whole_square[i] - square[i]
-        second = _ratio_each(total, square, count, outside)
+        _square_each(total, square, count, above_after, below_after)
+        first, second = _best_of(above, below), _best_of(above_after, below_after)
         out[2 * k, 0], out[2 * k + 1, 0] = first, second
-        out[2 * k, 1], out[2 * k, 2] = inside[first], outside[first]
-        out[2 * k + 1, 1], out[2 * k + 1, 2] = outside[second], inside[second]
-        out[2 * k, 3], out[2 * k + 1, 3] = _rank_of(outside, first), _rank_of(inside, second)
+        out[2 * k, 1] = _ratio_of(above[first], below[first], count)
+        out[2 * k, 2] = _ratio_of(above_after[first], below_after[first], count)
+        out[2 * k + 1, 1] = _ratio_of(above_after[second], below_after[second], count)
+        out[2 * k + 1, 2] = _ratio_of(above[second], below[second], count)
+        out[2 * k, 3] = _rank_of(above_after, below_after, first)
+        out[2 * k + 1, 3] = _rank_of(above, below, second)
 
 
 def judge_splits(
