@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import count
+from math import prod
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -28,8 +29,12 @@ from pairscope.research.pair_bars import PairBars
 from pairscope.research.pair_reading import Exchange, first_of_ticks, read_pair
 from pairscope.research.sweep import sweep_request
 from pairscope.research.sweep_asked import longest_warmup
+from pairscope.research.walk_forward import walk_forward
 
-__all__ = ["Backtester"]
+__all__ = ["WALK_FIELDS", "Backtester"]
+
+WALK_FIELDS: Final = ("folds", "train", "test", "purge", "metric", "anchored")
+"""What a walk-forward's document has besides a sweep's."""
 
 PREPARED_AFTER_S: Final = 10.0
 _MS: Final = 1_000_000
@@ -143,26 +148,38 @@ class Backtester:
                 cancelled=handle.cancelled,
             )
             table = replace(table, trials=earlier + len(table))
-            found = table.overfitting(cancelled=handle.cancelled)
-            line = {
-                "best": table.best(),
-                "combinations": len(table),
-                "skipped": table.skipped,
-                "trials": table.trials,
-                "deflated_sharpe": table.deflated_sharpe,
-                "pbo": table.pbo,
-                "grid": {name: list(values) for name, values in table.grid.items()},
-            }
-            chosen = ("loss", "slope", "intercept", "trials", "blocks")
-            more = {
-                "overfitting": None if found is None else {name: getattr(found, name) for name in chosen},
-                "columns": list(table.columns),
-                "rows": table.rows(),
-            }
-            return _Answer(line, {**line, **more}, len(table))
+            table.overfitting(cancelled=handle.cancelled)
+            told = {**table.document(), "combinations": len(table), "columns": list(table.columns)}
+            kept = ("grid", "best", "combinations", "skipped", "trials", "deflated_sharpe", "pbo")
+            return _Answer({name: told[name] for name in kept}, told, len(table))
 
         warmup = longest_warmup(request, grid).warmup_bars()
         return self._start(_Question("sweep", request, grid, {}, warmup, compute))
+
+    def walk_forward(self, document: Mapping[str, Any]) -> JobView:
+        """Start a walk-forward: a sweep's document, and ``folds``, ``train``, ``test``, ``purge``, ``metric``."""
+        request, grid = grid_of({name: value for name, value in document.items() if name not in WALK_FIELDS})
+        options = {name: document[name] for name in WALK_FIELDS if document.get(name) is not None}
+        combinations = prod(len(values) for values in grid.values())
+
+        def compute(request: BacktestRequest, bars: PairBars, earlier: int, handle: JobHandle) -> _Answer:
+            check_work(grid, len(bars))
+            walked = walk_forward(
+                request,
+                grid,
+                bars,
+                **options,
+                executor=self._threads,
+                progress=handle.progress,
+                cancelled=handle.cancelled,
+            ).document()
+            trials = earlier + combinations
+            line = {name: walked[name] for name in ("grid", "metrics", "metric", "purge")}
+            line |= {"combinations": combinations, "trials": trials, "folds": len(walked["folds"])}
+            return _Answer(line, {**walked, "combinations": combinations, "trials": trials}, combinations)
+
+        warmup = longest_warmup(request, grid).warmup_bars()
+        return self._start(_Question("walk_forward", request, grid, options, warmup, compute))
 
     def runs(
         self, *, kind: str | None, y: str | None, x: str | None, limit: int, before: str | None

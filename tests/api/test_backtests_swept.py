@@ -125,3 +125,57 @@ async def test_a_grid_that_cannot_be_is_refused_by_name(
     document = assert_problem(answer, status)
     if loc != "start":
         assert loc in document["errors"][0]["loc"]
+
+
+WALK = {**RULE, "hedge": {"lookback": 20}, "window": [10, 15], "entry": [1.0, 1.5], "folds": 3, "purge": 20}
+
+
+async def test_a_walk_forward_trades_in_each_test_what_did_best_in_the_training_before_it(
+    api: httpx2.AsyncClient,
+) -> None:
+    said = await made(api, WALK, "/api/backtest/walk_forward")
+    assert len(said["folds"]) == 3
+    edges = [(fold["train_end"], fold["test_start"], fold["test_end"]) for fold in said["folds"]]
+    for (train_end, test_start, _), following in zip(edges, [*edges[1:], None], strict=True):
+        assert test_start - train_end == 20 * 60_000, "the purge"
+        if following:
+            assert following[1] == edges[edges.index((train_end, test_start, _))][2], "tests follow each other"
+    for fold in said["folds"]:
+        chosen = {name: fold[name] for name in ("window", "entry")}
+        body = {name: value for name, value in WALK.items() if name not in ("folds", "purge")}
+        trained = await swept(api, {**body, "start": fold["train_start"], "end": fold["train_end"]})
+        assert {name: trained["best"][name] for name in chosen} == chosen
+        traded = await made(api, {**body, **chosen, "start": fold["test_start"], "end": fold["test_end"]})
+        assert fold["out_of_sample"]["total_return"] == pytest.approx(traded["metrics"]["total_return"], abs=1e-12)
+    outside = sum(fold["out_of_sample"]["total_return"] for fold in said["folds"])
+    assert said["metrics"]["total_return"] == pytest.approx(outside, abs=1e-9)
+    assert said["equity"]["timestamp"][0] == edges[0][1]
+
+
+async def test_a_walk_forward_is_kept_and_counted(api: httpx2.AsyncClient, market: Market) -> None:
+    said = await made(api, WALK, "/api/backtest/walk_forward")
+    assert (said["trials"], said["combinations"], said["request"]["folds"]) == (4, 4, 3)
+    (line,) = (await api.get("/api/backtests", params={"kind": "walk_forward"})).json()["backtests"]
+    assert (line["metrics"], line["folds"]) == (said["metrics"], 3)
+    assert (await api.get(f"/api/backtests/{said['id']}")).json() == said
+    await market.backtests.settled()
+    assert (await made(api, RULE))["honesty"]["trials"] == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "loc"),
+    [
+        ({"folds": 1}, "folds"),
+        ({"folds": 10**9}, "folds"),
+        ({"folds": 90}, "folds"),
+        ({"train": 5000}, "folds"),
+        ({"metric": "mood"}, "metric"),
+        ({"purge": -1}, "purge"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+async def test_a_walk_that_cannot_be_is_refused_by_name(
+    api: httpx2.AsyncClient, change: dict[str, Any], loc: str
+) -> None:
+    document = assert_problem(await api.post("/api/backtest/walk_forward", json={**WALK, **change}), 422)
+    assert loc in str(document["errors"]) or loc in document["detail"]

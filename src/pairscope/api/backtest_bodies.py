@@ -226,7 +226,10 @@ class WalkForwardIn(SweepIn):
     folds: Annotated[int, Field(ge=2, le=100)] = Field(5, description="How often parameters are chosen anew.")
     train: Bars | None = Field(None, description="Bars of a training stretch; by default twice a test stretch.")
     test: Bars | None = Field(None, description="Bars of a test stretch; by default what the folds leave.")
-    purge: Pause | None = Field(None, description="Bars between the two; by default lookback and window.")
+    purge: Pause | None = Field(
+        None, description="Bars between the two; by default the longest lookback, window or holding."
+    )
+    anchored: bool = Field(False, description="true: train on all bars from the first on.")
     metric: Literal["sharpe", "sortino", "total_return", "calmar", "profit_factor"] = Field(
         "sharpe", description="By which parameters are chosen."
     )

@@ -119,6 +119,32 @@ BACKTEST_EXAMPLES: Mapping[str, Any] = MappingProxyType(
     {
         "/api/backtest": dict(_BACKTEST),
         "/api/backtest/sweep": dict(_SWEEP),
+        "/api/backtest/walk_forward": {
+            **{
+                name: value
+                for name, value in _BACKTEST.items()
+                if name in {"id", "created", "source", "request", "gaps"}
+            },
+            **{name: _BACKTEST[name] for name in ("equity", "trades", "metrics")},
+            "kind": "walk_forward",
+            "grid": {"entry": [1.5, 2.0], "exit": [0.0, 0.5]},
+            "metric": "sharpe",
+            "purge": 1440,
+            "combinations": 4,
+            "trials": 6,
+            "folds": [
+                {
+                    "train_start": _AT - 86_400_000,
+                    "train_end": _AT - 43_200_000,
+                    "test_start": _AT,
+                    "test_end": _AT + 21_600_000,
+                    "entry": 2.0,
+                    "exit": 0.5,
+                    "in_sample": dict(_METRICS),
+                    "out_of_sample": dict(_METRICS),
+                }
+            ],
+        },
         "/api/backtests/{id}/heatmap": {
             "metric": "sharpe",
             "a": {"name": "entry", "values": [1.5, 2.0]},

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from pairscope import schemas
-from pairscope.api.backtest_bodies import BacktestIn, SweepIn
+from pairscope.api.backtest_bodies import BacktestIn, SweepIn, WalkForwardIn
 from pairscope.api.backtest_examples import TRADES_EXAMPLE
 from pairscope.api.catalog import Catalog, clean_symbol
 from pairscope.api.jobs import accepted
@@ -136,6 +136,17 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
         The more was tried the better the best one looks: `deflated_sharpe` and `pbo` say how much of it is luck.
         """
         return await answer(request, backtests.sweep(await resolved(body)), wait)
+
+    @app.post(
+        "/api/backtest/walk_forward",
+        response_model=schemas.WalkForwardOut,
+        responses=accepted_too,
+        dependencies=[Depends(json_only)],
+        summary="Choose rules in one stretch, trade them in the next, again and again",
+    )
+    async def walk_forward(request: Request, body: WalkForwardIn, wait: Wait = True) -> Response:  # noqa: FBT002
+        """A sweep's body with `folds`: what choosing the best of it would have been worth where it was not chosen."""
+        return await answer(request, backtests.walk_forward(await resolved(body)), wait)
 
     @app.get("/api/backtests", response_model=schemas.BacktestRuns, summary="Backtests that were run, the newest first")
     async def runs(query: Annotated[RunsQuery, Query()]) -> Response:

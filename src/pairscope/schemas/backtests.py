@@ -115,7 +115,12 @@ class WalkForwardOut(_Run):
     """Parameters chosen in one stretch and traded in the next, again and again."""
 
     folds: list[dict[str, Any]]
-    equity: dict[str, Any] = Field(description="Out of sample, joined.")
+    equity: EquityOut = Field(description="Out of sample, joined.")
+    trades: list[dict[str, Any]] = Field(description="Out of sample.")
+    metrics: BacktestMetrics = Field(description="Out of sample.")
+    metric: str = Field(description="By which parameters were chosen.")
+    purge: int = Field(description="Bars between training and test.")
+    trials: int
 
 
 class RunLine(_Part):
