@@ -79,6 +79,7 @@ def market(served: tuple[Any, str]) -> Iterator[Any]:
     served[0].stalled = served[0].down = False
     served[0].pairs.reset()
     served[0].screen.reset()
+    served[0].backtests.reset()
 
 
 @pytest.fixture

@@ -114,7 +114,8 @@ class ScriptedBacktests:
                 "train_end": FIRST_MS + (i * 100 + 200) * minute,
                 "test_start": FIRST_MS + (i * 100 + 260) * minute,
                 "test_end": FIRST_MS + (i * 100 + 360) * minute,
-                "parameters": {"entry": 2.0 + 0.25 * i, "exit": 0.5},
+                "entry": 2.0 + 0.25 * i,
+                "exit": 0.5,
                 "in_sample": {"sharpe": 4.0 - i, "total_return": 0.02},
                 "out_of_sample": {"sharpe": 1.0 - i, "total_return": 0.01 * (1 - i), "trades": 3 + i},
             }

@@ -79,7 +79,8 @@ def test_run_backtest_asks_what_the_form_says(page: Page, market: ScriptedMarket
     assert body == {
         "y": "SOLUSDT", "x": "ETHUSDT", "timeframe": "5m", "hedge": {"method": "kalman", "lookback": 300},
         "window": 90, "entry": 2.5, "exit": 0.25, "stop": 5.0, "max_holding": 120, "cooldown": 15,
-        "gate": "cointegration", "notional": 5000.0, "fee_bps": [2.0, 5.0], "slippage_bps": 1.5, "slippage_range": 0.0, "funding": True,
+        "gate": "cointegration", "notional": 5000.0, "fee_bps": [2.0, 5.0],
+        "slippage_bps": 1.5, "slippage_range": 0.0, "funding": True,
         "fill": "open", "price_space": "log", "sizing": "beta", "rehedge": 0.2, "round_steps": True,
     }  # fmt: skip
 
@@ -238,7 +239,7 @@ def test_an_api_that_went_away_leaves_the_run_on_the_page(ran: AppTest, market: 
 
 
 def test_a_sweep_says_how_many_rules_before_it_starts(page: Page, market: ScriptedMarket) -> None:
-    app = page(**TAB, bt_view="Sweep", bt_stop="9", **GRID).run()
+    app = page(**TAB, bt_view="Sweep", **GRID).run()
     assert not app.exception
     assert "7 × 3 = 21 combinations." in written(app)
     app.text_input(key="grid_entry").set_value("0.25 to 0.75 step 0.25").run()
@@ -257,7 +258,7 @@ def test_a_grid_that_cannot_be_read_is_a_sentence(page: Page, market: ScriptedMa
 
 
 def test_a_sweep_tells_luck_draws_a_map_and_gives_its_best_rule_to_the_form(page: Page, market: ScriptedMarket) -> None:
-    app = press(page(**TAB, bt_view="Sweep", bt_stop="9", **GRID).run(), "Start sweep").run()
+    app = press(page(**TAB, bt_view="Sweep", **GRID).run(), "Start sweep").run()
     assert not app.exception
     text = written(app)
     assert "Probability of backtest overfitting 31.0 %" in text

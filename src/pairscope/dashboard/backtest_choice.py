@@ -44,7 +44,7 @@ class BacktestChoice:
     window: int = 60
     entry: float = 2.0
     exit: float = 0.5
-    stop: float | None = 4.0
+    stop: float | None = None
     max_holding: int | None = None
     cooldown: int = 0
     gate: str | None = None
@@ -65,7 +65,7 @@ class BacktestChoice:
     def body(self) -> dict[str, Any]:
         """Return what is asked of the API: the rule's names, without what is not set.
 
-        >>> BacktestChoice("ETHUSDT", "BTCUSDT", stop=None).body()["hedge"]
+        >>> BacktestChoice("ETHUSDT", "BTCUSDT").body()["hedge"]
         {'method': 'ols', 'lookback': 240}
         """
         fee: float | list[float] = self.fee_bps if self.fee_bps_x is None else [self.fee_bps, self.fee_bps_x]

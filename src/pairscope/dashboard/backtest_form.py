@@ -121,7 +121,7 @@ def _rule() -> dict[str, Any]:
     entry = _number("Entry z", 0.1, 20.0, 2.0, 0.25, "bt_entry", "A trade begins when |z| reaches it.")
     leave = _number("Exit z", 0.0, 20.0, 0.5, 0.25, "bt_exit", "A trade ends when |z| is back at it.")
     stop = _number(
-        "Stop z", 0.1, 50.0, 4.0, 0.5, "bt_stop", "A trade is given up when |z| reaches it. Empty: never.", "none"
+        "Stop z", 0.1, 50.0, None, 0.5, "bt_stop", "A trade is given up when |z| reaches it. Empty: never.", "none"
     )
     notional = _number(
         "Notional (USDT)", 1.0, 1e9, 10_000.0, 1000.0, "bt_notional", "Value of both legs together at entry."

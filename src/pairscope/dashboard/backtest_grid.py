@@ -206,7 +206,7 @@ def sweep_body(choice: BacktestChoice, grid: GridChoice) -> dict[str, Any]:
 def count_words(choice: BacktestChoice, grid: GridChoice) -> str:
     """Say how many rules the grid makes and how many of them make no sense.
 
-    >>> count_words(BacktestChoice("A", "B", stop=None), GridChoice({"entry": [1.0, 2.0], "exit": [0.5, 1.0]}))
+    >>> count_words(BacktestChoice("A", "B"), GridChoice({"entry": [1.0, 2.0], "exit": [0.5, 1.0]}))
     '2 × 2 = 4 combinations; 1 makes no sense (it would end where it begins) and is left out.'
     """
     sizes = " × ".join(f"{len(values):,}" for values in grid.values.values())

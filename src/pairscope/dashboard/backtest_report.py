@@ -27,7 +27,16 @@ from pairscope.dashboard.live_chart import LiveApi, live_view
 from pairscope.dashboard.pair_words import base_of, plain, when
 from pairscope.dashboard.price_monitor import palette_chosen
 
-__all__ = ["csv_of_trades", "document_of", "draw_table", "show_report", "show_verdict", "trade_table"]
+__all__ = [
+    "csv_of_trades",
+    "document_of",
+    "draw_table",
+    "show_figures",
+    "show_report",
+    "show_trades",
+    "show_verdict",
+    "trade_table",
+]
 
 _REASONS: Final[Mapping[str, str]] = {
     "exit": "● exit", "stop": "■ stop", "max_holding": "◷ held too long", "end": "○ open at the end",
@@ -64,7 +73,7 @@ def show_report(api: LiveApi, document: Mapping[str, Any]) -> None:
         palette=palette_chosen(),
         **chart_data(document),
     )
-    _trades(document)
+    show_trades(document)
     draw_table("Where the money came from", money_rows(document), "Profit and loss split into spread and costs")
     draw_table("How sure is that?", sure_rows(document), "Measures of how far chance explains the result")
     draw_table("How it traded", trade_rows(document), "Further figures of the backtest")
@@ -99,7 +108,8 @@ def show_figures(figures: Sequence[Headline]) -> None:
             )
 
 
-def _trades(document: Mapping[str, Any]) -> None:
+def show_trades(document: Mapping[str, Any]) -> None:
+    """Draw the table of trades, with the file to take along."""
     trades: Sequence[Mapping[str, Any]] = document.get("trades") or ()
     request = document.get("request") or {}
     with st.container(
@@ -144,6 +154,7 @@ def trade_table(trades: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     for name, label in (("entry_timestamp", "Entry"), ("exit_timestamp", "Exit")):
         made[label] = pd.to_datetime(rows[name], unit="ms", utc=True)
     made["Side"] = rows["side"].map({"long": "▲ long", "short": "▼ short"})
+    made["Why"] = rows["reason"].map(_REASONS).fillna(rows["reason"])
     plain_columns = {
         "entry_zscore": "Entry z", "exit_zscore": "Exit z", "pnl": "P&L", "return": "Return", "fees": "Fees",
         "slippage": "Slippage", "funding": "Funding", "beta": "Hedge", "quantity_y": "Y", "quantity_x": "X",
@@ -151,7 +162,6 @@ def trade_table(trades: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     for name, label in plain_columns.items():
         if name in rows:
             made[label] = pd.to_numeric(rows[name])
-    made.insert(7 if "Exit z" in made else 4, "Why", rows["reason"].map(_REASONS).fillna(rows["reason"]))
     return made
 
 
@@ -176,6 +186,7 @@ def _columns(request: Mapping[str, Any]) -> dict[str, Any]:
         "#": number("#", width=50),
         "Entry": moment("Entry (UTC)", format=times, help="The bar in which it was filled"),
         "Exit": moment("Exit (UTC)", format=times),
+        "Why": st.column_config.TextColumn("Ended by"),
         "Entry z": number("Entry z", format="%.2f", help="Of the bar that decided", width="small"),
         "Exit z": number("Exit z", format="%.2f", width="small"),
         "P&L": number("P&L (USDT)", format="%.2f", help="Net of fees, slippage and funding", width="small"),

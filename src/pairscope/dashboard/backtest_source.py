@@ -30,7 +30,7 @@ _LISTED: Final = 200
 
 
 def start_run(client: Client, kind: str, body: Mapping[str, Any]) -> Heard:
-    """Start a ``backtest``, ``sweep`` or ``walk_forward``; the document is the job's, or the run's own where it is there."""
+    """Start a run of a kind; the document is its job's, or the run's own where that is there already."""
 
     return hear(f"start_{kind}", "", lambda: client.start_backtest(kind, **body))
 

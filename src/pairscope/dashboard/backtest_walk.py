@@ -8,7 +8,7 @@ from typing import Any, Final
 import streamlit as st
 
 from pairscope.dashboard.backtest_grid import GRID, written_value
-from pairscope.dashboard.backtest_report import draw_table, show_figures
+from pairscope.dashboard.backtest_report import draw_table, show_figures, show_trades
 from pairscope.dashboard.backtest_series import chart_data
 from pairscope.dashboard.backtest_sweep import grid_names
 from pairscope.dashboard.backtest_words import LEVELS, METRICS, metric_text
@@ -81,6 +81,8 @@ def show_walk(api: LiveApi, document: Mapping[str, Any]) -> None:
             palette=palette_chosen(),
             **chart_data(document),
         )
+    if document.get("trades"):
+        show_trades(document)
     draw_table("Folds", fold_rows(document), "Folds of the walk-forward: parameters chosen, then and thereafter")
 
 
@@ -108,13 +110,13 @@ def fold_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _chosen(fold: Mapping[str, Any], document: Mapping[str, Any]) -> str:
-    parameters = fold.get("parameters")
-    found: Mapping[str, Any] = parameters if isinstance(parameters, Mapping) else fold
-    names = grid_names(document) or [name for name in GRID if name in found]
+    names = grid_names(document) or [name for name in GRID if name in fold]
+    if not fold.get("in_sample") and all(fold.get(name) is None for name in names):
+        return f"{MISSING} (no rule of the grid traded)"
     told = [
-        f"{(GRID[name].label if name in GRID else name).partition(' (')[0]} {written_value(name, found[name])}"
+        f"{(GRID[name].label if name in GRID else name).partition(' (')[0]} {written_value(name, fold[name])}"
         for name in names
-        if name in found
+        if name in fold
     ]
     return ", ".join(told) or MISSING
 
