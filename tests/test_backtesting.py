@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -327,6 +329,32 @@ def test_a_report_that_cannot_be_written_is_told_and_leaves_nothing(file: Path, 
         Said().run(asked(bars=file, out=tmp_path / "r.html"), tmp_path)
     assert refused.value.loc == "--out"
     assert names_in(tmp_path) == ["bars.csv", "r.html"]
+
+
+def test_a_sweep_runs_where_it_is_told_to_and_says_under_its_flag_that_nobody_is_there(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for: list[str | None] = []
+
+    @contextmanager
+    def workers(cluster: str | None) -> Iterator[Executor]:
+        asked_for.append(cluster)
+        if cluster == "tcp://nobody:1":
+            raise ConfigError("no Dask scheduler answers", loc="cluster")
+        with ThreadPoolExecutor(1) as pool:
+            yield pool
+
+    monkeypatch.setattr("pairscope.backtesting.working_executor", workers)
+    question = {"bars": file, "numbers": {**RULE, "entry": "1,2"}, "json": True}
+    here, there, set_up = Said(), Said(), Said()
+    assert here.run(asked(**question), tmp_path) == 0
+    assert there.run(asked(**question, cluster="tcp://somebody:1"), tmp_path) == 0
+    assert set_up.run(asked(**question), tmp_path, cluster_url="tcp://set:1") == 0
+    assert asked_for == [None, "tcp://somebody:1", "tcp://set:1"]
+    assert here.answer == there.answer == set_up.answer
+    with pytest.raises(ConfigError) as refused:
+        Said().run(asked(**question, cluster="tcp://nobody:1"), tmp_path)
+    assert refused.value.loc == "--cluster"
 
 
 # -- from the store, and from the instance that holds it ---------------------------------------------------------------

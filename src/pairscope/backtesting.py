@@ -16,7 +16,7 @@ import orjson
 
 from pairscope.client import Client
 from pairscope.config import Settings
-from pairscope.errors import InputError, UnknownSymbol
+from pairscope.errors import ConfigError, InputError, UnknownSymbol
 from pairscope.market_closes import market_pair, patiently
 from pairscope.research.backtest_flags import (
     EXCHANGE,
@@ -94,6 +94,9 @@ def _flags() -> Iterator[None]:
     """Let errors name the flag at fault."""
     try:
         yield
+    except ConfigError as error:
+        error.loc = "--cluster" if error.loc == "cluster" else error.loc
+        raise
     except InputError as error:
         name = error.loc.removeprefix("hedge.")
         flag = _FLAGS.get(name, f"--{name.replace('_', '-')}" if name and not name.startswith("-") else name)

@@ -38,7 +38,7 @@ def walked(**metrics: Any) -> dict[str, Any]:
         "test_start": TRADE["entry_timestamp"], "test_end": TRADE["entry_timestamp"] + 60_000, "entry": 2.5,
         "in_sample": {"sharpe": 2.0, "total_return": 0.1}, "out_of_sample": {"sharpe": -1.0, "total_return": None},
     }  # fmt: skip
-    told = {**DOCUMENT["metrics"], "trades": 40, **metrics}
+    told = {**DOCUMENT["metrics"], **DOCUMENT["pnl"], "trades": 40, **metrics}
     return {"metrics": told, "folds": [fold], "grid": {"entry": [2.0, 2.5]}, "purge": 1440}
 
 
@@ -48,6 +48,9 @@ def test_a_walk_forward_sets_what_was_chosen_in_sample_beside_what_came_of_it() 
     text = " ".join(" ".join(lines).split())
     assert "Out of sample it earned +1.23 % in 40 trades; 0 of 1 folds won." in text
     assert "was 2.00 in sample on average and 1.50 out of it" in text and "1,440 bars lie between" in text
+    assert "P&L 123.00 = spread 133.00  fees -8.00  slippage -2.00  funding 0.00" in lines
+    assert "the difference is what choosing flatters" in text
+    assert "flatters" not in " ".join(walk_lines(walked(sharpe=2.5)))
     assert lines[-1].split() == [
         "2025-06-03", "15:31", "2025-06-03", "15:32", "2.5", "2.00", "-1.00", "+10.00", "%", "none",
     ]  # fmt: skip

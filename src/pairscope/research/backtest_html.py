@@ -171,7 +171,7 @@ def _figures(told: Mapping[str, Any]) -> str:
 def _split(pnl: Mapping[str, Any]) -> str:
     """Return the P&L as the sum that it is."""
     rows = [[name, written("money", value)] for name, value in split_of(pnl)]
-    return _table(["", "in quote"], rows, left=(0,))
+    return f'<div class="narrow">{_table(["", "in quote"], rows, left=(0,))}</div>'
 
 
 def _trades(trades: Sequence[Mapping[str, Any]]) -> str:

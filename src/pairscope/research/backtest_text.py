@@ -21,6 +21,7 @@ __all__ = [
     "figures",
     "label_of",
     "minute",
+    "money_line",
     "rows_lines",
     "source_words",
     "split_of",
@@ -139,7 +140,7 @@ def backtest_lines(document: Mapping[str, Any], *, limit: int) -> list[str]:
     lines = [*verdict_lines(document.get("verdict", {})), ""]
     lines += two_columns(list(figures(metrics)))
     believed = two_columns(list(figures(believed_of(document))))
-    lines += ["", *(["can it be believed?", *believed, ""] if believed else []), _sum(document["pnl"]), ""]
+    lines += ["", *(["can it be believed?", *believed, ""] if believed else []), money_line(document["pnl"]), ""]
     trades = document["trades"]
     if not trades:
         return [*lines, "no trade"]
@@ -238,6 +239,12 @@ def two_columns(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{line.ljust(width)}    {right[i] if i < len(right) else ''}".rstrip() for i, line in enumerate(left)]
 
 
+def money_line(pnl: Mapping[str, Any]) -> str:
+    """Return the P&L as the sum that it is."""
+    *parts, (_, total) = split_of(pnl)
+    return f"P&L {written('money', total)} = " + "  ".join(f"{name} {written('money', value)}" for name, value in parts)
+
+
 def source_words(source: str) -> str:
     """Return in words whose prices they are, so that nobody takes a made market for a real one.
 
@@ -285,9 +292,3 @@ def split_of(pnl: Mapping[str, Any]) -> list[tuple[str, float]]:
     """
     parts = [(label_of(name), pnl[name] if name == "spread_pnl" else -pnl[name]) for name in _MONEY if name in pnl]
     return [*parts, (label_of("pnl"), pnl["pnl"])]
-
-
-def _sum(pnl: Mapping[str, Any]) -> str:
-    """Return the P&L as the sum that it is."""
-    *parts, (_, total) = split_of(pnl)
-    return f"P&L {written('money', total)} = " + "  ".join(f"{name} {written('money', value)}" for name, value in parts)

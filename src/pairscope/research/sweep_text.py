@@ -13,6 +13,7 @@ from pairscope.research.backtest_text import (
     figures,
     label_of,
     minute,
+    money_line,
     rows_lines,
     table_lines,
     two_columns,
@@ -44,7 +45,8 @@ def sweep_lines(document: Mapping[str, Any], *, limit: int) -> list[str]:
 def walk_lines(document: Mapping[str, Any]) -> list[str]:
     """Return a walk-forward as lines: the verdict, what was earned out of sample, then the folds."""
     lines = [*verdict_lines(walk_verdict(document)), ""]
-    lines += ["out of sample, the folds' tests joined:", *two_columns(list(figures(document["metrics"]))), ""]
+    lines += ["out of sample, the folds' tests joined:", *two_columns(list(figures(document["metrics"])))]
+    lines += ["", money_line(document["metrics"]), ""]
     grid = [*document["grid"]]
     heads = ["test from (UTC)", "to", *map(label_of, grid), *FOLD_COLUMNS]
     return lines + table_lines(heads, [fold_cells(fold, grid) for fold in document["folds"]], left=(0, 1))
@@ -105,10 +107,11 @@ def walk_verdict(document: Mapping[str, Any]) -> dict[str, Any]:
         f"{figure('trades', metrics['trades'])} trades; {won:,} of {len(folds):,} folds won.",
     ]
     if inside and metrics.get("sharpe") is not None:
-        chosen = figure("sharpe", sum(inside) / len(inside))
+        chosen, out = sum(inside) / len(inside), metrics["sharpe"]
+        flattery = ": the difference is what choosing flatters" if chosen > out else ""
         sentences.append(
-            f"The Sharpe ratio of what was chosen was {chosen} in sample on average and "
-            f"{figure('sharpe', metrics['sharpe'])} out of it: the difference is what choosing flatters."
+            f"The Sharpe ratio of what was chosen was {figure('sharpe', chosen)} in sample on average and "
+            f"{figure('sharpe', out)} out of it{flattery}."
         )
     if document.get("purge"):
         sentences.append(f"{document['purge']:,} bars lie between each choice and its test, so that none serves both.")
