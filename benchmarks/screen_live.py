@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,21 @@ MINUTE_NS = 60_000_000_000
 AFTER_S = 4
 """Seconds of each minute in which its screen runs."""
 SETTLED_S = 95
-"""After so long the first, partial minute of every symbol has been corrected, which keeps the store busy."""
+"""After so long the first, partial minute of every symbol has been corrected, which keeps the store busy; mostly it is
+sooner, and then nothing waits."""
+QUIET_S = 5
+PATIENCE_S = 170
 SCREENS = {"without": "", "with": "1m:1440,5m:2016,1h:1000"}
 
 
 def measure(*, seconds: int = 130, rounds: int = 2) -> Report:
-    """Run the product without screens and with them, in turns."""
+    """Run the product without screens and with them, in turns: each run takes a minute or two more than ``seconds``."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in SCREENS}
-    for _ in range(rounds):
+    for place in range(rounds):
         for name, setting in SCREENS.items():
+            began = time.monotonic()
             runs[name].append(run(setting, seconds))
+            _say(f"round {place + 1} of {rounds}, {name} screens: done in {time.monotonic() - began:.0f} s")
     return told(runs, seconds)
 
 
@@ -49,13 +55,17 @@ def run(setting: str, seconds: int) -> dict[str, Any]:
         asyncio.run(fill(file, names))
         _, at = started.exchange(symbols=SYMBOLS, rate=RATE, seconds=seconds + 180, speed=1.0, even=True)
         backend, url = started.backend(
-            at, symbols=",".join(names), source="live", history_minutes=0, screen=setting, log_level="warning"
-        )
-        began = time.monotonic()
+            at, symbols=",".join(names), source="live", history_minutes=0, screen=setting, screen_surrogates=0,
+            log_level="warning",
+        )  # fmt: skip
+        began_ns, began = time.time_ns(), time.monotonic()
+        _say("the backend answers")
         until(lambda: rate_of(url) > RATE * 0.9, what="the full rate")
         if setting:
-            until(lambda: screens(url, "1m:1440")["screens"] >= 1, seconds=170, what="the first screen")
-        time.sleep(max(0.0, began + SETTLED_S - time.monotonic()))
+            until(lambda: screens(url, "1m:1440")["screens"] >= 1, seconds=PATIENCE_S, what="the first screen")
+            _say(f"the first screen stands, after {time.monotonic() - began:.0f} s")
+        settle(url, began_ns, began + SETTLED_S)
+        _say(f"the first minute is corrected, after {time.monotonic() - began:.0f} s; {seconds} s of listening begin")
         before = screens(url, "1m:1440")
         out = started.folder / "arrivals.npz"
         topics = [[f"price:{name}" for name in names[:WATCHED]]]
@@ -77,12 +87,35 @@ def run(setting: str, seconds: int) -> dict[str, Any]:
         after = screens(url, "1m:1440")
         said = screened(url) if setting else None
         code = backend.stop()
+        _say("listened; the backend has ended")
         times, lags = timed_lags(file, out)
         if said is not None:
             asyncio.run(compare(file, said))
     if code:
         raise AssertionError(f"the backend ended with {code}")
     return {"times": times, "lags": lags, "usage": usage, "before": before, "after": after}
+
+
+def settle(url: str, began_ns: int, latest: float) -> None:
+    """Wait until the first minute, which began before us, has closed and been corrected, or until it is late."""
+    closed_ns = (began_ns // MINUTE_NS + 1) * MINUTE_NS
+    calm_since = None
+    while time.monotonic() < latest:
+        stats = get_json(f"{url}/api/stats")
+        writer, feed = stats["writer"], stats["feed"]
+        busy = writer["waiting_rebuilds"] or feed["gaps_pending"] or time.time_ns() < closed_ns + MINUTE_NS // 20
+        if busy:
+            calm_since = None
+        elif calm_since is None:
+            calm_since = time.monotonic()
+        elif time.monotonic() - calm_since >= QUIET_S:
+            return
+        time.sleep(0.5)
+
+
+def _say(what: str) -> None:
+    """Say on standard error how far it is: the whole takes minutes."""
+    print(f"screen_live: {what}", file=sys.stderr, flush=True)
 
 
 async def fill(file: Path, names: list[str]) -> None:

@@ -19,7 +19,7 @@ FIRST = 'tr[data-pair="ETHUSDT:BTCUSDT"]'
 def opened(watched: Watched, query: str = VIEW) -> Page:
     page = watched.page
     page.goto(f"{watched.home}/{query}", wait_until="domcontentloaded")
-    page.locator(".ps-scan tbody tr").first.wait_for(timeout=20_000)
+    page.locator(".ps-scan tbody tr").first.wait_for(timeout=60_000)
     return page
 
 
@@ -85,7 +85,7 @@ def test_a_row_opens_its_pair_on_the_bars_of_the_screen_and_the_scanner_is_as_it
     page.get_by_text("tests at 5m × 2,016 bars: 3 discoveries at 2 % false discovery rate").wait_for()
     page.locator('.ps-scan th[data-column="correlation"] button').click()
     page.locator('tr[data-pair="SOLUSDT:ETHUSDT"]').click()
-    page.locator('.ps-pair[data-pair="SOLUSDT:ETHUSDT"]').wait_for(timeout=30_000)
+    page.locator('.ps-pair[data-pair="SOLUSDT:ETHUSDT"]').wait_for(timeout=60_000)
     until(lambda: "y=SOLUSDT" in page.url and "lookback=2016" in page.url, "the address")
     assert "pair_timeframe=5m" in page.url
     assert "view=" not in page.url
@@ -105,4 +105,37 @@ def test_a_phone_needs_no_sideways_scroll_and_a_key_opens_a_pair(watched: Watche
         assert box["x"] + box["width"] <= 375
     page.locator(f"{FIRST} button").focus()
     page.keyboard.press("Enter")
-    page.locator('.ps-pair[data-pair="ETHUSDT:BTCUSDT"]').wait_for(timeout=30_000)
+    page.locator('.ps-pair[data-pair="ETHUSDT:BTCUSDT"]').wait_for(timeout=60_000)
+
+
+def test_the_glass_of_a_row_looks_closer_without_leaving_the_table(watched: Watched, market: Any) -> None:
+    page = opened(watched)
+    glass = page.get_by_role("button", name="Look closer at ETHUSDT on BTCUSDT", exact=True)
+    glass.click()
+    page.get_by_text("Johansen's test finds one relation too").wait_for(timeout=60_000)
+    until(lambda: glass.get_attribute("aria-pressed") == "true", "the row is marked", within_s=30)
+    assert "looked=ETHUSDT%3ABTCUSDT" in page.url
+    assert page.locator(".ps-scan tbody tr.ps-is-looked").count() == 1
+    page.locator('.st-key-scan-detail [data-testid="stPlotlyChart"] .scatterlayer').wait_for(timeout=60_000)
+    other = page.get_by_role("button", name="Look closer at SOLUSDT on ETHUSDT", exact=True)
+    other.click()
+    page.locator(".st-key-scan-detail").get_by_text("on ETH, closer").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Close", exact=True).click()
+    page.locator(".st-key-scan-detail").wait_for(state="detached", timeout=60_000)
+    assert order(page)[0] == "ETHUSDT:BTCUSDT"
+
+
+def test_a_screen_on_its_way_can_be_cancelled_and_begun_again(watched: Watched, market: Any) -> None:
+    market.screen.on_demand = True
+    page = watched.page
+    page.goto(f"{watched.home}/{VIEW}", wait_until="domcontentloaded")
+    page.get_by_text("Testing every pair: 25 %").wait_for(timeout=60_000)
+    market.screen.jobs[0]["done"] = 3
+    page.get_by_text("Testing every pair: 75 %").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_text("This screen was cancelled.").wait_for(timeout=60_000)
+    assert market.screen.jobs[0]["status"] == "cancelled"
+    page.get_by_role("button", name="Compute it", exact=True).click()
+    page.get_by_text("Testing every pair: 25 %").wait_for(timeout=60_000)
+    market.screen.jobs[1] |= {"status": "done", "done": 4, "ended_ms": 1}
+    page.locator(".ps-scan tbody tr").first.wait_for(timeout=60_000)

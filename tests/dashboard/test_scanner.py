@@ -328,8 +328,11 @@ def test_a_closer_look_says_what_a_second_look_says_and_draws_the_q_value_over_t
     app = page(**SCAN, looked="ETHUSDT:BTCUSDT").run()
     assert not app.exception
     text = written(app)
-    assert "**ETH** on BTC, a closer look" in text
-    assert "its hedge ratio agrees with the whole's in 3, and 2 of them show the relation by themselves." in text
+    assert "**ETH** on BTC, closer" in text
+    assert (
+        "○ Cut into 4 parts, its hedge ratio agrees with the whole's in 3 of them; the relation shows in 2 by itself."
+        in text
+    )
     assert "✓ Johansen's test finds one relation too (trace 25.3)." in text
     assert "✓ Hurst exponent of the spread 0.31: below 0.5, it comes back." in text
     assert "The other way round, BTC on ETH, q is 0.004." in text
@@ -339,7 +342,7 @@ def test_a_closer_look_says_what_a_second_look_says_and_draws_the_q_value_over_t
     view = told(app)
     assert view is not None and view["looked"] == "ETHUSDT:BTCUSDT"
     app.button(key="detail-close").click().run()
-    assert "a closer look" not in written(app)
+    assert ", closer" not in written(app)
 
 
 def test_the_closer_look_opens_its_pair(page: Page, market: ScriptedMarket) -> None:
@@ -354,7 +357,7 @@ def test_a_pair_without_a_history_or_outside_the_screen_is_words(page: Page, mar
     text = written(page(**SCAN, looked="BNBUSDT:BTCUSDT").run())
     assert "No history: it was no discovery at 0.05 in the last 720 screens." in text
     assert "This pair is not among the tests" in written(page(**SCAN, looked="AUSDT:BUSDT").run())
-    assert "closer look" not in written(page(**SCAN, looked="nonsense").run())
+    assert ", closer" not in written(page(**SCAN, looked="nonsense").run())
 
 
 def test_the_closer_look_reckons_with_the_costs_that_were_chosen() -> None:

@@ -48,12 +48,12 @@ def show_detail(client: Client, choice: ScanChoice) -> None:
     row, other = both_ways((heard.document or {}).get("pairs", ()), y, x)
     with st.container(border=True, gap="small", key="scan-detail"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.markdown(f"**{plain(base_of(y))}** on {plain(base_of(x))}, a closer look", width="stretch")
+            st.markdown(f"**{plain(base_of(y))}** on {plain(base_of(x))}, closer", width="stretch")
             st.button(
                 "Open pair", icon=":material/open_in_full:", key="detail-open", on_click=open_from_scan,
                 args=(key, choice),
             )  # fmt: skip
-            st.button("Close", icon=":material/close:", key="detail-close", on_click=look_closer, args=(key,))
+            st.button("Close", type="tertiary", key="detail-close", on_click=look_closer, args=(key,))
         if row is None:
             st.markdown(plain(heard.problem) or "This pair is not among the tests of this screen.")
             return

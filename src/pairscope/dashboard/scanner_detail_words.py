@@ -92,11 +92,15 @@ def _parts(seen: Mapping[str, Any]) -> str:
     if stable is None or rejects is None:
         return ""
     held, alone = round(stable * _PARTS), round(rejects * _PARTS)
-    mark = "✓" if held == _PARTS else "▲" if held <= _PARTS // 2 else "○"
+    mark = "▲" if held <= _PARTS // 2 else "✓" if held == _PARTS and alone >= _PARTS // 2 else "○"
     return (
-        f"{mark} Cut into {_PARTS} parts, its hedge ratio agrees with the whole's in {held}, and {alone} of them show "
-        f"the relation by themselves."
+        f"{mark} Cut into {_PARTS} parts, its hedge ratio agrees with the whole's in {_of_parts(held)} of them; "
+        f"the relation shows in {_of_parts(alone)} by itself."
     )
+
+
+def _of_parts(count: int) -> str:
+    return {0: "none", _PARTS: "all"}.get(count, str(count))
 
 
 def _johansen(seen: Mapping[str, Any]) -> str:

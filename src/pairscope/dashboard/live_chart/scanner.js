@@ -86,11 +86,15 @@ class ScannerTable {
 
   make(key, { y, x }) {
     const open = element("button", { type: "button", class: "ps-scan-open", title: `Open ${y} against ${x}` }, element("b", {}, baseOf(y)), element("span", { class: "ps-scan-on" }, ` on ${baseOf(x)}`));
-    const look = element("button", { type: "button", class: "ps-scan-look", "aria-pressed": "false", "aria-label": `Look closer at ${y} on ${x}`, title: "Look closer here" }, "⌕");
-    look.addEventListener("click", (event) => {
+    const look = element("span", { role: "button", tabindex: "0", class: "ps-scan-look", "aria-pressed": "false", "aria-label": `Look closer at ${y} on ${x}`, title: "Look closer here" }, "⌕");
+    const looked = (event) => {
+      if (event.type === "keydown" && event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
       event.stopPropagation();
       this.tell("looked", key);
-    });
+    };
+    look.addEventListener("click", looked);
+    look.addEventListener("keydown", looked);
     const cells = Object.fromEntries(COLUMNS.slice(1).map(({ name }) => [name, element("td", { class: "ps-num", "data-column": name })]));
     const line = document.createElementNS(SVG, "path");
     const zero = document.createElementNS(SVG, "path");
