@@ -9,12 +9,12 @@ import argparse
 import sys
 import time
 
-from benchmarks import ingest, lag, market, pairs, rest, screen, screen_live, startup, ws
+from benchmarks import ingest, lag, market, pairs, rest, screen, screen_live, startup, sweep, ws
 from benchmarks.report import Report, write
 
 __all__ = ["main"]
 
-NAMES = ("startup", "rest", "ingest", "lag", "ws", "pairs", "screen", "screen_live", "market")
+NAMES = ("startup", "rest", "ingest", "lag", "ws", "pairs", "screen", "screen_live", "sweep", "market")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -60,6 +60,8 @@ def measure(name: str, told: argparse.Namespace) -> Report:
             return screen.measure(rounds=told.rounds)
         case "screen_live":
             return screen_live.measure(seconds=max(65, told.seconds), rounds=min(2, told.rounds))
+        case "sweep":
+            return sweep.measure(rounds=told.rounds)
         case "pairs":
             return pairs.measure(seconds=told.seconds)
         case _:
