@@ -13,6 +13,7 @@ from itertools import count
 from math import prod
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import orjson
 import structlog
 
@@ -276,8 +277,8 @@ def _from_first_traded(request: BacktestRequest, bars: PairBars, warmup: int) ->
     """Return a request that says from when on it trades: by default from the first bar that can be traded."""
     if request.start_ns is not None or len(bars) < warmup + 2:
         return request
-    first_ns = int(bars.times_ns[warmup])
-    return replace(request, start_ns=max(first_ns, first_of_ticks(bars)))
+    first = max(warmup, int(np.searchsorted(bars.times_ns, first_of_ticks(bars))))
+    return replace(request, start_ns=int(bars.times_ns[min(first, len(bars) - 1)]))
 
 
 def _digest_of(question: _Question) -> str:

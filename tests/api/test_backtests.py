@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import dataclasses
 import io
+import json
 import time
 from concurrent.futures import CancelledError
 from typing import Any
@@ -13,10 +15,13 @@ import httpx2
 import numpy as np
 import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pairscope import backtester
 from pairscope.analytics.backtest import backtest_pair
 from pairscope.api.app import create_app
+from pairscope.storage.memory_cache import MemoryBus
 
 from .conftest import client_of
 from .market import START_MS, Market
@@ -220,6 +225,52 @@ async def test_a_body_that_is_none_is_refused(api: httpx2.AsyncClient, body: byt
 async def test_a_range_without_bars_is_refused_with_what_to_do(api: httpx2.AsyncClient) -> None:
     answer = await api.post("/api/backtest", json={**RULE, "start": "2030-01-01", "end": "2030-02-01"})
     assert "choose another range" in assert_problem(answer, 422)["hint"]
+
+
+SANE: dict[str, list[Any]] = {
+    "hedge": [{"method": m, "lookback": n} for m in ("ols", "huber", "kalman") for n in (3, 20, 179)]
+    + [0.0, -2.5, 1e6],
+    "window": [2, 5, 20],
+    "entry": [0.0, 0.5, 1e-9, 100],
+    "exit": [0.0, 0.2, 99],
+    "stop": [None, 0.6, 100],
+    "max_holding": [None, 1, 1_000_000],
+    "cooldown": [0, 7, 1_000_000],
+    "rehedge": [None, 0.001, 50],
+    "notional": [1e-6, 10_000, 1e12],
+    "capital": [None, 1e-6, 1e12],
+    "fee_bps": [0, [0, 10_000], 10_000],
+    "slippage_bps": [0, [10_000, 0]],
+    "slippage_range": [0, 0.5, 1],
+    "funding": [True, False],
+    "fill": ["next", "open", "same"],
+    "price_space": ["log", "linear"],
+    "sizing": ["beta", "dollar"],
+    "gate": [None, "cointegration", "sentinel"],
+    "latency_ms": [None, 0, 60_000],
+    "round_steps": [True, False],
+    "start": [None, 0, START_MS + 5_400_000, "2024-08-08T01:00:00Z"],
+    "end": [None, START_MS + 7_200_000, 9_223_372_036_854],
+    "timeframe": ["1m", "5s", "5m", "1d"],
+}
+INSANE = [None, float("nan"), float("inf"), -1, 10**30, 1e-320, "", "x", [], [[]], {}, True, [1, 2, 3]]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+async def test_whatever_the_numbers_are_the_answer_is_a_result_or_a_refusal(
+    played: Market, data: st.DataObject
+) -> None:
+    names = data.draw(st.sets(st.sampled_from(sorted(SANE)), max_size=6))
+    body = {**RULE, **{name: data.draw(st.sampled_from(SANE[name]), label=name) for name in sorted(names)}}
+    if data.draw(st.booleans(), label="insane"):
+        body[data.draw(st.sampled_from(sorted(SANE)))] = data.draw(st.sampled_from(INSANE))
+    path = data.draw(st.sampled_from(["/api/backtest", "/api/backtest/sweep", "/api/backtest/walk_forward"]))
+    async with client_of(dataclasses.replace(played, bus=MemoryBus())) as api:
+        answer = await api.post(path, content=json.dumps(body), headers=JSON)
+    assert answer.status_code in {200, 422}, answer.text
+    if answer.status_code == 422:
+        assert_problem(answer, 422)
 
 
 class Endless:

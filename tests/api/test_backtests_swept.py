@@ -95,6 +95,7 @@ async def test_a_heatmap_of_a_kept_sweep_is_a_metric_over_two_parameters(api: ht
     other = await made(api, RULE)
     refused = await api.get(f"/api/backtests/{other['id']}/heatmap", params={"a": "entry", "b": "exit"})
     assert_problem(refused, 422)
+    assert_problem(await api.get(f"/api/backtests/{said['id']}/trades.csv"), 422)
     assert_problem(await api.get("/api/backtests/nothing/heatmap", params={"a": "entry", "b": "exit"}), 404)
 
 

@@ -21,7 +21,7 @@ from pairscope.api.parameters import MAX_LIMIT
 from pairscope.api.tables import CSV
 from pairscope.api.watchlist import json_only
 from pairscope.api.workers import Workers
-from pairscope.errors import UnknownRun
+from pairscope.errors import InputError, UnknownRun
 from pairscope.ports import Services
 from pairscope.ports_research import JobView
 
@@ -186,7 +186,10 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
         packed = await found(id)
 
         def encode() -> bytes:
-            return schemas.encode_trades(orjson.loads(gzip.decompress(packed)).get("trades", ()), _COLUMNS)
+            document = orjson.loads(gzip.decompress(packed))
+            if "trades" not in document:
+                raise InputError("id: a sweep has no trades of its own", loc="id", hint="run one of its rows")
+            return schemas.encode_trades(document["trades"], _COLUMNS)
 
         headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="trades-{id}.csv"'}
         return Response(await workers.run(encode), 200, headers, CSV)
