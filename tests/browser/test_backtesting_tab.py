@@ -157,10 +157,10 @@ def test_runs_are_laid_over_each_other_and_deleted(watched: Watched, market: Any
     page.goto(f"{watched.home}/{TAB}&bt_view=Runs", wait_until="domcontentloaded")
     drawn(page, "run-bbbbbb run-aaaaaa")
     names = page.locator(".ps-bt-names .ps-legend-line").all_inner_texts()
-    assert [name.partition("Backtest ")[2][:6] for name in names] == ["bbbbbb", "aaaaaa"]
+    assert ["22:15:00" in names[0], "22:14:00" in names[1]] == [True, True]
     side = page.locator('[data-testid="stTable"]', has_text="Max. drawdown")
     side.wait_for()
-    assert "Backtest aaaaaa" in side.inner_text()
+    assert "Backtest 2023-11-14 22:14:00 UTC" in side.inner_text()
     page.locator('[class*="st-key-run-run-bbbbbb"]').get_by_role("button", name="Delete").click()
     page.get_by_text("Choose two or more backtests").wait_for()
     assert list(market.backtests.runs) == ["run-aaaaaa"]

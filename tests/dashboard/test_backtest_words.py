@@ -55,7 +55,7 @@ def test_a_cell_of_many_rules_is_their_median_or_the_best_of_them() -> None:
 def test_the_map_has_nought_in_the_middle_where_the_metric_has_a_sign() -> None:
     cells = ([1.0, 2.0], [0.0], [[-1.0, 3.0]])
     (heat,) = heat_figure(cells, "entry", "exit", "sharpe", "dark")["data"]
-    assert (heat["zmin"], heat["zmax"]) == (-3.0, 3.0)
+    assert (heat["zmin"], heat["zmax"], heat["colorscale"][1][0]) == (-1.0, 3.0, 0.25)
     assert heat["text"] == [["−1.00", "★ 3.00"]]
     (alike,) = heat_figure(([1.0], [0.0], [[2.0]]), "entry", "exit", "trades", "light")["data"]
     assert alike["zmin"] < alike["zmax"]
@@ -72,7 +72,7 @@ def test_a_fold_in_which_nothing_could_be_chosen_says_so() -> None:
     fold = {"train_start": 0, "train_end": 60_000, "entry": None, "stop": None, "in_sample": {}, "out_of_sample": {}}
     (row,) = fold_rows({"folds": [fold], "grid": {"entry": [2.0], "stop": [None]}})
     assert row["Chosen"] == "– (no rule of the grid traded)"
-    assert (row["Sharpe trained"], row["Trades"], row["Tested"]) == ("–", "–", "–")
+    assert (row["Sharpe trained"], row["Trades"], row["Tested (UTC)"]) == ("–", "–", "–")
 
 
 def test_a_run_of_the_same_settings_is_known_however_the_api_writes_them() -> None:
@@ -93,11 +93,12 @@ def test_a_rule_with_everything_is_one_line() -> None:
     )
 
 
-def test_time_left_is_told_once_it_can_be_known() -> None:
-    job = {"status": "running", "done": 100, "total": 10_000, "started_ms": 0}
-    assert progress_words(job, "sweep", 1000.0) == (0.01, "100 of 10,000 rules")
-    assert progress_words(job, "sweep", 10_000.0)[1] == "100 of 10,000 rules, about 16 min more"
-    assert progress_words({**job, "done": 10_000}, "sweep", 10_000.0)[0] == 1.0
+def test_time_left_is_told_once_it_is_known() -> None:
+    job = {"status": "running", "done": 100, "total": 10_000}
+    assert progress_words(job, "sweep") == (0.01, "100 of 10,000 rules")
+    assert progress_words(job, "sweep", 990.0) == (0.01, "100 of 10,000 rules, about 16 min more")
+    assert progress_words({**job, "done": 10_000}, "sweep") == (1.0, "10,000 of 10,000 rules, judging the result…")
+    assert progress_words({"status": "running"}, "sweep")[0] == 0.0
 
 
 def test_a_trade_without_an_exit_z_score_is_a_row_and_a_line() -> None:

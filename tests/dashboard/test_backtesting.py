@@ -171,7 +171,7 @@ def test_the_address_brings_a_watched_run_back(page: Page, market: ScriptedMarke
 @pytest.fixture
 def ran(page: Page, market: ScriptedMarket) -> AppTest:
     """The page with one backtest on it."""
-    return press(page(**TAB, bt_lookback="120").run(), "Run backtest").run()
+    return press(page(**TAB, bt_lookback="120", bt_stop="4").run(), "Run backtest").run()
 
 
 def test_the_verdict_is_on_top_with_a_word_and_a_sign(ran: AppTest, market: ScriptedMarket) -> None:
@@ -295,17 +295,36 @@ def test_runs_are_listed_compared_opened_and_deleted(page: Page, market: Scripte
     two = market.backtests.keep("backtest", {"y": "ETHUSDT", "x": "BTCUSDT", "entry": 1.5, "exit": 0.5}, "run-bbbbbb")
     app = page(**TAB, bt_view="Runs").run()
     assert not app.exception
-    assert app.dataframe[0].value["Run"].tolist() == ["Backtest bbbbbb", "Backtest aaaaaa"]
+    first, second = "Backtest 2023-11-14 22:14:00 UTC", "Backtest 2023-11-14 22:15:00 UTC"
+    assert app.dataframe[0].value["Run"].tolist() == [second, first]
     view = told(app, "backtest_curves")
     assert view is not None
-    assert [curve["name"] for curve in view["curves"]] == ["Backtest bbbbbb", "Backtest aaaaaa"]
+    assert [curve["name"] for curve in view["curves"]] == [second, first]
     side = table(app, "Figure").set_index("Figure")
-    for run, name in ((one, "Backtest aaaaaa"), (two, "Backtest bbbbbb")):
+    for run, name in ((one, first), (two, second)):
         assert side.loc["Trades", name] == str(run["metrics"]["trades"])
     app.button(key="delete-run-bbbbbb").click().run()
     assert list(market.backtests.runs) == ["run-aaaaaa"]
-    assert app.dataframe[0].value["Run"].tolist() == ["Backtest aaaaaa"]
+    assert app.dataframe[0].value["Run"].tolist() == [first]
     app.button(key="open-run-aaaaaa").click().run()
     assert app.segmented_control(key="bt_view").value == "Backtest"
     assert at(app, "backtest_run") == "run-aaaaaa"
     assert told(app) is not None
+
+
+def test_runs_of_the_same_second_have_names_of_their_own(page: Page, market: ScriptedMarket) -> None:
+    for name in ("run-cccccc", "run-dddddd"):
+        market.backtests.keep("backtest", {"y": "ETHUSDT", "x": "BTCUSDT"}, name)["created"] = 1_700_000_040_000
+    app = page(**TAB, bt_view="Runs").run()
+    names = app.multiselect(key="compared").options
+    assert len(names) == 2
+    assert " (2) · " in names[1]
+
+
+def test_sweeps_and_walks_are_listed_by_what_they_tried(page: Page, market: ScriptedMarket) -> None:
+    grid = {"entry": [1.5, 2.0], "exit": [0.0, 0.5], "y": "ETHUSDT", "x": "BTCUSDT", "hedge": {"method": "ols"}}
+    market.backtests.keep("sweep", grid, "run-eeeeee")
+    market.backtests.keep("walk_forward", {**grid, "folds": 2, "metric": "sharpe"}, "run-ffffff")
+    app = page(**TAB, bt_view="Runs").run()
+    assert not app.exception
+    assert app.dataframe[0].value["Rule"].tolist() == ["chosen anew in each fold", "4 rules"]

@@ -15,6 +15,7 @@ from pairscope.dashboard.pair_words import duration, plain
 __all__ = ["is_running", "launch", "open_run", "progress_words", "run_shown", "show_job"]
 
 _WATCH_S: Final = 0.5
+_PACE_S: Final = 2.0  # looked on for so long before the time left is told
 _UNITS: Final[Mapping[str, str]] = {"backtest": "steps", "sweep": "rules", "walk_forward": "rules"}
 
 
@@ -74,7 +75,7 @@ def _watch(client: Client, kind: str) -> None:
         if status == "done":
             _done(kind, run_id_of(document))
         _ended(kind, _outcome(kind, status, document))
-    share, words = progress_words(document, kind, time.time() * 1000)
+    share, words = progress_words(document, kind, _left_s(kind, job_id, document))
     stopping = st.session_state.get(f"_{kind}_stopping") == job_id
     late = f" {plain(heard.problem)}" if heard.problem else ""
     with st.container(border=True, gap="small", key=f"{kind}-job"):
@@ -124,13 +125,25 @@ def _ended(kind: str, note: tuple[str, str] | None) -> None:
     st.rerun(scope="app")
 
 
-def progress_words(document: Mapping[str, Any], kind: str, now_ms: float) -> tuple[float, str]:
+def _left_s(kind: str, job_id: str, document: Mapping[str, Any]) -> float | None:
+    """Return how long a job will take yet, by its pace since it was first seen to move; None while that is unknown."""
+    done, total, now = int(document.get("done") or 0), int(document.get("total") or 0), time.monotonic()
+    seen = st.session_state.get(f"_{kind}_pace")
+    if not done:
+        return None
+    if seen is None or seen[0] != job_id:
+        st.session_state[f"_{kind}_pace"] = (job_id, now, done)
+        return None
+    _, since, first = seen
+    return (now - since) * (total - done) / (done - first) if done > first and now - since > _PACE_S else None
+
+
+def progress_words(document: Mapping[str, Any], kind: str, left_s: float | None = None) -> tuple[float, str]:
     """Return how far a job is, from 0 to 1, and that in words with the time that is left.
 
-    >>> job = {"status": "running", "done": 250, "total": 1000, "started_ms": 0}
-    >>> progress_words(job, "sweep", 10_000)
+    >>> progress_words({"status": "running", "done": 250, "total": 1000}, "sweep", 30.0)
     (0.25, '250 of 1,000 rules, about 30 s more')
-    >>> progress_words({"status": "queued"}, "backtest", 0)
+    >>> progress_words({"status": "queued"}, "backtest")
     (0.0, 'Waiting for its turn…')
     """
     done, total = int(document.get("done") or 0), int(document.get("total") or 0)
@@ -140,9 +153,5 @@ def progress_words(document: Mapping[str, Any], kind: str, now_ms: float) -> tup
         return 0.0, "Reading bars and making ready…"
     if done >= total:
         return 1.0, f"{total:,} of {total:,} {_UNITS[kind]}, judging the result…"
-    share = max(0.0, done / total)
-    started = document.get("started_ms")
-    left = ""
-    if isinstance(started, int | float) and done > 0 and now_ms - started > 2000:
-        left = f", about {duration((now_ms - started) / 1000 * (total - done) / done, 1)} more"
-    return share, f"{done:,} of {total:,} {_UNITS[kind]}{left}"
+    left = "" if left_s is None else f", about {duration(left_s, 1)} more"
+    return max(0.0, done / total), f"{done:,} of {total:,} {_UNITS[kind]}{left}"

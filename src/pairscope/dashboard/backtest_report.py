@@ -136,7 +136,7 @@ def show_trades(document: Mapping[str, Any]) -> None:
         table,
         key="trades",
         hide_index=True,
-        height=min(420, 60 + 35 * len(table)),
+        height=min(420, 38 + 35 * len(table)),
         column_config=_columns(request),
         alt=f"{len(trades)} trades, the oldest first; a heading sorts",
     )

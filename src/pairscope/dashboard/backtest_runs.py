@@ -14,6 +14,8 @@ from pairscope.dashboard.backtest_form import use_parameters
 from pairscope.dashboard.backtest_jobs import open_run
 from pairscope.dashboard.backtest_series import curve_data
 from pairscope.dashboard.backtest_source import delete_run, kept_run, kept_runs
+from pairscope.dashboard.backtest_sweep import swept_rule
+from pairscope.dashboard.backtest_walk import promise_of
 from pairscope.dashboard.backtest_words import LEVELS, METRICS, metric_text
 from pairscope.dashboard.live_chart import LiveApi, live_view
 from pairscope.dashboard.pair_words import base_of, number_at, part_of, plain, when
@@ -48,11 +50,11 @@ def show_runs(api: LiveApi, client: Client) -> None:
         pd.DataFrame(rows),
         key="runs",
         hide_index=True,
-        height=min(320, 60 + 35 * len(rows)),
+        height=min(320, 38 + 35 * len(rows)),
         column_config=_columns(),
         alt=f"{len(rows)} kept runs, the newest first; a heading sorts",
     )
-    names = {run_name(run): run for run in runs}
+    names = _named(runs)
     comparable = [name for name, run in names.items() if str(run.get("kind") or "backtest") != "sweep"]
     state = st.session_state
     if "compared" in state:
@@ -70,6 +72,18 @@ def show_runs(api: LiveApi, client: Client) -> None:
     for name in chosen:
         _line(client, name, names[name])
     _compare(api, client, [(name, names[name]) for name in chosen if name in comparable])
+
+
+def _named(runs: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the runs by names of which no two are alike."""
+    names: dict[str, Mapping[str, Any]] = {}
+    for run in runs:
+        name, number = run_name(run), 2
+        while name in names:
+            first, _, rest = run_name(run).partition(" · ")
+            name, number = f"{first} ({number}) · {rest}", number + 1
+        names[name] = run
+    return names
 
 
 def _line(client: Client, name: str, run: Mapping[str, Any]) -> None:
@@ -125,23 +139,22 @@ def _compare(api: LiveApi, client: Client, chosen: Sequence[tuple[str, Mapping[s
 
 
 def _short(name: str) -> str:
-    """Return the part of a run's name that tells it from others: its number."""
+    """Return the part of a run's name that tells it from others: what it is, and when it was asked for."""
     return name.partition(" · ")[0]
 
 
 def run_name(run: Mapping[str, Any]) -> str:
-    """Name a run in one line that no other one has: its number, when, what of, and how it ended.
+    """Name a run in one line: what and when, which pair by which rule, and how it ended.
 
-    >>> run_name({"id": "a1b2c3d4e5", "kind": "sweep", "created": 0, "y": "ETHUSDT", "x": "BTCUSDT", "timeframe": "1m"})
-    'Sweep c3d4e5 · 1970-01-01 00:00 UTC · ETH on BTC, 1m'
+    >>> run_name({"id": "7", "kind": "sweep", "created": 0, "y": "ETHUSDT", "x": "BTCUSDT", "timeframe": "1m"})
+    'Sweep 1970-01-01 00:00:00 UTC · ETH on BTC, 1m'
     """
     kind = _KINDS.get(str(run.get("kind") or "backtest"), _KINDS["backtest"])[1]
     request = run.get("request") or {}
     pair = _pair(run)
     rule = _rule(request) if kind == "Backtest" else ""
     parts = [
-        f"{kind} {str(run['id'])[-6:]}",
-        when(number_at(run, "created")),
+        f"{kind} {when(number_at(run, 'created'), 1)}",
         f"{pair}, {run.get('timeframe') or request.get('timeframe') or ''}{rule}",
     ]
     sharpe = number_at(run, "metrics", "sharpe")
@@ -171,19 +184,13 @@ def run_rows(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         _, sign, word = LEVELS.get(level, ("", "", ""))
         request = run.get("request") or {}
         metrics = run.get("metrics") or run.get("best") or {}
-        rules = run.get("combinations") or run.get("trials")
-        rule = (
-            rule_words(request).partition(": ")[2].partition(";")[0]
-            if isinstance(request.get("entry"), int | float)
-            else ""
-        )
         rows.append(
             {
                 "Run": run_name(run).partition(" · ")[0],
                 "When": _moment(run.get("created")),
                 "Pair": _pair(run),
                 "Bars": str(run.get("timeframe") or request.get("timeframe") or ""),
-                "Rule": f"{rules:,} rules" if isinstance(rules, int) and run.get("kind") == "sweep" else rule,
+                "Rule": _listed_rule(run),
                 "Verdict": f"{sign} {part_of(run, 'verdict', 'title') or word}".strip(),
                 **{
                     METRICS[name][0]: metrics.get(name) for name in ("total_return", "sharpe", "max_drawdown", "trades")
@@ -191,6 +198,15 @@ def run_rows(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _listed_rule(run: Mapping[str, Any]) -> str:
+    """Return the rule of a backtest, of others how many were tried."""
+    if str(run.get("kind") or "backtest") == "backtest":
+        request = run.get("request") or {}
+        return rule_words(request).partition(": ")[2].partition(";")[0] if request else ""
+    tried = run.get("combinations")
+    return f"{tried:,} rules" if isinstance(tried, int) else "chosen anew in each fold"
 
 
 def _columns() -> dict[str, Any]:
@@ -215,11 +231,12 @@ def compare_rows(documents: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dic
     """
 
     def verdict(document: Mapping[str, Any]) -> str:
-        _, sign, word = LEVELS.get(str(part_of(document, "verdict", "level") or "unknown"), LEVELS["unknown"])
+        level = promise_of(document)[0] if document.get("folds") else str(part_of(document, "verdict", "level") or "")
+        _, sign, word = LEVELS.get(level, LEVELS["unknown"])
         return f"{sign} {part_of(document, 'verdict', 'title') or word}"
 
     rows = [
-        {"Figure": "Rule", **{name: rule_words(document.get("request") or {}) for name, document in documents}},
+        {"Figure": "Rule", **{name: rule_words(swept_rule(document)) for name, document in documents}},
         {"Figure": "Verdict", **{name: verdict(document) for name, document in documents}},
     ]
     for metric in _COMPARED:

@@ -12,10 +12,20 @@ import streamlit as st
 from pairscope.dashboard.backtest_choice import rule_words
 from pairscope.dashboard.backtest_form import use_parameters
 from pairscope.dashboard.backtest_grid import GRID, written_value
-from pairscope.dashboard.backtest_words import LEVELS, METRICS, metric_text, share
+from pairscope.dashboard.backtest_words import LEVELS, METRICS, chance, metric_text, share
 from pairscope.dashboard.pair_words import number_at, part_of, plain
 
-__all__ = ["CHOSEN_BY", "best_row", "csv_of_rows", "grid_names", "heat_cells", "heat_figure", "luck_of", "show_sweep"]
+__all__ = [
+    "CHOSEN_BY",
+    "best_row",
+    "csv_of_rows",
+    "grid_names",
+    "heat_cells",
+    "heat_figure",
+    "luck_of",
+    "show_sweep",
+    "swept_rule",
+]
 
 CHOSEN_BY: Final = (
     "sharpe", "total_return", "sortino", "calmar", "max_drawdown", "profit_factor", "win_rate", "trades",
@@ -57,7 +67,7 @@ def _say(
             st.markdown(plain(f"Best by Sharpe: {_rule(best, names)}: {_told(best)}."))
         for line in lines:
             st.markdown(plain(line))
-        st.caption(plain(f"{rule_words(_single(document))}."))
+        st.caption(plain(f"{rule_words(swept_rule(document))}."))
         if best:
             st.button(
                 "Use these parameters",
@@ -84,7 +94,7 @@ def _told(row: Mapping[str, Any]) -> str:
     return ", ".join(text.format(metric_text(name, row.get(name))) for name, text in words.items())
 
 
-def _single(document: Mapping[str, Any]) -> dict[str, Any]:
+def swept_rule(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sweep's request as if it were one rule, an ellipsis where the grid varied it."""
     request = dict(document.get("request") or {})
     hedge = request.get("hedge")
@@ -114,7 +124,7 @@ def luck_of(document: Mapping[str, Any]) -> tuple[str, list[str]]:
         lines.append(f"The probability of overfitting was not computed{_reason(document, 'pbo')}.")
     if deflated is not None:
         lines.append(
-            f"Deflated Sharpe {share(deflated)}: the chance that the best rule has any skill, less what the best of "
+            f"Deflated Sharpe {chance(deflated)}: the chance that the best rule has any skill, less what the best of "
             f"{tries} shows by luck. {'Enough' if deflated >= 0.95 else 'Below 95 % is not enough'}."
         )
     else:
@@ -131,7 +141,7 @@ def luck_of(document: Mapping[str, Any]) -> tuple[str, list[str]]:
 def _overfit(pbo: float) -> str:
     if pbo >= 0.5:
         return "Choosing by these results is no better than drawing lots."
-    return "Choosing by them helps." if pbo <= 0.2 else "Choosing by them helps a little at best."
+    return "What is chosen carries over." if pbo <= 0.2 else "What is chosen carries over a little at best."
 
 
 def _reason(document: Mapping[str, Any], name: str) -> str:
@@ -209,7 +219,7 @@ def _table(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], names
         table,
         key="sweep-rows",
         hide_index=True,
-        height=min(380, 60 + 35 * len(table)),
+        height=min(380, 38 + 35 * len(table)),
         column_config=_columns(),
         alt=f"{of} by {METRICS[metric][0]}, best first; a heading sorts",
     )
@@ -295,8 +305,7 @@ def heat_figure(cells: Cells, a: str, b: str, metric: str, tone: str) -> dict[st
     across, up, values = cells
     known = [value for row in values for value in row if value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    signed = low < 0 < high
-    reach = max(abs(low), abs(high)) or 1.0
+    middle = -low / (high - low) if low < 0 < high else 0.5
     written = len(across) * len(up) <= _WRITTEN_CELLS
     best = max(known, default=None)
     text = [
@@ -321,9 +330,9 @@ def heat_figure(cells: Cells, a: str, b: str, metric: str, tone: str) -> dict[st
                 "customdata": [[metric_text(metric, value) for value in row] for row in values],
                 "texttemplate": "%{text}",
                 "textfont": {"color": _TEXT[tone], "size": 11},
-                "zmin": -reach if signed else low,
-                "zmax": reach if signed else (high if high > low else low + 1.0),
-                "colorscale": [list(stop) for stop in _SCALES[tone]],
+                "zmin": low,
+                "zmax": high if high > low else low + 1.0,
+                "colorscale": [[middle if at == 0.5 else at, colour] for at, colour in _SCALES[tone]],
                 "xgap": 1,
                 "ygap": 1,
                 "hoverongaps": False,
@@ -339,8 +348,8 @@ def heat_figure(cells: Cells, a: str, b: str, metric: str, tone: str) -> dict[st
         "layout": {
             "height": int(min(560, max(240, 110 + 34 * len(up)))),
             "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
-            "xaxis": {"type": "category", "title": {"text": one}, "automargin": True},
-            "yaxis": {"type": "category", "title": {"text": two}, "automargin": True},
+            "xaxis": {"type": "category", "title": {"text": one}, "automargin": True, "showgrid": False},
+            "yaxis": {"type": "category", "title": {"text": two}, "automargin": True, "showgrid": False},
         },
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import streamlit as st
@@ -13,7 +14,7 @@ from pairscope.dashboard.backtest_series import chart_data
 from pairscope.dashboard.backtest_sweep import grid_names
 from pairscope.dashboard.backtest_words import LEVELS, METRICS, metric_text
 from pairscope.dashboard.live_chart import LiveApi, live_view
-from pairscope.dashboard.pair_words import MISSING, number_at, part_of, plain, when
+from pairscope.dashboard.pair_words import MISSING, number_at, part_of, plain
 from pairscope.dashboard.price_monitor import palette_chosen
 
 __all__ = ["choose_folds", "fold_rows", "promise_of", "show_walk"]
@@ -93,8 +94,8 @@ def fold_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
     for place, fold in enumerate(document.get("folds") or (), 1):
         row = {
             "Fold": str(place),
-            "Trained": _span(fold, "train"),
-            "Tested": _span(fold, "test"),
+            "Trained (UTC)": _span(fold, "train"),
+            "Tested (UTC)": _span(fold, "test"),
             "Chosen": _chosen(fold, document),
         }
         for side, word in _SIDES:
@@ -123,7 +124,10 @@ def _chosen(fold: Mapping[str, Any], document: Mapping[str, Any]) -> str:
 
 def _span(fold: Mapping[str, Any], name: str) -> str:
     start, end = (number_at(fold, f"{name}_{end}") for end in ("start", "end"))
-    return f"{when(start)} to {when(end)}" if start is not None and end is not None else MISSING
+    if start is None or end is None:
+        return MISSING
+    first, last = (datetime.fromtimestamp(moment / 1000, UTC) for moment in (start, end))
+    return f"{first:%m-%d %H:%M} – {last:%m-%d %H:%M}"
 
 
 def promise_of(document: Mapping[str, Any]) -> tuple[str, str]:

@@ -14,6 +14,7 @@ __all__ = [
     "Figure",
     "Headline",
     "assumption_lines",
+    "chance",
     "figures_of",
     "headline_figures",
     "metric_text",
@@ -59,6 +60,15 @@ def share(value: float | None) -> str:
     return MISSING if value is None else f"{value * 100:.1f} %"
 
 
+def chance(value: float | None) -> str:
+    """Write a probability in per cent, a very small one as a bound.
+
+    >>> chance(0.256), chance(1e-9)
+    ('25.6 %', '< 0.1 %')
+    """
+    return "< 0.1 %" if value is not None and value < 0.0005 else share(value)
+
+
 def money(value: float | None) -> str:
     """Write an amount of quote units with its sign.
 
@@ -79,6 +89,11 @@ def ratio(value: float | None) -> str:
     ('−1.23', '12,345.60')
     """
     return MISSING if value is None else f"{'−' if value < 0 else ''}{abs(value):,.2f}"
+
+
+def _cost(value: float | None) -> str:
+    """Write an amount that was paid, negative where it was received."""
+    return money(value).removeprefix("+")
 
 
 Writer = Callable[[float | None], str]
@@ -111,9 +126,9 @@ METRICS: Final[Mapping[str, tuple[str, Writer]]] = {
     "exposure": ("Exposure", share),
     "pnl": ("P&L", money),
     "spread_pnl": ("P&L of the spread", money),
-    "fees": ("Fees", money),
-    "slippage": ("Slippage", money),
-    "funding": ("Funding", money),
+    "fees": ("Fees", _cost),
+    "slippage": ("Slippage", _cost),
+    "funding": ("Funding paid", _cost),
     "sharpe_stderr": ("Sharpe's standard error", ratio),
     "probabilistic_sharpe": ("Probabilistic Sharpe", share),
     "tail_ratio": ("Tail ratio", ratio),
@@ -229,12 +244,12 @@ def _sure(document: Mapping[str, Any]) -> Iterator[Figure]:
     yield "Null p-value", p_value(p), f"share{tried} random pairs without any tie on which this rule did as well"
     psr = number_at(honesty, "probabilistic_sharpe")
     psr = number_at(metrics, "probabilistic_sharpe") if psr is None else psr
-    yield "Probabilistic Sharpe", share(psr), "chance that the true Sharpe is above 0, as if this were the only try"
+    yield "Probabilistic Sharpe", chance(psr), "chance that the true Sharpe is above 0, as if this were the only try"
     trials = number_at(honesty, "trials")
     tries = "all tries" if trials is None else f"{trials:,.0f} {'try' if trials == 1 else 'tries'}"
     yield (
         "Deflated Sharpe",
-        share(number_at(honesty, "deflated_sharpe")),
+        chance(number_at(honesty, "deflated_sharpe")),
         f"the same, less what the best of {tries} on this pair shows by luck; below 95 % is not enough",
     )
     returns = number_at(honesty, "effective_returns")
