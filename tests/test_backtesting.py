@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -527,6 +527,40 @@ def test_help_names_every_parameter_of_the_request() -> None:
         "--rehedge --gate --walk-forward --out --json --limit --sort --cluster --bars --y --x"
     )
     assert [flag for flag in flags.split() if flag not in said.output] == []
+
+
+def test_an_interrupt_tells_what_is_computed_to_stop_and_waits_until_it_has(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[bool] = []
+
+    def callers() -> Iterator[str]:
+        frame = sys._current_frames().get(threading.main_thread().ident or 0)
+        while frame is not None:
+            yield frame.f_code.co_name
+            frame = frame.f_back
+
+    def until(holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not holds() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def slow(*_: object, cancelled: Callable[[], bool], **__: object) -> None:
+        until(lambda: "result" in callers())  # the command waits for this
+        os.kill(os.getpid(), signal.SIGINT)
+        until(cancelled)
+        heard.append(cancelled())
+        raise CancelledError
+
+    monkeypatch.setattr("pairscope.backtesting.judge_backtest", slow)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Said().run(asked(bars=file, out=tmp_path / "r.html"), tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert heard == [True]
+    assert names_in(tmp_path) == ["bars.csv"]
 
 
 @pytest.mark.timeout(300)  # the kernels may have to be compiled first

@@ -174,13 +174,14 @@ def _run_there(
 
 def _cancellable(work: Callable[[], T], stopped: Event) -> T:
     """Return what ``work`` does in a thread of its own: an interrupt tells it to stop, and waits until it has."""
-    with ThreadPoolExecutor(1, thread_name_prefix="backtest") as pool:
-        made = pool.submit(work)
-        try:
-            return made.result()
-        except KeyboardInterrupt:
-            stopped.set()
-            raise
+    pool = ThreadPoolExecutor(1, thread_name_prefix="backtest")
+    try:
+        return pool.submit(work).result()
+    except KeyboardInterrupt:
+        stopped.set()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def _first_traded(request: BacktestRequest, bars: PairBars) -> int | None:

@@ -113,8 +113,13 @@ def test_every_trade_is_marked_where_it_was_decided(single: dict[str, Any]) -> N
     page = report_html(single)
     assert page.count('class="mark"') == 2 * len(single["trades"])
     said = Page(page).words
+    times = single["equity"]["timestamp"]
     for trade in single["trades"][:3]:
         assert f"z {trade['entry_zscore']:+.2f}" in said
+        # Filled at the bar after the one that decided.
+        decided = (trade["entry_timestamp"] - 60_000 - times[0]) / (times[-1] - times[0])
+        sign = "L5 4H-5Z" if trade["side"] == "long" else "L5-4H-5Z"
+        assert re.search(rf'class="mark" x="{decided:.2%}"[^<]*><path[^>]*{sign}', page)
 
 
 def test_nothing_in_the_page_reaches_outside_or_runs(single: dict[str, Any], swept: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ def test_progress_is_told_until_the_document_is_there() -> None:
         {"status": "running", "done": 3}, {"status": "running", "done": 9}, {"status": "done", "done": 10}
     )
     assert run(instance, told) == {"id": "7"}
-    assert told == [(3, 10), (9, 10)] and instance.cancelled == []
+    assert told == [(0, 1), (3, 10), (9, 10)] and instance.cancelled == []
 
 
 def test_who_stops_here_cancels_there() -> None:

@@ -34,8 +34,7 @@ def run_through_api(
     job = ask(partial(api.start_backtest, kind, **body))
     try:
         while job["status"] in ("queued", "running"):
-            if job["total"]:
-                progress(job["done"], job["total"])
+            progress(job["done"], max(job["total"], 1))
             if stopped.wait(_LOOK_S):
                 raise CancelledError("the run was cancelled")
             job = ask(partial(api.job, job["id"]))
