@@ -21,7 +21,7 @@ from pairscope.errors import UnknownRun
 from pairscope.ports import Clock, LiveView, Records, TickStore
 from pairscope.ports_research import JobHandle, Jobs, JobView
 from pairscope.research.background import quiet_threads
-from pairscope.research.backtest_grid import Grid, check_work, grid_of, heatmap_document, kept_table
+from pairscope.research.backtest_grid import Grid, check_effort, check_work, grid_of, heatmap_document, kept_table
 from pairscope.research.backtest_kernels import prepare_backtests
 from pairscope.research.backtest_request import BacktestRequest
 from pairscope.research.backtest_runs import KeptRuns, pack_run
@@ -122,6 +122,7 @@ class Backtester:
         request = BacktestRequest.from_document(document)
 
         def compute(request: BacktestRequest, bars: PairBars, earlier: int, handle: JobHandle) -> _Answer:
+            check_effort(request, len(bars))
             judged = judge_backtest(
                 request,
                 bars,

@@ -14,7 +14,17 @@ from pairscope.research.backtest_request import REQUEST_FIELDS, BacktestRequest
 from pairscope.research.sweep_asked import longest_warmup
 from pairscope.research.sweep_table import Heatmap, SweepTable
 
-__all__ = ["GRID_FIELDS", "MOST_COMBINATIONS", "Grid", "check_work", "grid_of", "heatmap_document", "kept_table"]
+__all__ = [
+    "GRID_FIELDS",
+    "MOST_COMBINATIONS",
+    "MOST_EFFORT",
+    "Grid",
+    "check_effort",
+    "check_work",
+    "grid_of",
+    "heatmap_document",
+    "kept_table",
+]
 
 Grid = Mapping[str, Sequence[Any]]
 """Values by field of a request: ``{"entry": [1.5, 2.0], "method": ["ols"]}``."""
@@ -28,11 +38,17 @@ MOST_REHEDGED: Final = 1_000
 MOST_WORK: Final = 20_000_000_000
 """Combinations times bars that one question may take: some minutes of a core."""
 
+MOST_EFFORT: Final = 20_000_000_000
+"""Operations that the hedge ratios and the gate of one backtest may take: some tens of seconds of a core."""
+
 GRID_FIELDS: Final = (
     *("method", "lookback", "beta", "window", "entry", "exit", "stop", "max_holding", "cooldown", "rehedge"),
     *("notional", "capital", "fee_bps", "slippage_bps", "slippage_range"),
 )
 """What may vary."""
+
+_A_TEST: Final = 30_000
+"""What a gate's cointegration tests cost a bar."""
 
 _HEDGE: Final = ("method", "lookback", "beta")
 
@@ -78,6 +94,18 @@ def grid_of(document: Mapping[str, Any]) -> tuple[BacktestRequest, Grid]:
         )
     longest_warmup(request, grid)  # refuses what no combination can have
     return request, grid
+
+
+def check_effort(request: BacktestRequest, bars: int) -> None:
+    """Refuse a backtest whose hedge ratios or gate would take too long; ``InputError`` names ``start``."""
+    fitting = {"ols": 1, "huber": 20}.get(request.method, 0) * request.lookback
+    testing = _A_TEST if request.gate == "cointegration" else 0
+    if bars * max(fitting, testing) > MOST_EFFORT:
+        raise InputError(
+            f"start: {bars:,} bars are more than one question may take of this hedge ratio and gate",
+            loc="start",
+            hint=f"at most {MOST_EFFORT // max(fitting, testing):,} bars, or a shorter lookback",
+        )
 
 
 def check_work(grid: Grid, bars: int) -> None:
