@@ -21,7 +21,15 @@ from pairscope.errors import UnknownRun
 from pairscope.ports import Clock, LiveView, Records, TickStore
 from pairscope.ports_research import JobHandle, Jobs, JobView
 from pairscope.research.background import quiet_threads
-from pairscope.research.backtest_grid import Grid, check_effort, check_work, grid_of, heatmap_document, kept_table
+from pairscope.research.backtest_grid import (
+    Grid,
+    asked_document,
+    check_effort,
+    check_work,
+    grid_of,
+    heatmap_document,
+    kept_table,
+)
 from pairscope.research.backtest_kernels import prepare_backtests
 from pairscope.research.backtest_request import BacktestRequest
 from pairscope.research.backtest_runs import KeptRuns, pack_run
@@ -239,7 +247,7 @@ class Backtester:
                 "kind": kind,
                 "created": created_ms,
                 "source": bars.source,
-                "request": {**asked.document(), **question.options},
+                "request": {**asked_document(asked, question.grid), **question.options},
                 "gaps": bars.open_gaps,
                 **({"grid": grid} if kind != "backtest" else {}),
             }

@@ -41,6 +41,8 @@ async def test_each_row_of_a_sweep_is_the_backtest_of_its_parameters(api: httpx2
             assert row[name] == pytest.approx(alone["metrics"][name], rel=1e-6), name
     ratios = [row["sharpe"] for row in said["rows"] if row["sharpe"] is not None]
     assert said["best"]["sharpe"] == max(ratios)
+    again = await swept(api, said["request"])
+    assert again["rows"] == said["rows"], "the request asks for the same again"
     assert 0.0 <= said["pbo"] <= 1.0
     assert 0.0 <= said["deflated_sharpe"] <= 1.0
 

@@ -19,6 +19,7 @@ __all__ = [
     "MOST_COMBINATIONS",
     "MOST_EFFORT",
     "Grid",
+    "asked_document",
     "check_effort",
     "check_work",
     "grid_of",
@@ -94,6 +95,18 @@ def grid_of(document: Mapping[str, Any]) -> tuple[BacktestRequest, Grid]:
         )
     longest_warmup(request, grid)  # refuses what no combination can have
     return request, grid
+
+
+def asked_document(request: BacktestRequest, grid: Grid) -> dict[str, Any]:
+    """Return the body that asks for all combinations; ``grid_of`` reads it back.
+
+    >>> asked = asked_document(BacktestRequest("A", "B"), {"entry": [1.5, 2.0], "lookback": [60, 90]})
+    >>> asked["entry"], asked["hedge"]
+    ([1.5, 2.0], {'method': 'ols', 'lookback': [60, 90]})
+    """
+    made = request.document()
+    made["hedge"] |= {name: list(values) for name, values in grid.items() if name in _HEDGE}
+    return made | {name: list(values) for name, values in grid.items() if name not in _HEDGE}
 
 
 def check_effort(request: BacktestRequest, bars: int) -> None:
