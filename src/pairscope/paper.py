@@ -93,7 +93,7 @@ class PaperTrader:
         async for key, document in self._records.scan(RULES):
             try:
                 made = orjson.loads(document)
-                rule = rule_of_text(made["rule"])
+                rule, _ = rule_of_text(made["rule"])
                 request = BacktestRequest.from_document(made["request"])
             except (InputError, TypeError, ValueError, KeyError) as error:
                 _log.warning("a paper rule cannot be read", rule=key, error=str(error))
@@ -266,7 +266,7 @@ class PaperTrader:
 
     def _follow(self, rule: PaperRule, kept: Kept | None) -> None:
         self._book.put(rule, kept)
-        self._note("paper", rule_text(rule))
+        self._note("paper", rule_text(rule, kept))
 
     async def _record(self, event: PaperEvent) -> None:
         """Record an event where it is not there yet: what was decided live stays as it was."""

@@ -134,7 +134,8 @@ class LiveHouse:
         await self.watchlist.catch_up()
 
     async def history(self, bars: BarBatch) -> None:
-        """Take the exchange's bars as the backend does."""
+        """Take the exchange's bars as the backend does, when what they are about has long been stored."""
+        await self.writer.drain()
         await self.store.put_bars(bars)
         self.journal.bars_came("history", bars)
         self.engine.adopt_history(bars)

@@ -6,7 +6,6 @@ where a late tick corrects one of them afterwards; what comes later is judged by
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -36,8 +35,7 @@ from pairscope.market.ticks import F8, I8
 __all__ = ["PAPER_KIND", "PaperBook"]
 
 PAPER_KIND: Final = "paper"
-REMEMBERED: Final = 64
-"""Bars of which a rule remembers what it said, for who works it out again."""
+_REMEMBERED: Final = 64
 _ENTERED: Final = (
     "side", "quantity_y", "quantity_x", "entry_price_y", "entry_price_x", "entry_value", "entry_zscore", "beta",
 )  # fmt: skip
@@ -63,18 +61,22 @@ class _Position:
     wanted: bool = True
     judged: F8 = field(default_factory=lambda: np.full(JUDGED, np.nan))
     waiting: list[tuple[int, F8]] = field(default_factory=list)
-    said: deque[tuple[int, int, float]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    said: list[tuple[int, int, float]] = field(default_factory=list)
     counted: bool = False
     entry_ns: int = 0
 
 
 class PaperBook:
-    """Every paper position by its rule's id; a ``Teller`` of the journal. O(rules · lookback) a bar."""
+    """Every paper position by its rule's id; a ``Teller`` of the journal. O(rules · lookback) a bar.
+
+    With ``remember`` it can say ``again`` what it said since it was last asked, and of the last bars before.
+    """
 
     kind = PAPER_KIND
 
-    def __init__(self, symbols: Symbols) -> None:
+    def __init__(self, symbols: Symbols, *, remember: bool = False) -> None:
         self._symbols = symbols
+        self._remember = remember
         self._positions: dict[str, _Position] = {}
         self._by_timeframe: dict[str, list[_Position]] = {}
         self._events: list[PaperEvent] = []
@@ -182,9 +184,10 @@ class PaperBook:
 
     def again(self, keys: Sequence[str]) -> Values:
         """Return what these rules said of the last bars that they remember."""
-        rows = [
-            (key, *said) for key in dict.fromkeys(keys) if key in self._positions for said in self._positions[key].said
-        ]
+        known = [self._positions[key] for key in dict.fromkeys(keys) if key in self._positions]
+        rows = [(position.rule.id, *said) for position in known for said in position.said]
+        for position in known:
+            del position.said[:-_REMEMBERED]
         return _values(rows)
 
     def kept(self, rule_id: str) -> Kept | None:
@@ -292,7 +295,8 @@ class PaperBook:
         self._note_events(position, time_ns, row, before, closed=closed)
         digest = digests(list(np.concatenate([position.judged, state])[:, None]), 1)[0]
         said = (time_ns, int(digest), float(position.judged[2]))
-        position.said.append(said)
+        if self._remember:
+            position.said.append(said)
         self._told.append((rule.id, *said))
 
     def _append(self, position: _Position, time_ns: int, row: F8) -> None:

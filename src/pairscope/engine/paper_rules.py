@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from pairscope.analytics.pair_terms import PairTerms
 from pairscope.analytics.signals import SignalRule
 from pairscope.market.anchors import anchor_of, epoch_of, offset_of
@@ -80,13 +82,15 @@ def need_of(rule: PaperRule) -> int:
     return max(rule.lookback if rule.method in ("ols", "huber") else 0, rule.window) + 1
 
 
-def rule_text(rule: PaperRule) -> str:
-    """Return a rule as text; ``rule_of_text`` reads it back, to the last bit."""
-    made = asdict(rule)
-    return json.dumps({**made, "rule": rule.rule._asdict(), "terms": rule.terms._asdict()})
+def rule_text(rule: PaperRule, kept: Kept | None = None) -> str:
+    """Return a rule and how it stands as text; ``rule_of_text`` reads it back, to the last bit."""
+    made = {**asdict(rule), "rule": rule.rule._asdict(), "terms": rule.terms._asdict()}
+    stands = None if kept is None else {**kept._asdict(), "state": kept.state.tolist()}
+    return json.dumps({"rule": made, "kept": stands})
 
 
-def rule_of_text(text: str) -> PaperRule:
-    """Return the rule that a text stands for."""
-    made = json.loads(text)
-    return PaperRule(**{**made, "rule": SignalRule(**made["rule"]), "terms": PairTerms(**made["terms"])})
+def rule_of_text(text: str) -> tuple[PaperRule, Kept | None]:
+    """Return the rule that a text stands for, and how it stands; None where it has not begun."""
+    made, kept = (json.loads(text)[name] for name in ("rule", "kept"))
+    rule = PaperRule(**{**made, "rule": SignalRule(**made["rule"]), "terms": PairTerms(**made["terms"])})
+    return rule, None if kept is None else Kept(kept["next_ns"], kept["entry_ns"], np.array(kept["state"]))

@@ -6,7 +6,7 @@ Deterministic and without I/O: ticks, history and rebuilt bars come as arguments
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -56,17 +56,17 @@ class Rerun:
     """A fresh engine with its pairs. ``compared`` counts by kind, ``unknown`` what cannot be worked out again."""
 
     def __init__(self) -> None:
-        self.engine = DataProcessor(Symbols())
-        self.book = PairBook(self.engine.symbols_table, self.engine)
         self.compared: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
-        self._journal = Journal(self.engine.symbols_table)
-        self.paper = PaperBook(self.engine.symbols_table)
-        self._tellers: dict[str, Teller] = {PAIR_KIND: PairTeller(self.book), PAPER_KIND: self.paper}
+        self.restart()
 
-    def also(self, tellers: Sequence[Teller]) -> None:
-        """Have others work out again, too, what they told."""
-        self._tellers |= {teller.kind: teller for teller in tellers}
+    def restart(self) -> None:
+        """Begin with nothing, as a process does; the counts go on."""
+        self.engine = DataProcessor(Symbols())
+        self.book = PairBook(self.engine.symbols_table, self.engine)
+        self.paper = PaperBook(self.engine.symbols_table, remember=True)
+        self._journal = Journal(self.engine.symbols_table)
+        self._tellers: dict[str, Teller] = {PAIR_KIND: PairTeller(self.book), PAPER_KIND: self.paper}
 
     def step(self, ticks: TickBatch, entry: Entry) -> Updates:
         """Take the ticks of an entry, up to its time."""

@@ -6,14 +6,14 @@ The journal says at each entry how far ticks and time had come, and what else th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
-from pairscope.engine.journal import Teller, pair_of_key
+from pairscope.engine.journal import pair_of_key
 from pairscope.engine.paper_rules import rule_of_text
 from pairscope.engine.rerun import Difference, Rerun
 from pairscope.market.bars import BarBatch, Origin, bars_of, concat_bars, timeframe_ns
@@ -99,11 +99,11 @@ class _Playing:
     async def apply(self, note: Note, keep: Ids) -> None:
         """Give the engine, or its pairs, what they were given live between two batches."""
         engine, book = self.rerun.engine, self.rerun.book
-        if note.kind == "start" and engine.watermark_ns():
-            ticks = await self.arrivals.until(note.end_ns, keep=keep, release=set())
-            updates = engine.on_batch(ticks.with_watermark(note.start_ns))
-            book.take(updates)
-            self.rerun.paper.take(updates)
+        if note.kind == "start":
+            await self.arrivals.until(note.end_ns, keep=keep, release=set())
+            self.rerun.restart()
+            if note.start_ns:
+                await self.restore(note.start_ns, note.end_ns)
         elif note.kind == "history":
             if note in self.to_come.get(note.name, ()):
                 self.to_come[note.name].remove(note)
@@ -111,12 +111,9 @@ class _Playing:
             bars = await self._bars(note.name, "1m", note.start_ns, note.end_ns)
             engine.adopt_history(bars.take(bars.origin == Origin.EXCHANGE))
         elif note.kind == "rebuilt":
-            ticks = await self.source.ticks(note.name, note.start_ns, note.end_ns, limit=_FOREVER)
-            ticks = ticks.take(ticks.ts_recv_ns <= note.recv_ns)
-            if len(ticks):
-                taken = engine.adopt_bars(bars_of(ticks, note.timeframe))
-                book.revise(taken)
-                self.rerun.paper.revise(taken)
+            taken = engine.adopt_bars(await self._rebuilt(note))
+            book.revise(taken)
+            self.rerun.paper.revise(taken)
         elif note.kind == "pair":
             book.put(pair_of_key(note.name))
         elif note.kind == "unpaired":
@@ -124,12 +121,45 @@ class _Playing:
         elif note.kind == "filled":
             book.reload([note.name])
             await self.fill({note.name})
-        elif note.kind == "paper" and not self.rerun.paper.knows(rule_of_text(note.name).id):
-            self.rerun.paper.put(rule_of_text(note.name))
+        elif note.kind == "paper":
+            self.rerun.paper.put(*rule_of_text(note.name))
         elif note.kind == "unpaper":
             self.rerun.paper.remove(note.name)
         elif note.kind == "paper_filled":
             await self.fill_paper(note.name)
+
+    async def restore(self, watermark_ns: int, recv_ns: int) -> None:
+        """Bring a fresh engine to where the stored ticks stood when so much had been received."""
+        source, minute_ns = self.source, watermark_ns // _MINUTE_NS * _MINUTE_NS
+        minutes = await source.base_bars("1m", minute_ns - _RING_NS, minute_ns)
+        seconds = await source.base_bars("1s", minute_ns - _SECONDS_NS, minute_ns)
+        changed: set[tuple[str, int]] = set()
+        for symbol_id in np.unique(minutes.symbol_id).tolist():
+            mine = minutes.take(minutes.symbol_id == symbol_id)
+            gone = np.setdiff1d(mine.ts_open_ns, self._known(minutes.symbols[symbol_id], mine).ts_open_ns)
+            changed |= {(minutes.symbols[symbol_id], time_ns) for time_ns in gone.tolist()}
+        async with ended(source.ticks_received(recv_ns + 1, recv_ns + _REPAIRS_NS)) as repairs:
+            async for batch in repairs:
+                late = batch.take(batch.ts_event_ns < minute_ns)
+                starts = (late.ts_event_ns // _MINUTE_NS * _MINUTE_NS).tolist()
+                changed |= {(late.symbols[i], at) for i, at in zip(late.symbol_id.tolist(), starts, strict=True)}
+        for name, start_ns in changed:
+            ticks = await source.ticks(name, start_ns, start_ns + _MINUTE_NS, limit=_FOREVER)
+            ticks = ticks.take(ticks.ts_recv_ns <= recv_ns)
+            minutes, seconds = (_replaced(bars, name, start_ns, ticks) for bars in (minutes, seconds))
+        second_ns = watermark_ns // 10**9 * 10**9
+        open_ticks = []
+        async with ended(source.ticks_since(minute_ns)) as batches:
+            async for batch in batches:
+                open_ticks.append(batch.take(batch.ts_recv_ns <= recv_ns))
+                closed = bars_of(open_ticks[-1].take(open_ticks[-1].ts_event_ns < second_ns), "1s")
+                seconds = concat_bars([seconds, _under(closed, seconds.symbols)])
+                if int(batch.ts_event_ns.min(initial=_FOREVER)) > watermark_ns + _AHEAD_NS:
+                    break
+        known = [s for s in await source.symbols() if s.tick_count and s.first_ns < watermark_ns]
+        first_own_ns = {s.symbol: s.first_ns for s in known}
+        engine = self.rerun.engine
+        engine.restore(minutes, seconds, open_ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns)
 
     async def fill(self, names: set[str]) -> None:
         """Read the history that pairs lack of some symbols, as it stands now."""
@@ -146,6 +176,15 @@ class _Playing:
         if rule is not None and paper.begin(rule_id):
             legs = [await self._as_it_stands(leg, rule.timeframe, rule.begin_ns) for leg in (rule.y, rule.x)]
             paper.fill(rule_id, *legs)
+
+    async def _rebuilt(self, note: Note) -> BarBatch:
+        """Return bars as the store had made them anew: of the ticks that had come, where it did not keep another's."""
+        ticks = await self.source.ticks(note.name, note.start_ns, note.end_ns, limit=_FOREVER)
+        stored = self._known(note.name, await self._bars(note.name, note.timeframe, note.start_ns, note.end_ns))
+        table = Symbols([note.name])
+        kept = _alone(stored.take(stored.origin != Origin.OWN), table)
+        made = _alone(bars_of(ticks.take(ticks.ts_recv_ns <= note.recv_ns), note.timeframe), table)
+        return concat_bars([kept, made.take(~np.isin(made.ts_open_ns, kept.ts_open_ns))])
 
     async def _as_it_stands(self, symbol: str, timeframe: str, start_ns: int) -> BarBatch:
         """Return a symbol's bars from a time on: the engine's own, before them those that were stored by now."""
@@ -208,14 +247,12 @@ async def verify_journal(
     until_ns: int,
     on_difference: Callable[[Difference], None],
     progress: Callable[[int], None] = lambda _: None,
-    tellers: Callable[[Rerun], Sequence[Teller]] = lambda _: (),
 ) -> Rerun:
     """Run what a journal tells again, report each difference, and return the engine that did, with its counts.
 
     ``progress`` is told up to which time it has come. Memory: the rings of the engine, and a portion of ticks.
     """
     rerun = Rerun()
-    rerun.also(tellers(rerun))
     playing: _Playing | None = None
     before: Entry | None = None
     async with AsyncExitStack() as stack:
@@ -229,8 +266,11 @@ async def verify_journal(
                     before = entry  # where the journal's beginning was forgotten, its first entry is where we begin
                     continue
                 to_come = await _history_notes(source, read, collection, entry.watermark_ns)
-                playing = _Playing(source, rerun, await _begun(source, rerun, entry, before), to_come)
-                stack.push_async_callback(playing.arrivals.close)
+                arrivals = Arrivals(source, 0 if before is None else before.recv_ns + 1)
+                playing = _Playing(source, rerun, arrivals, to_come)
+                if before is not None:
+                    await playing.restore(before.watermark_ns, before.recv_ns)
+                stack.push_async_callback(arrivals.close)
             await playing.compare(entry, keep, on_difference)
             progress(entry.watermark_ns)
     return rerun
@@ -271,67 +311,20 @@ async def _history_notes(
     return found
 
 
-async def _begun(source: Recorded, rerun: Rerun, entry: Entry, before: Entry | None) -> Arrivals:
-    """Bring a fresh engine to where an entry found it, and return what arrived from then on.
-
-    There is nothing to do at the beginning of a store.
-    """
-    start = next((note for note in entry.notes if note.kind == "start"), None)
-    if before is not None:
-        watermark_ns, recv_ns = before.watermark_ns, before.recv_ns
-    elif start is not None:
-        watermark_ns, recv_ns = start.start_ns, start.end_ns
-    else:
-        watermark_ns, recv_ns = 0, 0
-    if not watermark_ns:
-        return Arrivals(source, 0)
-    minute_ns = watermark_ns // _MINUTE_NS * _MINUTE_NS
-    minutes = await source.base_bars("1m", minute_ns - _RING_NS, minute_ns)
-    seconds = await source.base_bars("1s", minute_ns - _SECONDS_NS, minute_ns)
-    async with ended(source.ticks_received(recv_ns + 1, recv_ns + _REPAIRS_NS)) as repairs:
-        late = [batch.take(batch.ts_event_ns < minute_ns) async for batch in repairs]
-    for batch in late:
-        for symbol_id, minute in set(
-            zip(batch.symbol_id.tolist(), (batch.ts_event_ns // _MINUTE_NS).tolist(), strict=True)
-        ):
-            start_ns, end_ns = minute * _MINUTE_NS, (minute + 1) * _MINUTE_NS
-            name = batch.symbols[symbol_id]
-            ticks = await source.ticks(name, start_ns, end_ns, limit=_FOREVER)
-            ticks = ticks.take(ticks.ts_recv_ns <= recv_ns)
-            minutes = _replaced(minutes, name, start_ns, end_ns, ticks)
-            seconds = _replaced(seconds, name, start_ns, end_ns, ticks)
-    open_ticks = []
-    second_ns = watermark_ns // 10**9 * 10**9
-    async with ended(source.ticks_since(minute_ns)) as batches:
-        async for batch in batches:
-            open_ticks.append(batch.take(batch.ts_recv_ns <= recv_ns))
-            closed = bars_of(open_ticks[-1].take(open_ticks[-1].ts_event_ns < second_ns), "1s")
-            seconds = concat_bars([seconds, _under(closed, seconds.symbols)])
-            if int(batch.ts_event_ns.min(initial=_FOREVER)) > watermark_ns + _AHEAD_NS:
-                break
-    first_own_ns = {s.symbol: s.first_ns for s in await source.symbols() if s.tick_count and s.first_ns < watermark_ns}
-    rerun.engine.restore(minutes, seconds, open_ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns)
-    return Arrivals(source, recv_ns + 1)
-
-
 def _alone(bars: BarBatch, table: Symbols) -> BarBatch:
     """Return bars of one symbol under a table that has no other."""
     return replace(bars, symbols=table, symbol_id=np.zeros(len(bars), np.int32))
 
 
-def _replaced(bars: BarBatch, name: str, start_ns: int, end_ns: int, ticks: TickBatch) -> BarBatch:
-    """Return bars with those of a symbol in a range made anew of some ticks; the exchange's stay."""
+def _replaced(bars: BarBatch, name: str, start_ns: int, ticks: TickBatch) -> BarBatch:
+    """Return bars with those of a symbol in a minute made anew of some ticks."""
     symbol_id = bars.symbols.find(name)
     if symbol_id is None:
         return bars
-    mine = (bars.symbol_id == symbol_id) & (bars.ts_open_ns >= start_ns) & (bars.ts_open_ns < end_ns)
-    if not (bars.origin[mine] == Origin.OWN).any():
+    mine = (bars.symbol_id == symbol_id) & (bars.ts_open_ns >= start_ns) & (bars.ts_open_ns < start_ns + _MINUTE_NS)
+    if not mine.any():
         return bars
-    made = bars_of(ticks, bars.timeframe)
-    rest = bars.take(~mine)
-    if not len(made):
-        return rest
-    return concat_bars([rest, _under(made, bars.symbols)])
+    return concat_bars([bars.take(~mine), _under(bars_of(ticks, bars.timeframe), bars.symbols)])
 
 
 def _under(bars: BarBatch, symbols: Symbols) -> BarBatch:
