@@ -41,6 +41,7 @@ class ScriptedBacktests:
 
     def __init__(self, market: Any) -> None:
         self.market = market
+        self.numbers = itertools.count()  # never the same id twice: what is kept is read once and for all
         self.reset()
 
     def reset(self) -> None:
@@ -60,7 +61,7 @@ class ScriptedBacktests:
 
     def finish(self, job: dict[str, Any]) -> None:
         job |= {"status": "done", "done": job["total"], "ended_ms": FIRST_MS + 9000}
-        kind, body = self.asked[int(job["id"].rpartition("-")[2])]
+        kind, body = self.asked[list(self.jobs).index(job["id"])]
         self.keep(kind, body, job["id"])
 
     def keep(self, kind: str, body: dict[str, Any], run_id: str) -> dict[str, Any]:
@@ -148,7 +149,7 @@ class ScriptedBacktests:
         self.asked.append((kind, body))
         hedge = body.get("hedge", {})
         sizes = [len(value) for value in [*body.values(), *hedge.values()] if isinstance(value, list)]
-        job_id = f"{FIRST_MS}-{len(self.asked) - 1:04d}"
+        job_id = f"{FIRST_MS}-{next(self.numbers):04d}"
         job = self.jobs[job_id] = {
             "id": job_id, "kind": kind, "title": f"{kind} of a pair", "status": "running", "done": 0,
             "total": math.prod(sizes), "created_ms": FIRST_MS, "started_ms": FIRST_MS, "ended_ms": None, "error": None,

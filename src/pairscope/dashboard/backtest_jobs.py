@@ -51,8 +51,6 @@ def show_job(client: Client, kind: str) -> None:
     """Draw how far a run is, with the button that cancels it, or what became of the last one."""
     if is_running(kind):
         _watched(client, kind)
-    elif st.session_state.pop(f"_{kind}_fresh", False):
-        st.rerun(scope="app")
     note = st.session_state.get(f"_{kind}_note")
     if note and not is_running(kind):
         colour, text = note
@@ -102,7 +100,6 @@ def _cancel(client: Client, kind: str, job_id: str) -> None:
 def _done(kind: str, run_id: str) -> None:
     open_run(kind, run_id)
     forget_runs()
-    st.session_state[f"_{kind}_fresh"] = True
 
 
 def _outcome(kind: str, status: str, document: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -119,7 +116,6 @@ def _ended(kind: str, note: tuple[str, str] | None) -> None:
     """Stop watching and draw the page anew."""
     del st.query_params[f"{kind}_job"]
     st.session_state.pop(f"_{kind}_stopping", None)
-    st.session_state.pop(f"_{kind}_fresh", None)
     if note is not None:
         st.session_state[f"_{kind}_note"] = note
     st.rerun(scope="app")

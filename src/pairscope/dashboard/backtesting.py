@@ -101,16 +101,17 @@ def _ask(client: Client, known: Sequence[str], first: PairChoice, kind: str) -> 
             body |= choose_folds()
     if problem:
         st.warning(problem)
-    st.button(
+    pressed = st.button(
         _BUTTONS[kind],
         type="primary",
         icon=":material/play_arrow:",
-        on_click=launch,
-        args=(client, kind, body),
         disabled=bool(problem) or is_running(kind),
         key=f"run-{kind}",
         width="stretch",
     )
+    if pressed and not problem:  # here and not in a callback, which would be given the form as it was drawn before
+        launch(client, kind, body)
+        st.rerun(scope="app")
     show_job(client, kind)
     if kind == "backtest" and not is_running(kind):
         _compare(client, choice)
