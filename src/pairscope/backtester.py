@@ -46,6 +46,7 @@ WALK_FIELDS: Final = ("folds", "train", "test", "purge", "metric", "anchored")
 """What a walk-forward's document has besides a sweep's."""
 
 PREPARED_AFTER_S: Final = 10.0
+CLOSING_S: Final = 5.0
 _MS: Final = 1_000_000
 
 _log = structlog.get_logger(__name__)
@@ -118,7 +119,8 @@ class Backtester:
 
     async def close(self) -> None:
         """Put into the records what is not there yet, and take nothing more to compute; jobs have ended by now."""
-        await self.settled()
+        if self._keeping:
+            await asyncio.wait(set(self._keeping), timeout=CLOSING_S)
         if self._preparing is not None:
             self._preparing.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)

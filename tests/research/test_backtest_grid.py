@@ -63,6 +63,7 @@ def test_a_hedge_may_be_an_object_a_name_a_number_or_several(hedge: Any, methods
         ({"window": [2000]}, "window"),
         ({"entry": [float(n) for n in range(1, 301)], "max_holding": list(range(1, 201))}, "entry"),
         ({"rehedge": [0.1], "max_holding": list(range(1, 1002))}, "rehedge"),
+        ({"latency_ms": 50, "max_holding": list(range(1, 1002))}, "latency_ms"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(body: dict[str, Any], loc: str) -> None:

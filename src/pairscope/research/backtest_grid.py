@@ -33,8 +33,8 @@ Grid = Mapping[str, Sequence[Any]]
 MOST_COMBINATIONS: Final = 50_000
 """Combinations that one question may try."""
 
-MOST_REHEDGED: Final = 1_000
-"""Of those that hedge anew while they hold: each takes some hundred times as long."""
+MOST_SLOW: Final = 1_000
+"""Of those that hedge anew while they hold, or are filled from trades: each takes some hundred times as long."""
 
 MOST_WORK: Final = 20_000_000_000
 """Combinations times bars that one question may take: some minutes of a core."""
@@ -87,11 +87,13 @@ def grid_of(document: Mapping[str, Any]) -> tuple[BacktestRequest, Grid]:
             hint=f"at most {MOST_COMBINATIONS:,}",
         )
     request = BacktestRequest.from_document(body)
-    if (request.rehedge is not None or any(grid.get("rehedge", ()))) and count > MOST_REHEDGED:
+    rehedged = request.rehedge is not None or any(grid.get("rehedge", ()))
+    if (rehedged or request.latency_ms is not None) and count > MOST_SLOW:
+        loc = "rehedge" if rehedged else "latency_ms"
         raise InputError(
-            f"rehedge: {count:,} combinations that hedge anew are more than one question may try",
-            loc="rehedge",
-            hint=f"at most {MOST_REHEDGED:,}",
+            f"{loc}: {count:,} combinations that hedge anew, or fill from trades, are more than one question may try",
+            loc=loc,
+            hint=f"at most {MOST_SLOW:,}",
         )
     longest_warmup(request, grid)  # refuses what no combination can have
     return request, grid
