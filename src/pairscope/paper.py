@@ -214,7 +214,7 @@ class PaperTrader:
                 await self.catch_up()
             except StorageError as error:
                 _log.warning("paper positions wait for the store", error=str(error))
-            self._tell()
+            self.tell()
             self._woken.clear()
             try:
                 await asyncio.wait_for(self._woken.wait(), LOOK_S)
@@ -297,7 +297,7 @@ class PaperTrader:
             followed.trades.append({**trade, "exit_timestamp": said["time_ns"]})
             del followed.trades[:-MOST_TRADES]
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         """Tell who listens of rules that have decided on a bar."""
         wanted = self._bus.wanted()
         for rule_id, followed in self._followed.items():

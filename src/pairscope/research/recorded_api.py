@@ -25,11 +25,13 @@ _SETTLED_NS: Final = 60_000_000_000
 class RecordedApi:
     """``Recorded`` over HTTP; what has happened in the last minute is left to the next time."""
 
-    def __init__(self, base_url: str, api_key: str = "") -> None:
+    def __init__(self, base_url: str, api_key: str = "", *, client: httpx2.AsyncClient | None = None) -> None:
         headers = {"Accept-Encoding": "identity", "User-Agent": "pairscope-verify"}
         if api_key:
             headers["X-API-Key"] = api_key
-        self._http = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=_PATIENCE_S, trust_env=False)
+        self._http = client or httpx2.AsyncClient(
+            base_url=base_url, headers=headers, timeout=_PATIENCE_S, trust_env=False
+        )
         self._symbols = Symbols()
 
     async def __aenter__(self) -> Self:
