@@ -232,7 +232,20 @@ def test_an_api_that_went_away_leaves_the_run_on_the_page(ran: AppTest, market: 
     market.down = True
     ran.run()
     assert not ran.exception
+    assert len(ran.warning) == 1
     assert told(ran) is not None
+
+
+@pytest.mark.parametrize("query", [{"backtest_run": "run-unread"}, {"bt_view": "Runs"}, {"backtest_job": "job"}])
+def test_an_api_that_is_away_gets_no_second_warning(page: Page, market: ScriptedMarket, query: dict[str, str]) -> None:
+    app = page(**TAB).run()
+    market.down = True
+    st.cache_data.clear()
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    assert len(app.warning) == 1
 
 
 # ── sweeps and folds ──────────────────────────────────────────────────────────────────────────────────────────────────

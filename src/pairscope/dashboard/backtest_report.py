@@ -17,6 +17,7 @@ from pairscope.dashboard.backtest_words import (
     Headline,
     assumption_lines,
     headline_figures,
+    metric_text,
     money_rows,
     span_words,
     sure_rows,
@@ -24,13 +25,14 @@ from pairscope.dashboard.backtest_words import (
     verdict_of,
 )
 from pairscope.dashboard.live_chart import LiveApi, live_view
-from pairscope.dashboard.pair_words import base_of, plain, when
+from pairscope.dashboard.pair_words import base_of, part_of, plain, when
 from pairscope.dashboard.price_monitor import palette_chosen
 
 __all__ = [
     "csv_of_trades",
     "document_of",
     "draw_table",
+    "period_rows",
     "show_figures",
     "show_report",
     "show_trades",
@@ -51,11 +53,10 @@ def document_of(client: Client, kind: str) -> Mapping[str, Any] | None:
         return None
     heard = kept_run(client, run_id)
     if heard.document is None:
-        st.warning(
-            f"The run could not be read: {heard.problem}"
-            if heard.passing
-            else "This run is not kept any more: run it again."
-        )
+        if heard.passing:
+            st.caption("The run comes as soon as the API answers.")
+        else:
+            st.warning("This run is not kept any more: run it again.")
         return None
     found: Mapping[str, Any] = heard.document
     return found
@@ -77,7 +78,27 @@ def show_report(api: LiveApi, document: Mapping[str, Any]) -> None:
     draw_table("Where the money came from", money_rows(document), "Profit and loss split into spread and costs")
     draw_table("How sure is that?", sure_rows(document), "Measures of how far chance explains the result")
     draw_table("How it traded", trade_rows(document), "Further figures of the backtest")
+    draw_table("Month by month" if _months(document) else "Day by day", period_rows(document), "Returns by period")
     _assumed(document)
+
+
+def _months(document: Mapping[str, Any]) -> bool:
+    return len(part_of(document, "returns", "monthly") or ()) > 2
+
+
+def period_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the returns of each month, or of each day where there are no three months; none of a single day.
+
+    >>> days = [{"period": "2023-11-14", "return": 0.0}, {"period": "2023-11-15", "return": 0.0061}]
+    >>> period_rows({"returns": {"monthly": [], "daily": days}})[1]
+    {'Period': '2023-11-15', 'Return': '+0.61 %'}
+    """
+    periods = part_of(document, "returns", "monthly" if _months(document) else "daily") or ()
+    if len(periods) < 2:
+        return []
+    return [
+        {"Period": str(one.get("period")), "Return": metric_text("total_return", one.get("return"))} for one in periods
+    ]
 
 
 def show_verdict(document: Mapping[str, Any]) -> None:

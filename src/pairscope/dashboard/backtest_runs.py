@@ -38,8 +38,10 @@ def show_runs(api: LiveApi, client: Client) -> None:
     """Draw the list, and what is compared."""
     heard = kept_runs(client)
     refused = st.session_state.pop("_run_refused", "")
-    if heard.problem or refused:
+    if refused or (heard.problem and not heard.passing):
         st.warning(refused or f"The runs could not be read: {heard.problem}")
+    elif heard.problem and heard.document is None:
+        st.caption("The runs are listed as soon as the API answers.")
     runs: Sequence[Mapping[str, Any]] = heard.document or ()
     if not runs:
         if not heard.problem:

@@ -15,7 +15,6 @@ __all__ = [
     "Headline",
     "assumption_lines",
     "chance",
-    "figures_of",
     "headline_figures",
     "metric_text",
     "money_rows",
@@ -284,11 +283,6 @@ def trade_rows(document: Mapping[str, Any]) -> list[Row]:
         one("tail_ratio", "large gains over large losses; above 1 is good"),
     ]
     return [{"How it traded": label, "Value": value, "What it says": meaning} for label, value, meaning in lines]
-
-
-def figures_of(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Return every known metric as text, by label."""
-    return {label: metric_text(name, metrics.get(name)) for name, (label, _) in METRICS.items() if name in metrics}
 
 
 def span_words(document: Mapping[str, Any]) -> str:
