@@ -40,11 +40,25 @@ def of_day(walks: Walks, day: int, symbols: int = 5) -> Standing:
     return dataclasses.replace(screen_closes(closes, "1m", 120, number=1), continuous=True)
 
 
+class Way(threading.Event):
+    """Free or not; ``asked`` once somebody has found it blocked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        free = super().wait(timeout)
+        if not free:
+            self.asked.set()
+        return free
+
+
 class House:
     def __init__(self, store: DuckDBStore) -> None:
         self.store = store
         self.jobs = JobBoard(MemoryBus(), clock=lambda: 0)
-        self.free = threading.Event()
+        self.free = Way()
         self.free.set()
         self.nulls = self.over(store)
 
@@ -115,9 +129,7 @@ async def test_a_null_is_kept_over_a_restart_and_what_cannot_be_read_is_passed_o
 async def test_a_live_screen_goes_before_it(house: House, standing: Standing) -> None:
     house.free.clear()
     making = asyncio.create_task(house.make(standing))
-    async with asyncio.timeout(PATIENCE_S):
-        while not house.jobs.counters()["running"]:
-            await asyncio.sleep(0.005)
+    assert await asyncio.to_thread(house.free.asked.wait, PATIENCE_S)
     [job] = house.jobs.views()
     assert (job.status, job.done) == ("running", 0)
     house.free.set()
@@ -130,9 +142,7 @@ async def test_a_cancelled_null_ends_even_while_it_gives_way_and_is_not_tried_ag
 ) -> None:
     house.free.clear()
     making = asyncio.create_task(house.make(standing))
-    async with asyncio.timeout(PATIENCE_S):
-        while not house.jobs.counters()["running"]:
-            await asyncio.sleep(0.005)
+    assert await asyncio.to_thread(house.free.asked.wait, PATIENCE_S)
     house.jobs.cancel(house.jobs.views()[0].id)
     with pytest.raises(JobCancelled):
         await making
