@@ -71,7 +71,7 @@ def measure(*, rounds: int = 3, bars: int = BARS, combinations: int = COMBINATIO
         f"{backtests_agree(whole, y, x)} rows equal backtest_pair's to 1e-9 in every metric.",
     )
     goal = (bars, combinations) == (BARS, COMBINATIONS)
-    ours, simulated, theirs = [], [], []
+    ours, simulated, theirs, their_use, our_use = [], [], [], [], []
     zscore = backtest_pair(y, x, entry=9.0, exit=0.0, **LEG).series["zscore"]
     with vectorbt(y, zscore, one_leg) as peer:
         for turn in range(rounds if peer is not None else 0):
@@ -80,7 +80,10 @@ def measure(*, rounds: int = 3, bars: int = BARS, combinations: int = COMBINATIO
                 report.checked += " " + peer.agrees(one_leg)
             simulated.append(told["simulated"])
             theirs.append(told["simulated"] + told["measured"])
-            ours.append(best_of(3, lambda: sweep(y, x, grid=leg, gate=gate, **LEG))[0])
+            their_use.append(told["used"])
+            took, _, used = best_of(5, lambda: sweep(y, x, grid=leg, gate=gate, **LEG))
+            ours.append(took)
+            our_use.append(used)
         if peer is None:
             report.notes.append("vectorbt could not be installed here: no peer was timed.")
             ours = [best_of(3, lambda: sweep(y, x, grid=leg, gate=gate, **LEG))[0] for _ in range(rounds)]
@@ -89,6 +92,8 @@ def measure(*, rounds: int = 3, bars: int = BARS, combinations: int = COMBINATIO
         ratio = min(theirs) / min(ours)
         report.add("vectorbt, the same table", f"{min(theirs):.1f} s")
         report.add("vectorbt, its simulation alone", f"{min(simulated):.1f} s ({min(simulated) / min(ours):,.0f}x)")
+        report.add("processor time, ours", f"{1e3 * min(our_use):.0f} ms")
+        report.add("processor time, vectorbt", f"{min(their_use):.1f} s ({min(their_use) / min(our_use):,.0f}x)")
         report.add("ratio", f"{ratio:,.0f}", ">= 300" if goal else "", ratio >= 300 if goal else None)
     both = best_of(3 * rounds, lambda: sweep(y, x, grid=leg, window=60, **PAIR))[0]
     report.add(f"{len(one_leg):,} combinations, both legs, OLS of 1,440 bars", f"{1e3 * both:.0f} ms")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairscope.analytics.pair_window import zscore_window
-from pairscope.analytics.sweep_moments import SweepLegs, WindowMoments, spread_std
+from pairscope.analytics.sweep_moments import CANCELLED, SweepLegs, WindowMoments, spread_std
 from pairscope.market.kernel import kernel
 from pairscope.market.ticks import F8, I8
 
@@ -148,21 +148,18 @@ def _ratios(
     s3: float,
     s4: float,
     below: float,
-    most: float,
-    least: float,
     per_year: float,
 ) -> None:  # pragma: no cover - compiled
-    """Write the ratios of n returns from their sums of powers and their extremes."""
-    mean = s1 / n
-    if least < 0.0:
-        out[3] = mean / np.sqrt(below / n) * per_year
-    spread = max(most - mean, mean - least)
-    if spread <= 1e-15 + 1e-12 * abs(mean):
+    """Write the ratios of n returns from their sums of powers; not where digits cancel or they hardly move at all."""
+    if s2 == 0.0:
         return
+    mean = s1 / n
     m2 = s2 / n - mean * mean
-    if not m2 > 1e-6 * (s2 / n):
+    if not (m2 > 1e-6 * (s2 / n) and m2 > 1e-26):
         out[23] = 1.0
         return
+    if below > 0.0:
+        out[3] = mean / np.sqrt(below / n) * per_year
     sharpe = mean / np.sqrt(m2 * n / (n - 1.0))
     skew = (s3 / n - 3.0 * mean * (s2 / n) + 2.0 * mean**3) / m2**1.5
     kurtosis = (s4 / n - 4.0 * mean * (s3 / n) + 6.0 * mean * mean * (s2 / n) - 3.0 * mean**4) / (m2 * m2)
@@ -229,12 +226,13 @@ def sweep_rows(
         entry, exit_z, stop_z, longest_held, cooldown = rule[0], rule[1], rule[2], rule[3], rule[4]
         fee_y, fee_x, slip_y, slip_x, slip_range = rule[5], rule[6], rule[7], rule[8], rule[9]
         capital, maintenance = rule[11], rule[12]
+        nearest = (exit_z + _NEAR * (1.0 + exit_z)) ** 2
+        farthest = (stop_z - _NEAR * (1.0 + stop_z)) ** 2 if stop_z < np.inf else np.inf
         wealth = before = peak = low = capital
         count = float(last - origin)
         s1 = s2 = s3 = s4 = below = worst = 0.0
-        most, least = -np.inf, np.inf
         trades = wins = held = won = lost = traded = fees = slips = paid_all = gains = pnls = skipped = 0.0
-        marked = drought = edge = 0
+        drought = edge = 0
         top = t = origin
         next_edge = edges[0]
         halted = False
@@ -294,8 +292,6 @@ def sweep_rows(
                 s4 += square * square
                 fall = min(r, 0.0)
                 below += fall * fall
-                most, least = max(most, r), min(least, r)
-                marked += 1
                 before = equity
                 if equity >= peak:
                     drought = max(drought, u - 1 - top)
@@ -312,8 +308,16 @@ def sweep_rows(
                     t = u + 1
                     break
                 if u > start or delay > 0:
-                    std = spread_std(bars[u, 4], bars[u, 5], bars[u, 6], ratio)
-                    why = _leaves(side * (ratio * bars[u, 3] - bars[u, 2]), std, exit_z, stop_z)
+                    size = bars[u, 4] + ratio * ratio * bars[u, 5]
+                    variance = size - 2.0 * ratio * bars[u, 6]
+                    away = side * (bars[u, 2] - ratio * bars[u, 3])
+                    square = away * away
+                    why = 0
+                    if not (
+                        variance > CANCELLED * size and away > 0.0 and nearest * variance < square < farthest * variance
+                    ):
+                        std = spread_std(bars[u, 4], bars[u, 5], bars[u, 6], ratio)
+                        why = _leaves(-away, std, exit_z, stop_z)
                     if why == 3:
                         gained = side * zscore_window(spaced_y, spaced_x, u + 1, window, 0.0, ratio).zscore
                         why = 1 if gained >= -exit_z else 2 if gained <= -stop_z else 0
@@ -357,6 +361,4 @@ def sweep_rows(
         out[15], out[16], out[17], out[18], out[19], out[20] = drought, pnls, gains, slips, paid_all, skipped
         out[23] = 0.0
         if low > 0.0 and count > 1.0:
-            if marked < count:
-                most, least = max(most, 0.0), min(least, 0.0)
-            _ratios(out, count, s1, s2, s3, s4, below, most, least, np.sqrt(bars_per_year))
+            _ratios(out, count, s1, s2, s3, s4, below, np.sqrt(bars_per_year))

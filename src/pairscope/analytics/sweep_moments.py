@@ -18,6 +18,7 @@ from pairscope.market.kernel import kernel
 from pairscope.market.ticks import F8, I8
 
 __all__ = [
+    "CANCELLED",
     "SweepLegs",
     "WindowMoments",
     "entry_scores",
@@ -27,7 +28,8 @@ __all__ = [
 ]
 
 _LANES: Final = 32
-_CANCELLED: Final = 1e-3
+CANCELLED: Final = 1e-3
+"""A variance that keeps less than this of the terms that it is the difference of has lost too many digits."""
 _STILL: Final = 1e-20
 _NEAR: Final = 1e-6
 
@@ -166,7 +168,7 @@ def spread_std(var_y: float, var_x: float, cov: float, beta: float) -> float:  #
     """
     size = var_y + beta * beta * var_x
     variance = size - 2.0 * beta * cov
-    if variance > _CANCELLED * size and variance < np.inf:
+    if variance > CANCELLED * size:  # which is never so where they are NaN or infinite
         return float(np.sqrt(variance))
     return 0.0
 

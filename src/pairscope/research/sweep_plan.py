@@ -241,7 +241,8 @@ def _groups(
         key = key * len(values[name]) + codes.get(name, 0)
     ranged = any(share for share in values["slippage_range"])
     made: dict[tuple[str, str], SweepLegs] = {}
-    order = np.argsort(key, kind="stable")
+    # By entry within a group: of rules that enter late, fewer bars need to be looked at.
+    order = np.lexsort((rules[:, SweepRule._fields.index("entry")], key))
     for places in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
         space, fill, hedge, lookback, window = (
             values[name][codes[name][places[0]] if name in codes else 0] for name in _SHARED

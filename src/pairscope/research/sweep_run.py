@@ -24,7 +24,7 @@ from pairscope.research.sweep_work import hedges_part, kalman_hedges, moments_pa
 
 __all__ = ["lent_executor", "load_sweep_kernels", "trade_plan"]
 
-_PIECE: Final = 30_000_000.0
+_PIECE: Final = 10_000_000.0
 """What a piece of work should cost, in operations of about a nanosecond."""
 _UNDER_WAY: Final = 48
 """Pieces that are handed to the executor at a time."""
