@@ -307,6 +307,16 @@ def test_a_walk_forward_chooses_in_each_fold_and_tells_what_came_of_it(file: Pat
         ({"cluster": "here", "numbers": {**RULE, "entry": "1,2"}}, "--cluster", "no address"),
         ({"walk_forward": 3}, "--walk-forward", "nothing to choose from"),
         ({"test": 30}, "--test", "goes with the folds"),
+        (
+            {"walk_forward": 2, "sort": "entry", "numbers": {**RULE, "lookback": "100", "entry": "1,2"}},
+            "--sort",
+            "there is no entry",
+        ),
+        (
+            {"walk_forward": 2000, "numbers": {**RULE, "lookback": "100", "entry": "1,2"}},
+            "--walk-forward",
+            "at most 1000",
+        ),
         ({"funding": Path("exchange")}, "--funding", "only a running Pairscope asks the exchange"),
         ({"numbers": {**RULE, "latency_ms": "100"}}, "--latency-ms", "recorded trades"),
         ({"limit": -1}, "--limit", "-1 is below 0"),

@@ -52,7 +52,9 @@ __all__ = ["EXCHANGE", "USUAL_NULLS", "Asked", "backtest", "named_pair"]
 Say = Callable[[str], None]
 T = TypeVar("T")
 
-_FLAGS: Final[Mapping[str, str]] = MappingProxyType({"method": "--hedge", "beta": "--hedge", "prices": "--bars"})
+_FLAGS: Final[Mapping[str, str]] = MappingProxyType(
+    {"method": "--hedge", "beta": "--hedge", "prices": "--bars", "metric": "--sort", "folds": "--walk-forward"}
+)
 _LEAST_FIRST: Final = frozenset(
     {"fees", "slippage", "funding", "turnover", "longest_drawdown", "sharpe_stderr", "skipped"}
 )
@@ -222,6 +224,7 @@ def _computed(
     head = {"source": bars.source, "gaps": bars.open_gaps}
     if not grid:
         return {"kind": "backtest", **head, **_judged(request, bars, asked.trials + 1, asked, meter, stopped)}
+    several, count = {name: list(values) for name, values in grid.items()}, prod(map(len, grid.values()))
     if asked.walk_forward:
         with working_executor(cluster) as executor:
             walked = walk_forward(
@@ -233,8 +236,7 @@ def _computed(
                 progress=meter.of("choosing and trying"),
                 cancelled=stopped.is_set,
             ).document()
-        several = {name: list(values) for name, values in grid.items()}
-        count = prod(map(len, several.values()))
+        several |= walk_options(asked)
         more = {"combinations": count, "trials": asked.trials + count}
         return {"kind": "walk_forward", **head, "request": request.document() | several, **walked, **more}
     with working_executor(cluster) as executor:
@@ -245,14 +247,14 @@ def _computed(
             executor=executor,
             progress=meter.of("trying combinations"),
             cancelled=stopped.is_set,
-            trials=asked.trials + prod(map(len, grid.values())) if asked.trials else None,
+            trials=asked.trials + count if asked.trials else None,
         )
     meter.clear()
     best = table.best()
     document: dict[str, Any] = {
         "kind": "sweep",
         **head,
-        "request": request.document() | {name: list(values) for name, values in table.grid.items()},
+        "request": request.document() | several,
         "grid": {name: list(values) for name, values in table.grid.items()},
         "rows": table.rows(),
         "best": best,

@@ -16,7 +16,7 @@ from pairscope.backtesting import backtest
 from pairscope.config import Settings
 from pairscope.errors import InputError, UnknownSymbol
 from pairscope.research.backtest_flags import Asked
-from pairscope.schemas.backtests import BacktestOut, SweepOut
+from pairscope.schemas.backtests import BacktestOut, SweepOut, WalkForwardOut
 
 from .market import Market
 from .test_stream import served
@@ -67,11 +67,30 @@ async def test_a_sweep_is_kept_there_and_its_best_rule_is_judged_there(market: M
     SweepOut.model_validate(there)
     assert there["rows"] == here["rows"] and len(there["rows"]) == 6
     assert there["best"] == here["best"] == max(there["rows"], key=lambda row: row["sharpe"])
+    assert there["request"] == here["request"]
     assert there["grid"] == here["grid"] == {"entry": [1.0, 1.5, 2.0], "exit": [0.0, 0.3]}
     assert there["best_run"]["trades"] == here["best_run"]["trades"]
     assert there["best_run"]["metrics"]["sharpe"] == pytest.approx(there["best"]["sharpe"], rel=1e-9)
     assert here.keys() <= there.keys()
     assert "Parameter sweep: BTCUSDT on PEPEUSDT" in (tmp_path / "s.html").read_text()
+
+
+async def test_a_walk_forward_is_made_there_with_the_folds_asked_for(market: Market, tmp_path: Path) -> None:
+    question: dict[str, Any] = {
+        "numbers": {**RULE, "entry": "1,1.5"}, "walk_forward": 2, "test": 40, "train": 30, "purge": 30,
+    }  # fmt: skip
+    async with served(market) as url:
+        command = Command(url, tmp_path)
+        there = await command.answer(**question)
+        here = await command.answer(**question, nulls=0)
+        with pytest.raises(InputError) as refused:
+            await command.answer(**question, sort="fees")
+        assert refused.value.loc == "--sort"
+    WalkForwardOut.model_validate(there)
+    assert there["kind"] == "walk_forward" and len(there["folds"]) == 2
+    assert here.keys() <= there.keys()
+    for part in ("request", "folds", "equity", "trades", "metrics", "purge", "metric"):
+        assert there[part] == here[part], part
 
 
 async def test_what_is_not_there_is_refused_under_its_flag(market: Market, tmp_path: Path) -> None:
