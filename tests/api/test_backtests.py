@@ -97,6 +97,13 @@ async def test_without_a_start_it_trades_from_the_first_bar_after_the_warm_up_an
     assert again["metrics"] == said["metrics"]
 
 
+async def test_what_is_null_is_as_if_it_were_left_out(api: httpx2.AsyncClient) -> None:
+    names = ("start", "end", "stop", "max_holding", "notional", "fee_bps", "funding", "fill", "timeframe", "cooldown")
+    said = await made(api, {**RULE, **dict.fromkeys(names)})
+    assert said["metrics"] == (await made(api, RULE))["metrics"]
+    assert_problem(await api.post("/api/backtest", json={**RULE, "y": None}), 422)
+
+
 async def test_what_was_run_is_listed_given_again_and_forgotten_on_demand(api: httpx2.AsyncClient) -> None:
     first = await made(api, RULE)
     second = await made(api, {**RULE, "entry": 1.5})

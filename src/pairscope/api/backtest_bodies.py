@@ -111,6 +111,12 @@ class _Question(BaseModel):
     )
     round_steps: bool = Field(True, description="Round quantities to the exchange's steps, where they are known.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        """Take what is null for what was left out."""
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+
     def document(self) -> dict[str, Any]:
         """Return what was given, with times in ms."""
         given = self.model_dump(exclude_unset=True)
