@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import numpy as np
@@ -236,6 +237,40 @@ def test_timestamps_are_given_back_and_set_the_year() -> None:
         assert made.metrics["sharpe"] == pytest.approx(plain.metrics["sharpe"] / 60**0.5)
 
 
+def test_integers_are_times_in_the_unit_that_makes_them_dates() -> None:
+    y, x = walks(600, 13)
+    dates = pd.date_range("2025-05-01", periods=600, freq="1h", tz="UTC")
+    asked = run(y, x, timestamps=dates)
+    for unit in ("s", "ms", "us", "ns"):
+        whole = dates.as_unit(unit).asi8
+        made = run(y, x, timestamps=whole.tolist())
+        assert made.metrics["sharpe"] == asked.metrics["sharpe"]
+        assert made.trades[0].entry_timestamp == whole[made.trades[0].entry_bar]
+    hours_of_1970 = np.arange(600) * np.int64(3_600_000_000_000)
+    assert run(y, x, timestamps=hours_of_1970).metrics["sharpe"] == asked.metrics["sharpe"]
+
+
+def test_numbers_of_bars_are_no_times() -> None:
+    y, x = walks(600, 13)
+    made, plain = run(y, x, timestamps=np.arange(5, 605)), run(y, x)
+    assert made.metrics == plain.metrics
+    assert made.trades[0].entry_timestamp == plain.trades[0].entry_bar + 5
+    assert made.assumptions["bar_length"] == plain.assumptions["bar_length"] == "assumed to be one minute"
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system cannot change its time zone in a process")
+def test_dates_without_a_zone_are_utc_wherever_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    dates = pd.date_range("2025-10-26", periods=600, freq="1min").to_pydatetime().tolist()
+    monkeypatch.setenv("TZ", "Europe/Berlin")  # where 02:00 to 03:00 comes twice on that day
+    time.tzset()
+    try:
+        made = run(*walks(600, 13), timestamps=dates)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert made.assumptions["bars_per_year"] == pytest.approx(525_600)
+
+
 def test_trades_are_a_table_by_column_and_by_row() -> None:
     trades = run(*walks(900, 14)).trades
     frame = pd.DataFrame(dict(trades))
@@ -294,6 +329,19 @@ Y, X = walks(300, 16)
         ("timestamps", {"timestamps": np.zeros(300, np.int64)}),
         ("timestamps", {"timestamps": np.arange(300) * 0.5}),
         ("timestamps", {"timestamps": np.full(300, "NaT", "M8[ns]")}),
+        ("timestamps", {"timestamps": [pd.NaT] * 300}),
+        ("timestamps", {"timestamps": ["2025-05-01"] * 300}),
+        ("y", {"y": ["a"] * 300}),
+        ("x", {"x": None}),
+        ("entry", {"entry": None}),
+        ("exit", {"exit": "0.5"}),
+        ("window", {"window": None}),
+        ("lookback", {"lookback": "120"}),
+        ("max_holding", {"max_holding": "5"}),
+        ("hedge", {"hedge": None}),
+        ("hedge", {"hedge": [1.0, 2.0]}),
+        ("notional", {"notional": "many"}),
+        ("fee_bps", {"fee_bps": "few"}),
         ("gate", {"gate": np.ones(300)}),
         ("cooldown", {"cooldown": -2}),
     ],

@@ -44,6 +44,7 @@ DECLARED: Mapping[str, Declaration] = {
         lambda s: price_stats.realized_volatility(s.x, 7, periods_per_year=525_600), 8
     ),
     "pairscope.analytics.price_stats.vwap": PerBar(lambda s: price_stats.vwap(s.x, s.volume, 7), 7),
+    "pairscope.analytics.price_stats.is_number": Whole("looks at one value"),
     "pairscope.analytics.price_stats.checked": PerBar(lambda s: price_stats.checked(s.x, "x")),
     "pairscope.analytics.indicators.indicators": PerBar(
         lambda s: list(indicators.indicators(s.bars, _EVERY_KIND).values())

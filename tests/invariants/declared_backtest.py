@@ -125,6 +125,7 @@ BACKTEST: Mapping[str, Declaration] = {
     **{
         f"pairscope.analytics.backtest_terms.{name}": Whole("checks arguments; what is made of them is checked")
         for name in (
+            "bar_numbers",
             "bar_times",
             "checked_count",
             "checked_mask",

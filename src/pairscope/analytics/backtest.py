@@ -18,6 +18,7 @@ from pairscope.analytics.backtest_terms import (
     Fill,
     Sizing,
     Space,
+    bar_numbers,
     bar_times,
     checked_count,
     checked_mask,
@@ -33,7 +34,7 @@ from pairscope.analytics.pair_positions import POSITION_SKIPPED, position_state,
 from pairscope.analytics.pair_terms import POSITION_FIELDS, PairColumns, PairTerms
 from pairscope.analytics.pair_window import checked_pair, fit_windows, spread_windows
 from pairscope.analytics.performance import drawdowns, performance
-from pairscope.analytics.price_stats import checked
+from pairscope.analytics.price_stats import checked, is_number
 from pairscope.analytics.signals import signal_rule
 from pairscope.analytics.trades import Trades, tabulate_trades
 from pairscope.errors import InputError
@@ -97,7 +98,7 @@ def causal_hedge(y: F8, x: F8, hedge: Method | float | CausalHedge, lookback: in
         ys, _ = checked_pair(y, x, need=2)
         return CausalHedge(*(_known(column, ys.size) for column in hedge))
     if not isinstance(hedge, str):
-        if isinstance(hedge, bool) or not np.isfinite(hedge):
+        if not is_number(hedge) or not np.isfinite(hedge):
             raise InputError("hedge: must be ols, huber, kalman or a finite number", loc="hedge")
         ys, _ = checked_pair(y, x, need=2)
         return CausalHedge(np.zeros(ys.size), np.full(ys.size, float(hedge)))
@@ -185,7 +186,7 @@ def backtest_pair(
 
     No value up to bar t depends on a later bar, the last equity included; trades closed before t neither. In warm-up
     (``lookback`` and ``window`` bars), and where the z-score is NaN because the spread is constant, nothing is entered.
-    ``timestamps``, integers in ns or dates, must grow; without them a bar is taken to last a minute. NaN, infinities,
+    ``timestamps``, dates or integers (``bar_times``), must grow; without them a bar lasts a minute. NaN, infinities,
     prices that are not positive, a constant series, unequal lengths, too few bars, ``window`` above ``lookback`` (but
     for a ratio that is given), ``entry`` not above ``exit``, ``stop`` not above ``entry``, negative costs, and whatever
     else makes no sense raise ``ValueError`` naming the argument. O(n · lookback) for the hedge ratios, O(n · window)
@@ -263,7 +264,7 @@ def backtest_pair(
             else "a rate a bar on the bar's value of each leg, at every bar that the position is held through",
             "bars": size,
             "bars_per_year": bars_per_year,
-            "bar_length": "assumed to be one minute" if timestamps is None else "from the timestamps",
+            "bar_length": "assumed to be one minute" if bar_numbers(times) else "from the timestamps",
             "skipped": int(state[POSITION_SKIPPED]),
         },
         {"alpha": alpha, "beta": beta, "spread": judged.last, "zscore": judged.zscore},

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairscope.analytics.pair_terms import PairTerms
-from pairscope.analytics.price_stats import checked
+from pairscope.analytics.price_stats import checked, is_number
 from pairscope.errors import InputError
 from pairscope.market.ticks import F8, I8
 
@@ -18,6 +18,7 @@ __all__ = [
     "Fills",
     "Sizing",
     "Space",
+    "bar_numbers",
     "bar_times",
     "checked_count",
     "checked_mask",
@@ -43,6 +44,9 @@ _MOST: Final = 1e30
 _MOST_PRICE: Final = 1e75
 _YEAR_NS: Final = 365 * 86_400 * 1_000_000_000
 _MINUTE_NS: Final = 60 * 1_000_000_000
+_MONTH_NS: Final = 32 * 86_400 * 1_000_000_000
+_UNITS_NS: Final = (1_000_000_000, 1_000_000, 1_000, 1)
+_LEAST_BAR_NS: Final = 1_000_000
 
 
 class Fills(NamedTuple):
@@ -59,7 +63,7 @@ def checked_count(value: int, name: str, least: int) -> int:
     >>> checked_count(3.0, "window", 2)
     3
     """
-    if isinstance(value, bool) or not np.isfinite(value) or int(value) != value or value < least:
+    if not is_number(value) or not np.isfinite(value) or int(value) != value or value < least:
         raise InputError(f"{name}: must be a whole number of at least {least}", loc=name)
     return int(value)
 
@@ -97,30 +101,73 @@ def checked_mask(gate: Any, size: int) -> NDArray[np.bool_]:
 def bar_times(timestamps: Any, size: int) -> tuple[NDArray[Any], float]:
     """Return the bars' times as they were given, their numbers where none were, and how many bars a year has. O(n).
 
-    Dates or integers in ns that grow; anything else, NaT included, raises ``ValueError``. Without them a bar lasts a
-    minute.
+    Dates that grow, UTC where they name no zone, or integers: the s, ms, us or ns since the epoch that make the first a
+    date between 1973 and 5138 and bars of at most 32 days, else ns, or mere numbers (``bar_numbers``). Anything else,
+    NaT included, raises ``ValueError``. Without times, and of numbers, a bar lasts a minute.
 
     >>> bar_times(None, 2), bar_times(np.array([0, 86_400_000_000_000]), 2)[1]
     ((array([0, 1]), 525600.0), 365.0)
+    >>> bar_times([1746057600000, 1746061200000], 2)[1]
+    8760.0
     """
     if timestamps is None:
         return np.arange(size), _YEAR_NS / _MINUTE_NS
     times = np.asarray(timestamps)
     if times.shape != (size,):
         raise InputError(f"timestamps: must have {size} values", loc="timestamps")
-    if times.dtype.kind == "M":
-        if np.isnat(times).any():
-            raise InputError("timestamps: has values that are not times", loc="timestamps")
-        ns: I8 = times.astype("M8[ns]").astype(np.int64)
-    elif times.dtype.kind == "O" and all(hasattr(time, "timestamp") for time in times):
-        ns = np.array([round(time.timestamp() * 1e6) * 1000 for time in times], np.int64)
-    elif times.dtype.kind in "iu":
-        ns = times.astype(np.int64)
-    else:
-        raise InputError("timestamps: must be dates, or integers in ns", loc="timestamps")
-    if (np.diff(ns) <= 0).any():
+    stamps, unit_ns = _instants(times), 1
+    if (np.diff(stamps) <= 0).any():
         raise InputError("timestamps: must grow from bar to bar", loc="timestamps")
-    return times, _YEAR_NS * (size - 1) / float(ns[-1] - ns[0])
+    if bar_numbers(times):
+        return times, _YEAR_NS / _MINUTE_NS
+    if times.dtype.kind in "iu":
+        unit_ns = _unit_ns(stamps)
+    return times, _YEAR_NS * (size - 1) / (float(stamps[-1] - stamps[0]) * unit_ns)
+
+
+def bar_numbers(times: NDArray[Any]) -> bool:
+    """Return whether integers that grow only number their bars: nearer together than a ms, and of no date. O(1).
+
+    >>> bar_numbers(np.arange(3)), bar_numbers(np.arange(3) * 60_000_000_000)
+    (True, False)
+    """
+    if times.dtype.kind not in "iu" or times.size < 2:
+        return bool(times.dtype.kind in "iu")
+    span = float(times[-1]) - float(times[0])
+    return span < _LEAST_BAR_NS * (times.size - 1) and _unit_ns(times) == 1 and float(times[0]) < 1e17
+
+
+def _unit_ns(stamps: NDArray[Any]) -> int:
+    """Return of how many ns the integers are that tell the bars' times."""
+    first, bar = float(stamps[0]), (float(stamps[-1]) - float(stamps[0])) / max(1, stamps.size - 1)
+    for unit in _UNITS_NS:
+        if 1e8 <= first * unit * 1e-9 < 1e11 and bar * unit <= _MONTH_NS:
+            return unit
+    return 1
+
+
+def _instants(times: NDArray[Any]) -> I8:
+    """Return times as integers: dates in ns since the epoch, integers as they are."""
+    if times.dtype.kind in "iu":
+        return times.astype(np.int64)
+    if times.dtype.kind == "O" and all(hasattr(time, "timestamp") for time in times):
+        try:
+            return np.array([_instant_us(time) * 1000 for time in times], np.int64)
+        except (TypeError, ValueError, OverflowError):
+            raise InputError("timestamps: has values that are not times", loc="timestamps") from None
+    if times.dtype.kind != "M":
+        raise InputError("timestamps: must be dates, or integers in s, ms, us or ns", loc="timestamps")
+    if np.isnat(times).any():
+        raise InputError("timestamps: has values that are not times", loc="timestamps")
+    return times.astype("M8[ns]").astype(np.int64)
+
+
+def _instant_us(time: Any) -> int:
+    """Return one of Python's dates in us since the epoch, read as UTC where it names no zone."""
+    if time.tzinfo is None:
+        return int(np.datetime64(time, "us").astype(np.int64))
+    seconds: float = time.timestamp()
+    return round(seconds * 1e6)
 
 
 def legs_costs(cost: float | tuple[float, float], name: str) -> tuple[float, float]:
@@ -131,7 +178,10 @@ def legs_costs(cost: float | tuple[float, float], name: str) -> tuple[float, flo
     >>> legs_costs(4, "fee_bps"), legs_costs((2, 5), "fee_bps")
     ((4.0, 4.0), (2.0, 5.0))
     """
-    costs = np.array(cost, np.float64)
+    try:
+        costs = np.array(cost, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: must be a number, or one for y and one for x", loc=name) from None
     if costs.ndim > 1 or (costs.ndim == 1 and costs.size != 2):
         raise InputError(f"{name}: must be a number, or one for y and one for x", loc=name)
     if not ((costs >= 0.0) & (costs <= _WHOLE_BPS)).all():
@@ -167,7 +217,7 @@ def traded_terms(
             raise InputError(f"{name}: must be {' or '.join(get_args(known))}", loc=name)
     money = {"notional": notional, "capital": notional if capital is None else capital}
     for name, amount in money.items():
-        if isinstance(amount, bool) or not 0.0 < amount <= _MOST:
+        if not is_number(amount) or not 0.0 < amount <= _MOST:
             raise InputError(f"{name}: must be positive and at most {_MOST:g}", loc=name)
     for name, share in (("maintenance", maintenance), ("slippage_range", slippage_range)):
         if not 0.0 <= share <= 1.0:

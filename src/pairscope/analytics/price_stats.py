@@ -7,7 +7,8 @@ however long the series, and a value depends on its own window alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from pairscope.market.ticks import F8
 __all__ = [
     "WindowStats",
     "checked",
+    "is_number",
     "log_returns",
     "realized_volatility",
     "rolling_stats",
@@ -128,7 +130,10 @@ def checked(x: F8, name: str, *, need: int = 1, positive: bool = False, constant
     Traceback (most recent call last):
     pairscope.errors.InputError: x: has values that are not finite
     """
-    series = np.array(x, np.float64)
+    try:
+        series = np.array(x, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: must be numbers", loc=name) from None
     if series.ndim != 1:
         raise InputError(f"{name}: must have one dimension, has {series.ndim}", loc=name)
     if series.size < need:
@@ -140,6 +145,15 @@ def checked(x: F8, name: str, *, need: int = 1, positive: bool = False, constant
     if not constant and series.size > 1 and series.min() == series.max():
         raise DegenerateSeries(f"{name}: is constant", loc=name)
     return series
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is one real number, NaN included, and neither text nor a truth value. O(1).
+
+    >>> is_number(np.int64(3)), is_number("3"), is_number(True), is_number(None)
+    (True, False, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def simple_returns(x: F8) -> F8:

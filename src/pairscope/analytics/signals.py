@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from pairscope.analytics.price_stats import is_number
 from pairscope.errors import InputError
 from pairscope.market.kernel import kernel
 from pairscope.market.ticks import F8
@@ -78,7 +79,8 @@ def signal_rule(
     SignalRule(entry=2.0, exit=0.5, stop=inf, max_holding=inf, cooldown=0.0)
     """
     for name, value in (("entry", entry), ("exit", exit), ("stop", stop)):
-        if value is not None and not 0.0 <= value < np.inf:
+        known = value is not None and is_number(value) and 0.0 <= value < np.inf
+        if not known and (value is not None or name != "stop"):
             raise InputError(f"{name}: must be a number of at least 0", loc=name)
     if entry <= exit:
         raise InputError(f"entry: must be above exit ({exit:g})", loc="entry")
@@ -86,7 +88,7 @@ def signal_rule(
         raise InputError(f"stop: must be above entry ({entry:g})", loc="stop")
     for name, count, least in (("max_holding", max_holding, 1), ("cooldown", cooldown, 0)):
         if count is not None and (
-            isinstance(count, bool) or not np.isfinite(count) or int(count) != count or count < least
+            not is_number(count) or not np.isfinite(count) or int(count) != count or count < least
         ):
             raise InputError(f"{name}: must be a whole number of at least {least}", loc=name)
     return SignalRule(
