@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +25,7 @@ from pairscope.analytics.pair_positions import (
 )
 from pairscope.analytics.pair_terms import POSITION_FIELDS, REASONS
 from pairscope.analytics.signals import SIGNAL_POSITION
-from pairscope.engine.journal import Values, digests
+from pairscope.engine.journal import Values
 from pairscope.engine.paper_kernels import JUDGED, METHODS, paper_step, warm_filter
 from pairscope.engine.paper_rules import Kept, PaperEvent, PaperRule, need_of
 from pairscope.engine.updates import Updates
@@ -293,8 +294,8 @@ class PaperBook:
         )
         position.next_ns = time_ns + position.step_ns
         self._note_events(position, time_ns, row, before, closed=closed)
-        digest = digests(list(np.concatenate([position.judged, state])[:, None]), 1)[0]
-        said = (time_ns, int(digest), float(position.judged[2]))
+        digest = blake2b(position.judged.tobytes() + state.tobytes(), digest_size=8).digest()
+        said = (time_ns, int.from_bytes(digest, "little"), float(position.judged[2]))
         if self._remember:
             position.said.append(said)
         self._told.append((rule.id, *said))
