@@ -1,4 +1,4 @@
-"""``python -m benchmarks.soak``: minutes of load. The whole market, ten kills in a row, a store of fifty million ticks.
+"""``python -m benchmarks.soak``: minutes of load: the market, ten kills, two hours told again, fifty million ticks.
 
 Writes ``benchmarks/results/soak.md``. Ends with 1 where a goal was missed.
 """
@@ -23,18 +23,47 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--seconds", type=int, default=300, help="how long the market is followed")
     parser.add_argument("--kills", type=int, default=10, help="how often the backend is killed under load")
+    parser.add_argument(
+        "--hours", type=float, default=2.0, help="of a market told live, verified and backtested; 0: none"
+    )
     parser.add_argument("--millions", type=float, default=50.0, help="million ticks in the store that is read; 0: none")
     parser.add_argument("--no-write", action="store_true", help="leave benchmarks/results as it is")
     told = parser.parse_args(words)
     report = market.measure(seconds=told.seconds, settle=30)
     report.name = "soak"
     kills(report, told.kills)
+    told_again(report, told.hours)
     if told.millions:
         rest.ohlc(report, millions=told.millions)
     print(report.text(), flush=True)
     if not told.no_write:
         write([report])
     return int(any(figure.reached is False for figure in report.figures))
+
+
+def told_again(report: Report, hours: float) -> None:
+    """Run the test that live, paper, backtest and the replay of what is stored agree, over so long a stretch."""
+    if hours == 0:
+        return
+    began = time.monotonic()
+    test = "tests/invariants/test_live_is_as_recorded.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=0", "-k", "told_again", test],
+        cwd=ROOT,
+        env={**os.environ, "RECORDED_SECONDS": str(int(hours * 3600))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        print(done.stdout[-4000:], file=sys.stderr)
+    took = f"0 differences ({time.monotonic() - began:.0f} s)"
+    report.add(
+        f"{hours:g} h of a market, live = paper = backtest = replay, with late ticks and a crash",
+        took if done.returncode == 0 else "FAILED",
+        "",
+        done.returncode == 0,
+    )
 
 
 def kills(report: Report, count: int) -> None:

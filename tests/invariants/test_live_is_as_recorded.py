@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from pairscope.verification import Verdict, lines, verify_source
 from .live_house import MINUTE, SECOND, START_NS, LiveHouse, as_it_came, synthetic_ticks
 
 FLUSH_NS = 250_000_000
+SECONDS = int(os.environ.get("RECORDED_SECONDS", "250"))
+"""How long a stretch of the synthetic market is told and told again; two hours under ``make soak``."""
 
 
 @pytest.fixture(scope="module")
 def ticks() -> TickBatch:
-    return synthetic_ticks(seed=3, symbols=5, rate=20.0, seconds=250)
+    return synthetic_ticks(seed=3, symbols=5, rate=20.0, seconds=SECONDS)
 
 
 def rules(names: Sequence[str]) -> list[dict[str, Any]]:
