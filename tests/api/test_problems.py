@@ -169,3 +169,29 @@ async def test_a_body_that_is_too_large_is_a_413_said_or_not(market: Market) -> 
         for said in ("-1", "x", "٣", "9" * 100):
             answer = await api.post("/length", content=b"", headers={"Content-Length": said.encode()})
             assert answer.status_code in {200, 413}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "loc", "words"),
+    [
+        ("/api/backtest", {"fee_bps": -1}, ["body", "fee_bps"], "fee_bps: "),
+        ("/api/backtest", {"slippage_bps": [1, 2, 3]}, ["body", "slippage_bps"], "slippage_bps: "),
+        ("/api/backtest", {"hedge": {"lookback": "a"}}, ["body", "hedge", "lookback"], "lookback: "),
+        ("/api/backtest", {"float": 1}, ["body", "float"], "float: "),
+        ("/api/backtest/sweep", {"entry": [1, "a"]}, ["body", "entry", 1], "entry[1]: "),
+    ],
+)
+async def test_a_wrong_value_is_named_as_it_was_sent(
+    api: httpx2.AsyncClient, path: str, body: dict[str, Any], loc: list[str | int], words: str
+) -> None:
+    answer = await api.post(path, json={"y": "ETHUSDT", "x": "BTCUSDT", **body})
+    document = assert_problem(answer, 422)
+    assert document["errors"][0]["loc"] == loc
+    assert all(part.startswith(words) for part in document["detail"].split("; "))
+
+
+async def test_a_body_that_is_no_json_is_said_to_be_none(api: httpx2.AsyncClient) -> None:
+    answer = await api.post("/api/backtest", content=b'{"y": ', headers={"content-type": "application/json"})
+    document = assert_problem(answer, 422)
+    assert document["detail"].startswith("body: not JSON")
+    assert document["errors"][0]["loc"] == ["body"]

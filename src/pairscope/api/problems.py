@@ -24,6 +24,8 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 _ECHO = 100
 _MOST = 20
+_BRANCH = re.compile(r"^(float|int|str|bool|none)$|^(constrained|function|lax-or-strict)-|^\w+\[.*\]$")
+"""What pydantic calls one way among several to read a value: no part of what was sent."""
 
 _log = structlog.get_logger(__name__)
 
@@ -121,17 +123,26 @@ async def _on_validation(_: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     items = [_item(fault) for fault in error.errors()[:_MOST]]
-    detail = "; ".join(f"{item['loc'][-1] if item['loc'] else 'request'}: {item['msg']}" for item in items[:5])
+    detail = "; ".join(f"{_named(item['loc'])}: {item['msg']}" for item in items[:5])
     return problem(422, detail, kind="bad-parameter", title="Bad parameter", errors=items)
 
 
 def _item(fault: Mapping[str, Any]) -> dict[str, Any]:
     """Turn one of pydantic's findings into ours: where and what, without what was sent."""
     message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        message = "there is no such parameter"
+    if fault["type"] == "json_invalid":
+        return {"loc": ["body"], "msg": f"not JSON, at character {fault['loc'][-1]}"}
     loc = [part if isinstance(part, int) else str(part)[:_ECHO] for part in fault["loc"]]
-    return {"loc": loc, "msg": message[: 4 * _ECHO]}
+    if fault["type"] == "extra_forbidden":
+        return {"loc": loc, "msg": "there is no such parameter"}
+    sent = [part for part in loc if isinstance(part, int) or not _BRANCH.search(part)]
+    return {"loc": sent, "msg": message[: 4 * _ECHO]}
+
+
+def _named(loc: Sequence[str | int]) -> str:
+    """Return a parameter's name, with the place in its list where one is meant: ``entry[1]``."""
+    last = max((place for place, part in enumerate(loc) if isinstance(part, str)), default=-1)
+    return "request" if last < 0 else str(loc[last]) + "".join(f"[{part}]" for part in loc[last + 1 :])
 
 
 async def _on_pairscope(request: Request, error: Exception) -> Response:
