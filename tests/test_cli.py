@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-COMMANDS = ["run", "replay serve", "record", "screen", "doctor", "version"]
+COMMANDS = ["run", "replay serve", "record", "screen", "backtest", "verify", "doctor", "version"]
 
 
 def call(*words: str, cwd=None) -> subprocess.CompletedProcess[str]:
@@ -34,6 +34,10 @@ def test_every_command_explains_itself(command):
         (["replay", "serve", "synthetic", "--speed", "fast"], "speed"),
         (["replay", "serve", "synthetic", "--fault", "gremlins"], "gremlins"),
         (["replay", "serve", "synthetic", "--start", "tomorrow"], "tomorrow"),
+        (["screen", "--nope"], "`pairscope screen --help`"),
+        (["screen", "--fdr", "abc"], "--fdr"),
+        (["moon"], "No such command 'moon'"),
+        (["record"], "'path'"),
         (["screen"], "--bars FILE"),
         (["screen", "--bars", "gone.csv"], "--bars"),
         (["screen", "--fdr", "2"], "--fdr"),
@@ -45,6 +49,13 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_two(words, told, tmp_path
     assert told in answer.stderr
     assert answer.stdout == ""
     assert len(answer.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["replay"]])
+def test_without_a_command_there_is_help(words):
+    answer = call(*words)
+    assert answer.returncode == 2
+    assert "Usage: pairscope" in answer.stdout + answer.stderr
 
 
 def test_a_traceback_is_shown_when_asked_for(tmp_path):

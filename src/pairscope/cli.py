@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from pairscope.errors import ConfigError, InputError, PairscopeError, StoreLocked
 
@@ -33,7 +34,12 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback where som
 def main() -> None:
     """Run the command line."""
     try:
-        app(prog_name="pairscope")
+        code = app(prog_name="pairscope", standalone_mode=False)
+    except TyperException as error:
+        _misused(error)
+        raise SystemExit(error.exit_code) from None
+    except typer.Abort:
+        raise SystemExit(1) from None
     except PairscopeError as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
@@ -42,6 +48,16 @@ def main() -> None:
         raise SystemExit(2 if isinstance(error, ConfigError | InputError | StoreLocked) else 1) from None
     except BrokenPipeError:
         raise SystemExit(1) from None
+    if isinstance(code, int) and code:
+        raise SystemExit(code)
+
+
+def _misused(error: TyperException) -> None:
+    """Say in one line what of the command line was not understood; nothing where its help was shown instead."""
+    told = error.format_message()
+    if told:
+        command = getattr(getattr(error, "ctx", None), "command_path", "pairscope")
+        sys.stderr.write(f"pairscope: {' '.join(told.split()).rstrip('.')}; `{command} --help` says what there is\n")
 
 
 def _say(line: str) -> None:
