@@ -218,7 +218,21 @@ async def test_what_cannot_be_is_refused_by_name(
     api: httpx2.AsyncClient, change: dict[str, Any], status: int, loc: str
 ) -> None:
     answer = await api.post("/api/backtest", content=orjson.dumps({**RULE, **change}), headers=JSON)
-    assert loc in assert_problem(answer, status)["errors"][0]["loc"]
+    place = ["body", "hedge", loc] if loc in {"method", "lookback", "beta"} else ["body", loc]
+    assert assert_problem(answer, status)["errors"][0]["loc"] == place
+
+
+@pytest.mark.parametrize("kind", ["sweep", "walk_forward"])
+@pytest.mark.parametrize("timeframe", [["1m", "5m"], {"1m": 1}, 5])
+async def test_a_timeframe_that_is_none_is_refused(api: httpx2.AsyncClient, kind: str, timeframe: Any) -> None:
+    answer = await api.post(f"/api/backtest/{kind}", json={**RULE, "timeframe": timeframe, "entry": [1.2, 2.0]})
+    assert assert_problem(answer, 422)["errors"][0]["loc"] == ["body", "timeframe"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("x", ""), ("y", "a b"), ("cursor", "zz"), ("kind", "foo"), ("limit", 0)])
+async def test_a_list_of_runs_that_cannot_be_is_refused_by_name(api: httpx2.AsyncClient, name: str, value: Any) -> None:
+    answer = await api.get("/api/backtests", params={name: value})
+    assert assert_problem(answer, 422)["errors"][0]["loc"] == ["query", name]
 
 
 JSON = {"Content-Type": "application/json"}
@@ -231,7 +245,9 @@ async def test_a_body_that_is_none_is_refused(api: httpx2.AsyncClient, body: byt
 
 async def test_a_range_without_bars_is_refused_with_what_to_do(api: httpx2.AsyncClient) -> None:
     answer = await api.post("/api/backtest", json={**RULE, "start": "2030-01-01", "end": "2030-02-01"})
-    assert "choose another range" in assert_problem(answer, 422)["hint"]
+    problem = assert_problem(answer, 422)
+    assert "choose another range" in problem["hint"]
+    assert problem["errors"][0]["loc"] == ["body", "start"]
 
 
 SANE: dict[str, list[Any]] = {

@@ -16,6 +16,7 @@ from pairscope.api.app import create_app
 from pairscope.ports_research import JobHandle
 
 from .market import Market
+from .test_problems import assert_problem
 
 PATIENCE_S = 60.0
 
@@ -48,7 +49,8 @@ async def test_jobs_are_listed_newest_first_and_by_kind(api: httpx2.AsyncClient,
     jobs = (await api.get("/api/jobs")).json()["jobs"]
     assert [(job["kind"], job["status"]) for job in jobs] == [("backtest", "running"), ("screen", "done")]
     assert [j["id"] for j in (await api.get("/api/jobs", params={"kind": "backtest"})).json()["jobs"]] == [running]
-    assert (await api.get("/api/jobs", params={"kind": "nothing"})).json() == {"jobs": []}
+    assert (await api.get("/api/jobs", params={"kind": "sweep"})).json() == {"jobs": []}
+    assert_problem(await api.get("/api/jobs", params={"kind": "nothing"}), 422)
 
 
 async def test_a_cancelled_job_ends_and_cancelling_again_changes_nothing(

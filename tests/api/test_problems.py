@@ -171,6 +171,11 @@ async def test_a_body_that_is_too_large_is_a_413_said_or_not(market: Market) -> 
             assert answer.status_code in {200, 413}
 
 
+async def test_a_body_of_json_that_nobody_needs_so_large_is_a_413(api: httpx2.AsyncClient) -> None:
+    body = b'{"y": "' + b"a" * (1 << 20) + b'"}'
+    assert_problem(await api.post("/api/backtest", content=body, headers={"content-type": "application/json"}), 413)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "loc", "words"),
     [

@@ -93,7 +93,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     if options.docs:
         add_docs(app)
     app.add_middleware(Packing, minimum_size=GZIP_FROM, compresslevel=GZIP_LEVEL)
-    app.add_middleware(BodyLimit, most=options.max_body_bytes)
+    app.add_middleware(BodyLimit, most=options.max_body_bytes, most_json=options.max_json_bytes)
     app.add_middleware(Gate, options=options, keys=keys, tickets=tickets)
     app.add_middleware(CatchAll)
     if options.cors_origins:

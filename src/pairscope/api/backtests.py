@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Final, Literal
 
 import orjson
@@ -21,7 +23,7 @@ from pairscope.api.parameters import MAX_LIMIT
 from pairscope.api.tables import CSV
 from pairscope.api.watchlist import json_only
 from pairscope.api.workers import Workers
-from pairscope.errors import InputError, UnknownRun
+from pairscope.errors import InputError, PairscopeError, UnknownRun
 from pairscope.ports import Services
 from pairscope.ports_research import JobView
 
@@ -34,6 +36,8 @@ _COLUMNS: Final = (
     "entry_timestamp", "exit_timestamp", "side", "entry_zscore", "exit_zscore", "beta", "pnl", "return", "fees",
     "reason",
 )  # fmt: skip
+
+_OF_HEDGE: Final = ("method", "lookback", "beta")
 
 Kind = Literal["backtest", "sweep", "walk_forward"]
 Wait = Annotated[
@@ -52,7 +56,7 @@ class RunsQuery(BaseModel):
     y: Leg = Field(None, description="Only of pairs with this dependent symbol.")
     x: Leg = Field(None, description="Only of pairs with this hedging symbol.")
     limit: int = Field(100, ge=1, le=MAX_LIMIT, description="Rows of a page.")
-    cursor: str | None = Field(None, max_length=64, description="`next` of the page before.")
+    cursor: str | None = Field(None, pattern=r"^\d{13}-\d{4}$", description="`next` of the page before.")
 
 
 class HeatmapQuery(BaseModel):
@@ -64,6 +68,17 @@ class HeatmapQuery(BaseModel):
     a: str = Field(max_length=64, description="The parameter down, like `entry`.")
     b: str = Field(max_length=64, description="The parameter across, like `exit`.")
     best: bool = Field(False, description="true: the best over what else varied, in place of the mean.")
+
+
+@contextmanager
+def _as_sent() -> Iterator[None]:
+    """Let an error name a field where it stands in the body: what concerns the hedge ratio stands below ``hedge``."""
+    try:
+        yield
+    except PairscopeError as error:
+        if error.loc in _OF_HEDGE:
+            error.loc = f"hedge.{error.loc}"
+        raise
 
 
 def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: Workers) -> None:
@@ -86,7 +101,8 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
                 await asyncio.wait({made}, timeout=_LOOK_S)
                 if not made.done() and await request.is_disconnected():
                     jobs.cancel(view.id)
-            made.result()  # raises what went wrong
+            with _as_sent():
+                made.result()  # raises what went wrong
             return await whole(request, view.id)
         except asyncio.CancelledError:
             jobs.cancel(view.id)
@@ -121,7 +137,10 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
 
         Who waits and hangs up cancels it.
         """
-        return await answer(request, backtests.backtest(await resolved(body)), wait)
+        document = await resolved(body)
+        with _as_sent():
+            view = backtests.backtest(document)
+        return await answer(request, view, wait)
 
     @app.post(
         "/api/backtest/sweep",
@@ -135,7 +154,10 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
 
         The more was tried the better the best one looks: `deflated_sharpe` and `pbo` say how much of it is luck.
         """
-        return await answer(request, backtests.sweep(await resolved(body)), wait)
+        document = await resolved(body)
+        with _as_sent():
+            view = backtests.sweep(document)
+        return await answer(request, view, wait)
 
     @app.post(
         "/api/backtest/walk_forward",
@@ -146,12 +168,16 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
     )
     async def walk_forward(request: Request, body: WalkForwardIn, wait: Wait = True) -> Response:  # noqa: FBT002
         """A sweep's body with `folds`: what choosing the best of it would have been worth where it was not chosen."""
-        return await answer(request, backtests.walk_forward(await resolved(body)), wait)
+        document = await resolved(body)
+        with _as_sent():
+            view = backtests.walk_forward(document)
+        return await answer(request, view, wait)
 
     @app.get("/api/backtests", response_model=schemas.BacktestRuns, summary="Backtests that were run, the newest first")
     async def runs(query: Annotated[RunsQuery, Query()]) -> Response:
         """A line of each; the oldest of more than 500 are forgotten."""
-        y, x = (None if name is None else clean_symbol(name) for name in (query.y, query.x))
+        legs = (("y", query.y), ("x", query.x))
+        y, x = (None if name is None else clean_symbol(name, loc) for loc, name in legs)
         lines = list(backtests.runs(kind=query.kind, y=y, x=x, limit=query.limit + 1, before=query.cursor))
         more = len(lines) > query.limit
         lines = lines[: query.limit]

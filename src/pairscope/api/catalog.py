@@ -15,13 +15,13 @@ MAX_SYMBOL = 40
 _FRESH_NS = 1_000_000_000
 
 
-def clean_symbol(text: str) -> str:
-    """Return a symbol as the exchange spells it; ``InputError`` where no exchange could."""
+def clean_symbol(text: str, loc: str = "symbol") -> str:
+    """Return a symbol as the exchange spells it; ``InputError`` names the parameter ``loc`` where no exchange could."""
     if len(text) > MAX_SYMBOL:
-        raise InputError(f"a symbol has at most {MAX_SYMBOL} characters", loc="symbol")
+        raise InputError(f"a symbol has at most {MAX_SYMBOL} characters", loc=loc)
     name = normalize_symbol(text)
     if not name or not name.isprintable() or any(c.isspace() for c in name):
-        raise InputError("a symbol has letters and digits only", loc="symbol")
+        raise InputError("a symbol has letters and digits only", loc=loc)
     return name
 
 

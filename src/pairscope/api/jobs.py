@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import FastAPI, Path, Query
 from starlette.responses import Response
@@ -15,7 +15,9 @@ from pairscope.ports_research import JobView
 __all__ = ["accepted", "add_jobs"]
 
 Id = Annotated[str, Path(description="As the job's document says.", max_length=64)]
-Kind = Annotated[str | None, Query(description="Only of this kind: `screen`, `backtest`, …", max_length=64)]
+Kind = Annotated[
+    Literal["screen", "null", "backtest", "sweep", "walk_forward"] | None, Query(description="Only of this kind.")
+]
 
 
 def accepted(view: JobView) -> Response:

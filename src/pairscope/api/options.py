@@ -26,6 +26,7 @@ class ApiOptions:
     rate_storage: str = "async+memory://"
     docs: bool = True
     max_body_bytes: int = 32 * 1024 * 1024
+    max_json_bytes: int = 1024 * 1024
     max_clients: int = 5000
     max_topics: int = 2048
     stall_s: float = 10.0

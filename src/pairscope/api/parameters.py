@@ -57,9 +57,9 @@ Time = Annotated[
 
 
 def _timeframe(value: Any) -> str:
-    if value not in TIMEFRAMES:
+    if not isinstance(value, str) or value not in TIMEFRAMES:
         raise ValueError(f"must be one of {', '.join(TIMEFRAMES)}")
-    return str(value)
+    return value
 
 
 Timeframe = Annotated[str, BeforeValidator(_timeframe), WithJsonSchema({"type": "string", "enum": list(TIMEFRAMES)})]

@@ -176,4 +176,4 @@ def _where(loc: str, scope: Scope) -> list[str]:
     """Say in which part of the request a parameter stands."""
     if loc in scope.get("path_params", {}):
         return ["path", loc]
-    return ["query" if scope.get("method") == "GET" else "body", loc]
+    return ["query" if scope.get("method") == "GET" else "body", *loc.split(".")]

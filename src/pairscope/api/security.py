@@ -211,19 +211,26 @@ class Gate:
 
 
 class BodyLimit:
-    """Refuses a body that is too large: at once where its length is said, else when what is read passes the limit."""
+    """Refuses a body that is too large: at once where its length is said, else when what is read passes the limit.
 
-    def __init__(self, app: ASGIApp, *, most: int) -> None:
+    JSON, which is read whole and parsed, has a limit of its own.
+    """
+
+    def __init__(self, app: ASGIApp, *, most: int, most_json: int) -> None:
         self._app = app
         self._most = most
+        self._most_json = min(most, most_json)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
             await self._app(scope, receive, send)
             return
-        detail = f"a body has at most {self._most} bytes"
-        said = Headers(scope=scope).get("content-length", "")
-        if said.isdecimal() and int(said[:20]) > self._most:
+        headers = Headers(scope=scope)
+        json = "json" in headers.get("content-type", "").lower()
+        most = self._most_json if json else self._most
+        detail = f"a body{' of JSON' if json else ''} has at most {most} bytes"
+        said = headers.get("content-length", "")
+        if said.isdecimal() and int(said[:20]) > most:
             await problem(413, detail, headers={"Connection": "close"})(scope, receive, send)
             return
         had = 0
@@ -232,7 +239,7 @@ class BodyLimit:
             nonlocal had
             message = await receive()
             had += len(message.get("body", b""))
-            if had > self._most:
+            if had > most:
                 raise HTTPException(413, detail)
             return message
 

@@ -192,6 +192,7 @@ def _too_few(request: BacktestRequest, have: int, traded: int, need: int) -> Not
             f"{request.y} and {request.x} have {traded} {request.timeframe} bars in common from start to end",
         )
         error.hint = "choose another range, or symbols that traded in it"
+        error.loc = "start"
     else:
         warmup = request.warmup_bars()
         error.args = (
