@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Final, Literal
 
@@ -85,11 +85,19 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
     """Add the routes of backtests."""
     backtests, jobs = services.backtests, services.jobs
 
-    async def resolved(body: BacktestIn | SweepIn) -> dict[str, Any]:
+    async def started(
+        request: Request,
+        start: Callable[[Mapping[str, Any]], JobView],
+        body: BacktestIn | SweepIn,
+        wait: bool,  # noqa: FBT001 - the route's own
+    ) -> Response:
+        """Start what a body asks for and return its answer, or the job."""
         document = body.document()
         document["y"] = await resolve_leg(catalog, body.y, "y")
         document["x"] = await resolve_leg(catalog, body.x, "x")
-        return document
+        with _as_sent():
+            view = start(document)
+        return await answer(request, view, wait)
 
     async def answer(request: Request, view: JobView, wait: bool) -> Response:  # noqa: FBT001 - the route's own
         """Return what a job made once it is there, or the job; one whose asker has hung up is cancelled."""
@@ -137,10 +145,7 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
 
         Who waits and hangs up cancels it.
         """
-        document = await resolved(body)
-        with _as_sent():
-            view = backtests.backtest(document)
-        return await answer(request, view, wait)
+        return await started(request, backtests.backtest, body, wait)
 
     @app.post(
         "/api/backtest/sweep",
@@ -154,10 +159,7 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
 
         The more was tried the better the best one looks: `deflated_sharpe` and `pbo` say how much of it is luck.
         """
-        document = await resolved(body)
-        with _as_sent():
-            view = backtests.sweep(document)
-        return await answer(request, view, wait)
+        return await started(request, backtests.sweep, body, wait)
 
     @app.post(
         "/api/backtest/walk_forward",
@@ -168,10 +170,7 @@ def add_backtests(app: FastAPI, services: Services, catalog: Catalog, workers: W
     )
     async def walk_forward(request: Request, body: WalkForwardIn, wait: Wait = True) -> Response:  # noqa: FBT002
         """A sweep's body with `folds`: what choosing the best of it would have been worth where it was not chosen."""
-        document = await resolved(body)
-        with _as_sent():
-            view = backtests.walk_forward(document)
-        return await answer(request, view, wait)
+        return await started(request, backtests.walk_forward, body, wait)
 
     @app.get("/api/backtests", response_model=schemas.BacktestRuns, summary="Backtests that were run, the newest first")
     async def runs(query: Annotated[RunsQuery, Query()]) -> Response:
