@@ -101,6 +101,8 @@ async def test_what_is_null_is_as_if_it_were_left_out(api: httpx2.AsyncClient) -
     names = ("start", "end", "stop", "max_holding", "notional", "fee_bps", "funding", "fill", "timeframe", "cooldown")
     said = await made(api, {**RULE, **dict.fromkeys(names)})
     assert said["metrics"] == (await made(api, RULE))["metrics"]
+    hedged = {**RULE, "hedge": {**RULE["hedge"], "method": None, "beta": None}}
+    assert said["metrics"] == (await made(api, hedged))["metrics"]
     assert_problem(await api.post("/api/backtest", json={**RULE, "y": None}), 422)
 
 

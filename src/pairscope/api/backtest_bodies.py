@@ -74,20 +74,28 @@ def _hedge(value: Any) -> Any:
     return {"method": "fixed", "beta": value} if isinstance(first, (int, float)) else value
 
 
-class HedgeIn(BaseModel):
-    """Whose hedge ratio is traded."""
+class _Asked(BaseModel):
+    """What knows its parameters, and takes what is null for what was left out."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        """Take what is null for what was left out."""
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+
+class HedgeIn(_Asked):
+    """Whose hedge ratio is traded."""
 
     method: Method = "ols"
     lookback: Lookback = Field(default=1440, description="Bars that it is fitted on.")
     beta: Ratio | None = Field(default=None, description="The ratio itself, of `fixed`.")
 
 
-class _Question(BaseModel):
+class _Question(_Asked):
     """What does not vary: the pair, the range, the money, the costs."""
-
-    model_config = ConfigDict(extra="forbid")
 
     y: Symbol = Field(description="The dependent symbol, in any case.")
     x: Symbol = Field(description="The hedging symbol.")
@@ -110,12 +118,6 @@ class _Question(BaseModel):
         None, description="Fill at the first stored trade so long after the decision."
     )
     round_steps: bool = Field(True, description="Round quantities to the exchange's steps, where they are known.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, given: Any) -> Any:
-        """Take what is null for what was left out."""
-        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
     def document(self) -> dict[str, Any]:
         """Return what was given, with times in ms."""
@@ -159,10 +161,8 @@ class BacktestIn(_Question):
     rehedge: Drift | None = Field(None, description="Hedge anew where beta has moved by this share.")
 
 
-class HedgesIn(BaseModel):
+class HedgesIn(_Asked):
     """Whose hedge ratios are tried."""
-
-    model_config = ConfigDict(extra="forbid")
 
     method: Several[Method] = ["ols"]
     lookback: Several[Lookback] = [1440]
