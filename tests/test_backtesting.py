@@ -288,7 +288,7 @@ def test_a_walk_forward_chooses_in_each_fold_and_tells_what_came_of_it(file: Pat
         ({"timeframe": "1s"}, "--timeframe", "60 s apart"),
         ({"start": "yesterday"}, "--start", "milliseconds since the epoch or ISO 8601"),
         ({"start": "2025-03-07", "end": "2025-03-06"}, "--end", "later than start"),
-        ({"start": "2026-03-07"}, "", "0 1m bars in common from start to end"),
+        ({"start": "2026-03-07"}, "--start", "0 1m bars in common from start to end"),
         ({"numbers": {**RULE, "hedge": "best"}}, "--hedge", "'best' is no number"),
         ({"numbers": {**RULE, "entry": "two"}}, "--entry", "'two' is no number"),
         ({"numbers": {**RULE, "entry": "0.1"}}, "--entry", "above exit"),
