@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pairscope.engine.data_processor import DataProcessor
@@ -106,6 +108,19 @@ def test_a_minute_that_the_store_rebuilt_replaces_the_exchange_s(tick: Any, noon
     assert changed[1].close.tolist() == [70.0] and changed[1].volume.tolist() == [21.0]
     stats = engine.on_batch(TickBatch.empty(tick.symbols, noon_ns + 301 * SECOND)).stats
     assert stats.symbol_id.tolist() == [0]
+
+
+def test_an_exchange_s_minute_says_how_many_trades_are_stored_in_it_once_they_were_counted(
+    tick: Any, noon_ns: int
+) -> None:
+    engine = DataProcessor(tick.symbols)
+    play(engine, [tick(1, 30), tick(5, 300, watermark_s=300)])
+    minute = exchange_bars(tick.symbols, "BTCUSDT", noon_ns, [50.0])
+    engine.adopt_history(replace(minute, trades=np.array([400])))
+    assert engine.recent_bars("BTCUSDT", "1m", 5).trades.tolist()[0] == 1, "the exchange's own count is not ours"
+    engine.adopt_bars(replace(minute, trades=np.array([3])))
+    assert engine.recent_bars("BTCUSDT", "1m", 5).trades.tolist()[0] == 3
+    assert engine.recent_bars("BTCUSDT", "5m", 5).trades.tolist()[0] == 3
 
 
 def test_a_rebuilt_bar_never_takes_back_ticks_that_came_meanwhile(tick: Any, noon_ns: int) -> None:

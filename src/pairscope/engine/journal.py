@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pairscope.engine.pairs import PairBook
 from pairscope.engine.rolling import RollingStats
 from pairscope.engine.updates import Updates
-from pairscope.market.bars import BarBatch
+from pairscope.market.bars import BarBatch, Origin
 from pairscope.market.pairs import PairSettings
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import F8, I8, TickBatch
@@ -50,7 +50,8 @@ _BAR_COLUMNS: Final = (
     "ts_open_ns", "open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "trades", "first_id",
     "last_id", "origin",
 )  # fmt: skip
-"""How often a bar was revised is no part of it: that depends on which of its ticks happened to share a batch."""
+"""How often a bar was revised is no part of it: that depends on which of its ticks happened to share a batch.
+Nor is, of a bar that is not made of own ticks, how many of those are stored: the store counts them in its own time."""
 _STATISTICS: Final = ("n", "mean", "std", "min", "max", "zscore", "volatility", "vwap")
 _PAIR_FIGURES: Final = (
     "slot", "since", "n", "kalman_n", "close_y", "close_x", "ols_alpha", "ols_beta", "ols_stderr", "ols_r_squared",
@@ -206,8 +207,10 @@ def bar_order(bars: BarBatch, names: U8) -> NDArray[np.intp]:
 
 def bar_keys(bars: BarBatch, names: U8) -> U8:
     """Return the digests of bars, in ``bar_order``."""
-    columns = [names[bars.symbol_id].view(np.int64), *(getattr(bars, name) for name in _BAR_COLUMNS)]
-    found: U8 = digests(columns, len(bars))[bar_order(bars, names)]
+    own = bars.origin == Origin.OWN
+    columns = {name: getattr(bars, name) for name in _BAR_COLUMNS}
+    columns["trades"] = np.where(own, columns["trades"], 0)
+    found: U8 = digests([names[bars.symbol_id].view(np.int64), *columns.values()], len(bars))[bar_order(bars, names)]
     return found
 
 
