@@ -38,6 +38,10 @@ SWEEP: Mapping[str, Declaration] = {
     ),
     "pairscope.analytics.sweep_moments.entry_scores": PerBar(_scores, 7),
     "pairscope.analytics.sweep_moments.spread_std": Whole("one number of one bar"),
+    **{
+        f"pairscope.analytics.sweep_paths.{name}": Whole("a part of sweep_rows, of one position")
+        for name in ("bar_lines", "close_path", "enter_path", "extend_path", "extend_scores", "first_crossing")
+    },
     "pairscope.analytics.sweep_kernel.sweep_rows": Whole("sums up what backtest_pair does, which is checked"),
     **{
         f"pairscope.analytics.overfitting.{name}": _TRIALS

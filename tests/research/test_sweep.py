@@ -127,6 +127,29 @@ def test_random_grids_on_random_pairs_are_backtests(seed: int) -> None:
     assert hold_against_backtests(sweep(y, x, grid=grid, **terms), y, x, terms) > 0
 
 
+@pytest.mark.parametrize("fill", ["next", "same", "open"])
+def test_rules_that_share_what_they_trade_have_the_rows_that_each_has_alone(fill: str) -> None:
+    y, x = walks(1500, 60)
+    terms = {"hedge": "ols", "lookback": 60, "window": 40, "fill": fill, "notional": 1e3, **columns(y, x, 61)}
+    grid = {
+        "fee_bps": [0.0, 8.0],
+        "entry": [1.0, 2.0],
+        "stop": [2.5, None],
+        "exit": [0.0, 0.9],
+        "capital": [15.0, 1e3],
+        "max_holding": [None, 30],
+    }
+    table = sweep(y, x, grid=grid, **terms)
+    for place, row in enumerate(table):
+        alone = sweep(y, x, grid={name: [row[name]] for name in grid}, **terms)
+        np.testing.assert_array_equal(table.metrics[place], alone.metrics[0])
+        np.testing.assert_array_equal(table.blocks[place], alone.blocks[0])
+    ruined = table["total_return"] < -0.7
+    assert 0 < ruined.sum() < len(table) / 2
+    assert table["average_holding"].max() > 20
+    assert hold_against_backtests(table, y, x, terms) > 1000
+
+
 def test_legs_of_which_a_spread_leaves_next_to_nothing_are_judged_as_a_backtest_judges_them() -> None:
     rng = np.random.default_rng(5)
     x = 100 * np.exp(np.cumsum(rng.standard_normal(500)) * 1e-3)

@@ -1,24 +1,34 @@
-"""One pair traded by many rules, a pass each: what they share was worked out before, and a flat bar costs nothing.
+"""One pair traded by many rules: those that enter together share what follows, and a flat bar costs nothing.
 
-Rules that differ in thresholds, holding times, costs and money share hedge ratios, z-scores and the moments of each
-window (``sweep_moments``). Returns are not kept: their sums of powers and their extremes are enough for every metric
-here. A row is what ``backtest_pair`` makes of the same rule.
+Rules that differ in thresholds, holding times and money share hedge ratios, z-scores and the moments of each window
+(``sweep_moments``), and the path of each position (``sweep_paths``). Bars are gone through in order, from one at which
+somebody enters to the next; a rule waits at the bar at which it enters next. Returns are not kept: their sums of powers
+and their extremes are enough for every metric here. A row is what ``backtest_pair`` makes of the same rule.
 """
 
 from __future__ import annotations
 
 from math import erfc
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pairscope.analytics.pair_window import zscore_window
-from pairscope.analytics.sweep_moments import CANCELLED, SweepLegs, WindowMoments, spread_std
+from pairscope.analytics.sweep_moments import SweepLegs, WindowMoments
+from pairscope.analytics.sweep_paths import (
+    PATH_ROWS,
+    bar_lines,
+    close_path,
+    enter_path,
+    extend_path,
+    extend_scores,
+    first_crossing,
+)
 from pairscope.market.kernel import kernel
 from pairscope.market.ticks import F8, I8
 
-__all__ = ["SWEEP_METRICS", "SweepRule", "sweep_rows"]
+__all__ = ["SWEEP_METRICS", "sweep_rows"]
 
 SWEEP_METRICS: Final = (
     "total_return",
@@ -49,94 +59,94 @@ SWEEP_METRICS: Final = (
 """What ``sweep_rows`` writes of each rule: ``performance``'s names, the shape of the returns, and whether digits that
 the metrics need cancelled."""
 
-_NEAR: Final = 1e-6
+_AHEAD: Final = 16
+_SURELY: Final = 1.0 - 1e-12
+_LANES: Final = 8
 
+# The columns of a rule, and where the terms of a position begin; rows of a path; columns of a bar's line.
+_ENTRY, _EXIT, _STOP, _LONGEST, _COOLDOWN, _CAPITAL, _TERMS = range(7)
+_MAINTENANCE: Final = 12
+_PNL, _STEP, _BASE, _MOST, _LEAST, _NEED, _PAID = range(7)
+_RETURNS: Final = 10
+_Y, _X = range(2)
+_FILL_Y, _FILL_X, _RANGE_Y, _RANGE_X = range(9, 13)
 
-class SweepRule(NamedTuple):
-    """A rule and its terms, all numbers: costs as shares of traded value, ``dollar`` 1 for legs of equal value.
-
-    A table of rules has these columns; ``stop`` and ``max_holding`` are infinite and steps 0 where there is none.
-    """
-
-    entry: float
-    exit: float
-    stop: float
-    max_holding: float
-    cooldown: float
-    fee_y: float
-    fee_x: float
-    slippage_y: float
-    slippage_x: float
-    slippage_range: float
-    notional: float
-    capital: float
-    maintenance: float
-    step_y: float
-    step_x: float
-    dollar: float
+# The account of a rule: a row of numbers.
+_WEALTH, _PEAK, _TOP, _WORST, _LOW, _DROUGHT, _COUNT, _S1, _S2, _S3, _S4, _BELOW = range(12)
+_TRADES, _WINS, _HELD, _WON, _LOST, _TRADED, _FEES, _SLIPS, _PAID_ALL, _GAINS, _PNLS, _SKIPPED, _EDGE = range(12, 25)
+_ACCOUNT: Final = 32
 
 
 @kernel
-def _next_entry(zscore: F8, coming: I8, t: int, entry: float, stop: float) -> int:  # pragma: no cover - compiled
-    """Return the first bar from t on that enters, or how many bars there are."""
-    if t >= zscore.size:
-        return zscore.size
-    t = coming[t]
-    while t < zscore.size and not (entry <= abs(zscore[t]) and abs(zscore[t]) < stop):
-        t = coming[t + 1]
-    return t
+def _opened(account: F8, capital: float, origin: int, last: int) -> None:  # pragma: no cover - compiled
+    """Begin an account."""
+    account[:] = 0.0
+    account[_WEALTH] = account[_PEAK] = account[_LOW] = capital
+    account[_TOP], account[_COUNT] = origin, last - origin
 
 
 @kernel
-def _leaves(gained: float, std: float, exit_z: float, stop_z: float) -> int:  # pragma: no cover - compiled
-    """Return whether a position has come back (1), gone too far (2), neither (0), or too near to a threshold (3).
-
-    ``gained`` is side · z, times ``std``; 3 also where there is no standard deviation to trust.
-    """
-    if not std > 0.0:
-        return 3
-    over = gained + exit_z * std
-    under = gained + stop_z * std
-    if abs(over) <= _NEAR * std * (1.0 + exit_z) or (stop_z < np.inf and abs(under) <= _NEAR * std * (1.0 + stop_z)):
-        return 3
-    return 1 if over > 0.0 else 2 if under < 0.0 else 0
-
-
-@kernel
-def _in_steps(quantity: float, step: float) -> float:  # pragma: no cover - compiled
-    """Round a quantity towards zero to whole steps; one that is whole but for rounding of its last digits stays."""
-    if step <= 0.0 or quantity == 0.0:
-        return quantity
-    count = np.floor(abs(quantity) / step * (1.0 + 1e-12))
-    parts = np.rint(1.0 / step)
-    whole = count / parts if parts >= 1.0 and abs(parts * step - 1.0) < 1e-9 else count * step
-    return float(whole if quantity > 0.0 else -whole)
+def _entries(zscore: F8, coming: I8, latest: int) -> tuple[I8, I8, F8]:  # pragma: no cover - compiled
+    """Return from each bar on which of the possible entries is next, the bars of those, and their sizes of z."""
+    rank = np.empty(zscore.size + 1, np.int64)
+    count = 0
+    for t in range(zscore.size):
+        rank[t] = count
+        count += coming[t] == t and t <= latest
+    rank[zscore.size] = count
+    at, sizes = np.empty(count, np.int64), np.empty(count)
+    for t in range(zscore.size):
+        if rank[t + 1] > rank[t]:
+            at[rank[t]], sizes[rank[t]] = t, abs(zscore[t])
+    return rank, at, sizes
 
 
 @kernel
-def _quantities(
-    side: float,
-    beta: float,
-    y: float,
-    x: float,
-    log: bool,  # noqa: FBT001 - compiled functions take arguments by position
-    rule: F8,
-) -> tuple[float, float]:  # pragma: no cover - compiled
-    """Return what an entry buys of each leg, NaN where a leg is less than one step."""
-    notional, size = rule[10], abs(beta)
-    if rule[15] > 0.0:
-        wanted_y = side * (0.5 * notional / y)
-        wanted_x = -side * np.sign(beta) * (0.5 * notional / x)
-    elif log:
-        wanted_y = side * (notional / ((1.0 + size) * y))
-        wanted_x = -side * (beta * notional / ((1.0 + size) * x))
-    else:
-        wanted_y = side * (notional / (y + size * x))
-        wanted_x = -beta * wanted_y
-    quantity_y, quantity_x = _in_steps(wanted_y, rule[13]), _in_steps(wanted_x, rule[14])
-    if (quantity_y == 0.0 and wanted_y != 0.0) or (quantity_x == 0.0 and wanted_x != 0.0):
-        return np.nan, np.nan
-    return quantity_y, quantity_x
+def _next_entry(sizes: F8, rank: int, entry: float, stop: float) -> int:  # pragma: no cover - compiled
+    """Return the first z-score from one on that enters, or how many there are."""
+    while rank < sizes.size and not (entry <= sizes[rank] and sizes[rank] < stop):
+        rank += 1
+    return rank
+
+
+@kernel
+def _watch_peak(
+    accounts: NDArray[np.float64], i: int, path: NDArray[np.float64], size: int, start: int
+) -> None:  # pragma: no cover - compiled
+    """Follow an account's peak, its falls below it and their lengths through a position's bars."""
+    wealth, peak, top, worst = accounts[i, _WEALTH], accounts[i, _PEAK], accounts[i, _TOP], accounts[i, _WORST]
+    low, drought = accounts[i, _LOW], accounts[i, _DROUGHT]
+    for j in range(size):
+        equity = wealth + path[_PNL, j]
+        if equity >= peak:
+            drought = max(drought, start + j - 1 - top)
+            peak, top = equity, float(start + j)
+        else:
+            low = min(low, equity)
+            if equity - peak < worst * peak:
+                worst = np.divide(equity - peak, peak)
+    accounts[i, _PEAK], accounts[i, _TOP], accounts[i, _WORST] = peak, top, worst
+    accounts[i, _LOW], accounts[i, _DROUGHT] = low, drought
+
+
+@kernel
+def _sum_returns(
+    accounts: NDArray[np.float64], i: int, path: NDArray[np.float64], start: int, until: int
+) -> None:  # pragma: no cover - compiled
+    """Add up powers of the returns that some of a position's bars are of an account."""
+    s1, s2, s3, s4 = accounts[i, _S1], accounts[i, _S2], accounts[i, _S3], accounts[i, _S4]
+    below = accounts[i, _BELOW]
+    for j in range(start, until):
+        r = path[_RETURNS, j]
+        square = r * r
+        s1 += r
+        s2 += square
+        s3 += square * r
+        s4 += square * square
+        fall = min(r, 0.0)
+        below += fall * fall
+    accounts[i, _S1], accounts[i, _S2], accounts[i, _S3], accounts[i, _S4] = s1, s2, s3, s4
+    accounts[i, _BELOW] = below
 
 
 @kernel
@@ -172,13 +182,26 @@ def _ratios(
 
 
 @kernel
-def _side_by_side(legs: SweepLegs, moments: WindowMoments) -> NDArray[np.float64]:  # pragma: no cover - compiled
-    """Return what every bar that is held needs in one row, which is one line of the processor's cache."""
-    bars = np.zeros((legs.y.size, 8))
-    bars[:, 0], bars[:, 1] = legs.y, legs.x
-    bars[:, 2], bars[:, 3] = moments.mean_y, moments.mean_x
-    bars[:, 4], bars[:, 5], bars[:, 6] = moments.var_y, moments.var_x, moments.cov
-    return bars
+def _written(out: F8, account: F8, capital: float, last: int, bars_per_year: float) -> None:  # pragma: no cover
+    """Write the metrics of an account."""
+    wealth, count, worst, trades = account[_WEALTH], account[_COUNT], account[_WORST], account[_TRADES]
+    out[:] = np.nan
+    out[0] = wealth / capital - 1.0
+    out[1] = out[0] * bars_per_year / count
+    out[4] = worst
+    out[5] = out[1] / -worst if worst < 0.0 else np.nan
+    out[6] = trades
+    if trades > 0.0:
+        out[7], out[9] = account[_WINS] / trades, account[_HELD] / trades
+    if account[_LOST] > 0.0:
+        out[8] = account[_WON] / account[_LOST]
+    out[10], out[11], out[12] = account[_TRADED] / capital, account[_FEES], account[_HELD] / (count + 1.0)
+    out[15] = max(account[_DROUGHT], 0.0 if wealth >= account[_PEAK] else last - account[_TOP])
+    out[16], out[17], out[18] = account[_PNLS], account[_GAINS], account[_SLIPS]
+    out[19], out[20], out[23] = account[_PAID_ALL], account[_SKIPPED], 0.0
+    if account[_LOW] > 0.0 and count > 1.0:
+        s1, s2, s3, s4, below = account[_S1], account[_S2], account[_S3], account[_S4], account[_BELOW]
+        _ratios(out, count, s1, s2, s3, s4, below, np.sqrt(bars_per_year))
 
 
 @kernel
@@ -199,166 +222,146 @@ def sweep_rows(
 
     ``zscore`` and ``coming`` are ``entry_scores``'s, whose ``least`` no rule's entry lies below. ``blocks`` (rules, 2,
     blocks) receives sums and sums of squares of the returns of the bars between ``edges``, for cross-validation. A
-    metric that is not defined is NaN. O(bars held or able to enter) a rule.
+    metric that is not defined is NaN. Rules that follow each other and differ only in columns before ``fee_y`` share
+    paths: O(bars that could enter + bars held by any) for these together, and a few operations a bar held for each.
 
     >>> y, x = np.array([100.0, 100.0, 90.0, 95.0, 100.0, 100.0]), np.array([9.0, 11.0, 10.0, 11.0, 9.0, 10.0])
     >>> legs = SweepLegs(y, x, y, x, y, x, *[np.zeros(6)] * 4, False, False, False, 0)
     >>> from pairscope.analytics.sweep_moments import entry_scores, window_moments
+    >>> from pairscope.analytics.sweep_paths import SweepRule
     >>> moments, z, coming, beta = window_moments(y, x, 3), np.empty(6), np.empty(7, np.int64), np.zeros(6)
     >>> entry_scores(legs, beta, moments, 3, np.array([1.1]), 1.1, np.full(6, True), z, coming)
-    >>> rule = SweepRule(1.1, 0.0, np.inf, np.inf, *[0.0] * 6, 1000.0, 1000.0, *[0.0] * 4)
-    >>> made, sums = np.empty((1, len(SWEEP_METRICS))), np.empty((1, 2, 2))
-    >>> sweep_rows(legs, beta, moments, z, coming, 3, 365.0, np.array([rule]), np.array([1, 3, 6]), made, sums)
+    >>> rule = SweepRule(1.1, 0.0, np.inf, np.inf, 0.0, 1000.0, *[0.0] * 5, 1000.0, *[0.0] * 4)
+    >>> made, sums = np.empty((1, len(SWEEP_METRICS))), np.empty((1, 2, 1))
+    >>> sweep_rows(legs, beta, moments, z, coming, 3, 365.0, np.array([rule]), np.array([1, 6]), made, sums)
     >>> made[0, [6, 0]].round(4).tolist()
     [1.0, 0.0526]
     """
     # Arrays by names of their own: those of a tuple are counted anew at every use.
-    fill_y, fill_x, spaced_y, spaced_x = legs.fill_y, legs.fill_x, legs.spaced_y, legs.spaced_x
-    range_y, range_x, funding_y, funding_x = legs.range_y, legs.range_x, legs.funding_y, legs.funding_x
-    funded = bool((funding_y != 0.0).any() or (funding_x != 0.0).any())
-    log, opens, origin = legs.log, legs.opens, legs.first
-    bars = _side_by_side(legs, moments)
+    spaced_y, spaced_x, log, opens, origin = legs.spaced_y, legs.spaced_x, legs.log, legs.opens, legs.first
+    lines = bar_lines(legs, moments)
     last = beta.size - 1
     delay = 0 if legs.same else 1
-    totals = np.zeros((2, edges.size))
-    for i in range(rules.shape[0]):
-        rule = rules[i]
-        entry, exit_z, stop_z, longest_held, cooldown = rule[0], rule[1], rule[2], rule[3], rule[4]
-        fee_y, fee_x, slip_y, slip_x, slip_range = rule[5], rule[6], rule[7], rule[8], rule[9]
-        capital, maintenance = rule[11], rule[12]
-        nearest = (exit_z + _NEAR * (1.0 + exit_z)) ** 2
-        farthest = (stop_z - _NEAR * (1.0 + stop_z)) ** 2 if stop_z < np.inf else np.inf
-        wealth = before = peak = low = capital
-        count = float(last - origin)
-        s1 = s2 = s3 = s4 = below = worst = 0.0
-        trades = wins = held = won = lost = traded = fees = slips = paid_all = gains = pnls = skipped = 0.0
-        drought = edge = 0
-        top = t = origin
-        next_edge = edges[0]
-        halted = False
-        while not halted:
-            s = _next_entry(zscore, coming, t, entry, stop_z)
-            start = s + delay
-            if start > last:
-                break
-            side = -1.0 if zscore[s] > 0.0 else 1.0
-            ratio = beta[s]
-            y0, x0 = fill_y[start], fill_x[start]
-            quantity_y, quantity_x = _quantities(side, ratio, y0, x0, log, rule)
-            if np.isnan(quantity_y):
-                skipped += 1.0
-                t = s + 1
+    rank, at, sizes = _entries(zscore, coming, last - delay)
+    count = at.size
+    waiting, behind = np.full(count + 1, -1), np.empty(len(rules), np.int64)
+    accounts, path = np.empty((len(rules), _ACCOUNT)), np.zeros((PATH_ROWS, beta.size + _LANES))
+    blocks[:] = 0.0
+    done = 0
+    while done < len(rules):
+        begun, terms = done, rules[done]
+        while done < len(rules) and (rules[done, _TERMS:] == terms[_TERMS:]).all():
+            _opened(accounts[done], rules[done, _CAPITAL], origin, last)
+            done += 1
+        for i in range(done - 1, begun - 1, -1):
+            k = _next_entry(sizes, 0, rules[i, _ENTRY], rules[i, _STOP])
+            behind[i], waiting[k] = waiting[k], i
+        maintenance = terms[_MAINTENANCE]
+        for here in range(count):
+            i = waiting[here]
+            if i < 0:
                 continue
-            if before >= peak:
-                top = max(start - 1, origin)
-            size_y, size_x = abs(quantity_y), abs(quantity_x)
-            value_y, value_x = size_y * y0, size_x * x0
-            entry_value = value_y + value_x
-            entry_fee = fee_y * value_y + fee_x * value_x
-            entry_slip = slip_y * value_y + slip_x * value_x
-            entry_slip += slip_range * (size_y * range_y[start] + size_x * range_x[start])
-            paid = 0.0
-            pending = False
-            u = start
-            while True:
-                y1, x1 = bars[u, 0], bars[u, 1]
-                if funded and ((u > start and not (pending and opens)) or (u == start and opens)):
-                    paid += funding_y[u] * (quantity_y * y1) + funding_x[u] * (quantity_x * x1)
-                if pending and opens:
-                    y1, x1 = fill_y[u], fill_x[u]
-                moved = quantity_y * (y1 - y0) + quantity_x * (x1 - x0)
-                value_y, value_x = size_y * y1, size_x * x1
-                fee = entry_fee + (fee_y * value_y + fee_x * value_x)
-                slip = slip_y * value_y + slip_x * value_x
-                if slip_range > 0.0:
-                    slip += slip_range * (size_y * range_y[u] + size_x * range_x[u])
-                slip += entry_slip
-                pnl = moved - fee - slip - paid
-                equity = wealth + pnl
-                if u == origin:
-                    # Filled at the first bar's own close: what it cost is the return of one bar more.
-                    top = origin - 1
-                    count += 1.0 if equity != capital else 0.0
-                if u >= next_edge:
-                    while edge < edges.size and u >= edges[edge]:
-                        totals[0, edge], totals[1, edge] = s1, s2
-                        edge += 1
-                    next_edge = edges[edge] if edge < edges.size else last + 1
-                r = equity / before - 1.0
-                square = r * r
-                s1 += r
-                s2 += square
-                s3 += square * r
-                s4 += square * square
-                fall = min(r, 0.0)
-                below += fall * fall
-                before = equity
-                if equity >= peak:
-                    drought = max(drought, u - 1 - top)
-                    peak, top = equity, u
+            waiting[here] = -1
+            s = at[here]
+            start = s + delay
+            entry = enter_path(lines, s, start, -1.0 if zscore[s] > 0.0 else 1.0, beta[s], log, terms)
+            size_y, size_x = abs(entry.quantity_y), abs(entry.quantity_x)
+            made, scored, limit = 0, 0, last - start
+            while i >= 0:
+                following = behind[i]
+                t = s + 1
+                if np.isnan(entry.quantity_y):
+                    accounts[i, _SKIPPED] += 1.0
                 else:
-                    if equity - peak < worst * peak:
-                        worst = (equity - peak) / peak
-                    low = min(low, equity)
-                if u > start or delay > 0:
-                    halted = equity <= maintenance * (value_y + value_x)
-                    if halted or pending:
-                        break
-                if u == last:
-                    t = u + 1
-                    break
-                if u > start or delay > 0:
-                    size = bars[u, 4] + ratio * ratio * bars[u, 5]
-                    variance = size - 2.0 * ratio * bars[u, 6]
-                    away = side * (bars[u, 2] - ratio * bars[u, 3])
-                    square = away * away
-                    why = 0
-                    if not (
-                        variance > CANCELLED * size and away > 0.0 and nearest * variance < square < farthest * variance
-                    ):
-                        std = spread_std(bars[u, 4], bars[u, 5], bars[u, 6], ratio)
-                        why = _leaves(-away, std, exit_z, stop_z)
-                    if why == 3:
-                        gained = side * zscore_window(spaced_y, spaced_x, u + 1, window, 0.0, ratio).zscore
-                        why = 1 if gained >= -exit_z else 2 if gained <= -stop_z else 0
-                    if why > 0 or u - s >= longest_held:
-                        t = u + 1 + (int(cooldown) if why == 2 else 0)
-                        pending = True
-                        if delay == 0:
-                            break
-                u += 1
-            trades += 1.0
-            held += u - start
-            wins += pnl > 0.0
-            won += max(pnl, 0.0)
-            lost += max(-pnl, 0.0)
-            traded += entry_value + value_y + value_x
-            fees += fee
-            slips += slip
-            paid_all += paid
-            gains += moved
-            pnls += pnl
-            wealth += pnl
-        while edge < edges.size:
-            totals[0, edge], totals[1, edge] = s1, s2
-            edge += 1
-        for k in range(edges.size - 1):
-            blocks[i, 0, k] = totals[0, k + 1] - totals[0, k]
-            blocks[i, 1, k] = totals[1, k + 1] - totals[1, k]
-        drought = max(drought, 0 if before >= peak else last - top)
-        out = metrics[i]
-        out[:] = np.nan
-        out[0] = wealth / capital - 1.0
-        out[1] = out[0] * bars_per_year / count
-        out[4] = worst
-        out[5] = out[1] / -worst if worst < 0.0 else np.nan
-        out[6] = trades
-        if trades > 0.0:
-            out[7], out[9] = wins / trades, held / trades
-        if lost > 0.0:
-            out[8] = won / lost
-        out[10], out[11], out[12] = traded / capital, fees, held / (count + 1.0)
-        out[15], out[16], out[17], out[18], out[19], out[20] = drought, pnls, gains, slips, paid_all, skipped
-        out[23] = 0.0
-        if low > 0.0 and count > 1.0:
-            _ratios(out, count, s1, s2, s3, s4, below, np.sqrt(bars_per_year))
+                    # What decides to leave: a bar of the path from the one after the entry's decision on.
+                    longest = int(min(rules[i, _LONGEST], float(beta.size))) - delay
+                    horizon = min(limit, longest + 1)
+                    ended, seen, why = horizon, 1 - delay, 0
+                    while seen < horizon and why == 0:
+                        if scored <= seen:
+                            until = min(limit + 1, scored + max(_AHEAD, scored // 2))
+                            extend_scores(path, scored, until, entry, lines, spaced_y, spaced_x, window)
+                            scored = until
+                        seen, why = first_crossing(path, seen, min(scored, horizon), rules[i, _EXIT], rules[i, _STOP])
+                        if why == 3:
+                            z = zscore_window(spaced_y, spaced_x, start + seen + 1, window, 0.0, entry.ratio).zscore
+                            gained = entry.side * z
+                            why = 1 if gained >= -rules[i, _EXIT] else 2 if gained <= -rules[i, _STOP] else 0
+                            seen += why == 0
+                    if why > 0:
+                        ended = seen
+                    elif longest < limit:
+                        ended = longest
+                    pending = ended < limit
+                    t = start + ended + 1 if pending else last + 1
+                    if why == 2:
+                        t += int(rules[i, _COOLDOWN])
+                    ended += delay if pending else 0
+                    if made <= ended:
+                        extend_path(path, made, ended + 1, entry, lines, opens, maintenance)
+                        made = ended + 1
+                    wealth, peak = accounts[i, _WEALTH], accounts[i, _PEAK]
+                    if wealth * _SURELY <= path[_NEED, ended]:
+                        for j in range(1 - delay, ended):
+                            value = size_y * lines[start + j, _Y] + size_x * lines[start + j, _X]
+                            if wealth + path[_PNL, j] <= maintenance * value:
+                                ended, pending = j, False
+                                break
+                    u = start + ended
+                    y, x, paid = lines[u, _Y], lines[u, _X], path[_PAID, ended]
+                    if pending and opens:
+                        y, x, paid = lines[u, _FILL_Y], lines[u, _FILL_X], path[_PAID, ended - 1]
+                    worth = close_path(entry, y, x, lines[u, _RANGE_Y], lines[u, _RANGE_X], paid)
+                    pnl = worth.pnl
+                    # The last bar of this rule's own path, for as long as it is looked at.
+                    kept, kept_step = path[_PNL, ended], path[_STEP, ended]
+                    path[_PNL, ended], path[_STEP, ended] = pnl, pnl - path[_BASE, ended]
+                    if wealth >= peak:
+                        accounts[i, _TOP] = max(start - 1, origin)
+                    if start == origin:
+                        # Filled at the first bar's own close: what it cost is the return of one bar more.
+                        accounts[i, _TOP] = origin - 1
+                        accounts[i, _COUNT] += wealth + path[_PNL, 0] != wealth
+                    most = pnl if ended == 0 else max(pnl, path[_MOST, ended - 1])
+                    if wealth + most >= peak:
+                        _watch_peak(accounts, i, path, ended + 1, start)
+                    else:
+                        least = wealth + (pnl if ended == 0 else min(pnl, path[_LEAST, ended - 1]))
+                        accounts[i, _LOW] = min(accounts[i, _LOW], least)
+                        if least - peak < accounts[i, _WORST] * peak:
+                            accounts[i, _WORST] = np.divide(least - peak, peak)
+                    for j in range((ended + _LANES) // _LANES * _LANES):
+                        path[_RETURNS, j] = np.divide(path[_STEP, j], wealth + path[_BASE, j])
+                    j, edge = 0, int(accounts[i, _EDGE])
+                    while j <= ended:
+                        while edge < edges.size and start + j >= edges[edge]:
+                            edge += 1
+                        until = ended + 1 if edge == edges.size else min(ended + 1, edges[edge] - start)
+                        s1, s2 = accounts[i, _S1], accounts[i, _S2]
+                        _sum_returns(accounts, i, path, j, until)
+                        if 0 < edge < edges.size:
+                            blocks[i, 0, edge - 1] += accounts[i, _S1] - s1
+                            blocks[i, 1, edge - 1] += accounts[i, _S2] - s2
+                        j = until
+                    path[_PNL, ended], path[_STEP, ended] = kept, kept_step
+                    accounts[i, _EDGE] = edge
+                    accounts[i, _TRADES] += 1.0
+                    accounts[i, _HELD] += ended
+                    accounts[i, _WINS] += pnl > 0.0
+                    accounts[i, _WON] += max(pnl, 0.0)
+                    accounts[i, _LOST] += max(-pnl, 0.0)
+                    accounts[i, _TRADED] += entry.value + worth.value
+                    accounts[i, _FEES] += worth.fee
+                    accounts[i, _SLIPS] += worth.slippage
+                    accounts[i, _PAID_ALL] += paid
+                    accounts[i, _GAINS] += worth.moved
+                    accounts[i, _PNLS] += pnl
+                    accounts[i, _WEALTH] = wealth + pnl
+                    if wealth + pnl <= maintenance * worth.value:
+                        t = last + 1
+                k = _next_entry(sizes, rank[min(t, last + 1)], rules[i, _ENTRY], rules[i, _STOP])
+                behind[i], waiting[k] = waiting[k], i
+                i = following
+        waiting[count] = -1
+        for i in range(begun, done):
+            _written(metrics[i], accounts[i], rules[i, _CAPITAL], last, bars_per_year)

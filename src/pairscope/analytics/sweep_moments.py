@@ -201,6 +201,7 @@ def entry_scores(
     spaced_y, spaced_x = legs.spaced_y, legs.spaced_x
     mean_y, mean_x, var_y, var_x, cov = moments.mean_y, moments.mean_x, moments.var_y, moments.var_x, moments.cov
     first = max(legs.first, window - 1)
+    lowest = levels[0] if levels.size > 0 else np.inf
     coming[beta.size] = beta.size
     for t in range(beta.size - 1, -1, -1):
         zscore[t] = 0.0
@@ -211,7 +212,7 @@ def entry_scores(
             z = 0.0
             if not exact:
                 z = (ratio * mean_x[t] - mean_y[t]) / std
-                k = np.searchsorted(levels, abs(z))
+                k = np.searchsorted(levels, abs(z)) if abs(z) >= lowest else 0
                 for near in (k - 1, k):
                     if 0 <= near < levels.size:
                         exact |= abs(abs(z) - levels[near]) <= _NEAR * (1.0 + levels[near])

@@ -23,8 +23,8 @@ from pairscope.analytics.backtest_terms import (
 from pairscope.analytics.pair_window import checked_pair
 from pairscope.analytics.price_stats import checked
 from pairscope.analytics.signals import signal_rule
-from pairscope.analytics.sweep_kernel import SweepRule
 from pairscope.analytics.sweep_moments import SweepLegs
+from pairscope.analytics.sweep_paths import SweepRule
 from pairscope.errors import InputError
 from pairscope.market.ticks import F8, I8
 from pairscope.research.sweep_checks import check_term
@@ -241,8 +241,9 @@ def _groups(
         key = key * len(values[name]) + codes.get(name, 0)
     ranged = any(share for share in values["slippage_range"])
     made: dict[tuple[str, str], SweepLegs] = {}
-    # By entry within a group: of rules that enter late, fewer bars need to be looked at.
-    order = np.lexsort((rules[:, SweepRule._fields.index("entry")], key))
+    # By terms within a group, as rules of the same terms share what they trade; then by entry, as they enter together.
+    varied = [column for column in rules[:, SweepRule._fields.index("fee_y") :].T if np.ptp(column) > 0.0]
+    order = np.lexsort((rules[:, SweepRule._fields.index("entry")], *varied, key))
     for places in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
         space, fill, hedge, lookback, window = (
             values[name][codes[name][places[0]] if name in codes else 0] for name in _SHARED

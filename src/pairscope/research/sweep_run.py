@@ -6,6 +6,7 @@ pure function of arrays, whoever computes it.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
@@ -24,12 +25,12 @@ from pairscope.research.sweep_work import hedges_part, kalman_hedges, moments_pa
 
 __all__ = ["lent_executor", "load_sweep_kernels", "trade_plan"]
 
-_PIECE: Final = 10_000_000.0
+_PIECE: Final = 4_000_000.0
 """What a piece of work should cost, in operations of about a nanosecond."""
 _UNDER_WAY: Final = 48
 """Pieces that are handed to the executor at a time."""
 _HUBER_STEPS: Final = 20.0
-_ROW: Final = 6.0
+_ROW: Final = 2.0
 
 
 class _Piece(NamedTuple):
@@ -135,7 +136,8 @@ def _rows(plan: SweepPlan, shared: Mapping[Any, F8]) -> Iterator[_Piece]:
             continue
         beta = shared[_hedge_of(group)][1] if isinstance(group.hedge, str) else np.full(size, float(group.hedge))
         moments = shared[_window_of(group)]
-        step = max(4, int(_PIECE / (size * _ROW)))
+        pieces = max(1, math.ceil(len(group.rules) * size * _ROW / _PIECE))
+        step = max(4, math.ceil(len(group.rules) / pieces))
         for start in range(0, len(group.rules), step):
             rules, places = group.rules[start : start + step], group.places[start : start + step]
             terms = (group.legs, beta, moments, group.window, plan.bars_per_year, plan.gate, rules, plan.edges)
