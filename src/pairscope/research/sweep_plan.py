@@ -36,6 +36,7 @@ BLOCKS: Final = 16
 MOST_COMBINATIONS: Final = 1_000_000
 """Combinations that a grid may have."""
 
+_PARAMETERS: Final = signature(backtest_pair).parameters
 _SHARED: Final = ("price_space", "fill", "hedge", "lookback", "window")
 _COLUMNS: Final = (
     *("funding_y", "funding_x", "timestamps", "gate"),
@@ -145,7 +146,7 @@ def _axes(grid: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
     """Return the grid with Python's own numbers."""
     if not isinstance(grid, Mapping):
         raise InputError("grid: must be a mapping of names to lists of values", loc="grid")
-    known = [name for name in signature(backtest_pair).parameters if name not in ("y", "x", *_COLUMNS)]
+    known = [name for name in _PARAMETERS if name not in ("y", "x", *_COLUMNS)]
     axes = {}
     for name, choices in grid.items():
         if name not in known:
@@ -158,7 +159,7 @@ def _axes(grid: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
 
 def _given(axes: Mapping[str, Any], terms: Mapping[str, Any]) -> dict[str, Any]:
     """Return every keyword with its value, a varied one with None; ``TypeError`` as a call would raise it."""
-    parameters = {name: p for name, p in signature(backtest_pair).parameters.items() if name not in ("y", "x")}
+    parameters = {name: p for name, p in _PARAMETERS.items() if name not in ("y", "x")}
     for name in terms:
         if name not in parameters:
             raise TypeError(f"sweep() got an unexpected keyword argument {name!r}")
@@ -219,7 +220,7 @@ def _slow_ones(values: Mapping[str, tuple[Any, ...]], codes: Mapping[str, I8], t
         elif name in _COLUMNS:
             strange = [name in ("fill_y", "fill_x", "fill_bar") and value is not None for value in choices]
         else:
-            default = signature(backtest_pair).parameters[name].default
+            default = _PARAMETERS[name].default
             strange = [value != default for value in choices]
         slow |= np.array(strange)[codes[name]] if name in codes else strange[0]
     return slow

@@ -177,8 +177,8 @@ def _slow_cost(plan: SweepPlan, group: SweepGroup) -> float:
 
 
 def _stretches(size: int, each: float) -> Iterator[tuple[int, int]]:
-    """Yield stretches of bars that cost about a piece."""
-    step = max(64, int(_PIECE / each))
+    """Yield stretches of bars that cost about a piece, and are two at least where they are not short."""
+    step = max(64, min(int(_PIECE / each), (size + 1) // 2))
     for start in range(0, size, step):
         yield start, min(start + step, size)
 
