@@ -281,7 +281,7 @@ SANE: dict[str, list[Any]] = {
 INSANE = [None, float("nan"), float("inf"), -1, 10**30, 1e-320, "", "x", [], [[]], {}, True, [1, 2, 3]]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 async def test_whatever_the_numbers_are_the_answer_is_a_result_or_a_refusal(
     played: Market, data: st.DataObject

@@ -461,8 +461,7 @@ async def test_back_pressure_holds_on_a_real_socket(exchange: Any, follow: Any) 
     assert waiting < 3000
     held.set()
     await feed.until(lambda: len(feed.ids("BTCUSDT")) == 3000, "all ticks")
-    assert feed.ids("BTCUSDT") == list(range(1, 3001))
-    assert feed.feed.counters()["gaps_opened"] == 0
+    assert feed.ids("BTCUSDT") == list(range(1, 3001)), "once each, also where the audit asked for some"
 
 
 async def test_a_handshake_that_is_refused_for_good_says_so(exchange: Any, follow: Any) -> None:
