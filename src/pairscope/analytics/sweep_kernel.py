@@ -245,7 +245,7 @@ def sweep_rows(
     rank, at, sizes = _entries(zscore, coming, last - delay)
     count = at.size
     waiting, behind = np.full(count + 1, -1), np.empty(len(rules), np.int64)
-    accounts, path = np.empty((len(rules), _ACCOUNT)), np.zeros((PATH_ROWS, beta.size + _LANES))
+    accounts, path = np.empty((len(rules), _ACCOUNT)), np.empty((PATH_ROWS, beta.size + _LANES))
     blocks[:] = 0.0
     done = 0
     while done < len(rules):

@@ -109,12 +109,16 @@ def bar_lines(legs: SweepLegs, moments: WindowMoments) -> NDArray[np.float64]:  
     >>> bar_lines(legs, window_moments(y, x, 2))[1, :3].tolist()
     [5.0, 3.0, -0.5]
     """
-    lines = np.zeros((legs.y.size, _LINE))
-    lines[:, _Y], lines[:, _X], lines[:, _FILL_Y], lines[:, _FILL_X] = legs.y, legs.x, legs.fill_y, legs.fill_x
-    lines[:, _MEAN_Y], lines[:, _MEAN_X], lines[:, _COV] = moments.mean_y, moments.mean_x, moments.cov
-    lines[:, _VAR_Y], lines[:, _VAR_X] = moments.var_y, moments.var_x
-    lines[:, _RANGE_Y], lines[:, _RANGE_X] = legs.range_y, legs.range_x
-    lines[:, _FUNDING_Y], lines[:, _FUNDING_X] = legs.funding_y, legs.funding_x
+    y, x, fill_y, fill_x = legs.y, legs.x, legs.fill_y, legs.fill_x
+    range_y, range_x, funding_y, funding_x = legs.range_y, legs.range_x, legs.funding_y, legs.funding_x
+    mean_y, mean_x, var_y, var_x, cov = moments.mean_y, moments.mean_x, moments.var_y, moments.var_x, moments.cov
+    lines = np.empty((y.size, _LINE))
+    for t in range(y.size):
+        lines[t, _Y], lines[t, _X], lines[t, _FILL_Y], lines[t, _FILL_X] = y[t], x[t], fill_y[t], fill_x[t]
+        lines[t, _MEAN_Y], lines[t, _MEAN_X], lines[t, _COV] = mean_y[t], mean_x[t], cov[t]
+        lines[t, _VAR_Y], lines[t, _VAR_X] = var_y[t], var_x[t]
+        lines[t, _RANGE_Y], lines[t, _RANGE_X] = range_y[t], range_x[t]
+        lines[t, _FUNDING_Y], lines[t, _FUNDING_X] = funding_y[t], funding_x[t]
     return lines
 
 
