@@ -29,7 +29,7 @@ check: dev  ## format, lint, types, import contracts
 test: export OPENBLAS_NUM_THREADS ?= 1
 test: check  ## everything that must hold, in parallel
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not browser" --cov --cov-report= $(ARGS)
-	@$(BIN)/python -m pytest -m browser --cov --cov-append --cov-report= $(ARGS) || [ $$? -eq 5 ]  # its driver owns the event loop
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m browser --cov --cov-append --cov-report= $(ARGS) || [ $$? -eq 5 ]  # its driver owns the event loop
 	@$(BIN)/coverage report --format=total | sed 's/^/coverage: /; s/$$/ %/'
 
 bench: dev  ## our figures beside the peers', parity first

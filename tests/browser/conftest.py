@@ -158,7 +158,7 @@ class Watched:
 
 def _watching(browser: Browser, dashboard: str) -> Iterator[Watched]:
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     seen = Watched(context.new_page(), dashboard)
     yield seen
     context.close()

@@ -64,7 +64,7 @@ def test_the_screen_says_what_the_api_says(running: dict[str, str], browser: Bro
     api = running["api"]
     symbol = max(_fetch(f"{api}/api/symbols"), key=lambda row: row["tick_count"])["symbol"]
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     watched = Watched(context.new_page(), running["dashboard"])
     page = watched.open(f"?symbols={symbol}&timeframe=1m&indicators=SMA&indicators=RSI")
     assert page.locator(".ps-badge").inner_text() == "SYNTHETIC"
