@@ -130,26 +130,6 @@ def _watch_peak(
 
 
 @kernel
-def _sum_returns(
-    accounts: NDArray[np.float64], i: int, path: NDArray[np.float64], start: int, until: int
-) -> None:  # pragma: no cover - compiled
-    """Add up powers of the returns that some of a position's bars are of an account."""
-    s1, s2, s3, s4 = accounts[i, _S1], accounts[i, _S2], accounts[i, _S3], accounts[i, _S4]
-    below = accounts[i, _BELOW]
-    for j in range(start, until):
-        r = path[_RETURNS, j]
-        square = r * r
-        s1 += r
-        s2 += square
-        s3 += square * r
-        s4 += square * square
-        fall = min(r, 0.0)
-        below += fall * fall
-    accounts[i, _S1], accounts[i, _S2], accounts[i, _S3], accounts[i, _S4] = s1, s2, s3, s4
-    accounts[i, _BELOW] = below
-
-
-@kernel
 def _ratios(
     out: F8,
     n: float,
@@ -332,17 +312,29 @@ def sweep_rows(
                             accounts[i, _WORST] = np.divide(least - peak, peak)
                     for j in range((ended + _LANES) // _LANES * _LANES):
                         path[_RETURNS, j] = np.divide(path[_STEP, j], wealth + path[_BASE, j])
-                    j, edge = 0, int(accounts[i, _EDGE])
-                    while j <= ended:
-                        while edge < edges.size and start + j >= edges[edge]:
+                    since, edge = 0, int(accounts[i, _EDGE])
+                    while since <= ended:
+                        while edge < edges.size and start + since >= edges[edge]:
                             edge += 1
                         until = ended + 1 if edge == edges.size else min(ended + 1, edges[edge] - start)
-                        s1, s2 = accounts[i, _S1], accounts[i, _S2]
-                        _sum_returns(accounts, i, path, j, until)
+                        s1 = s2 = s3 = s4 = below = 0.0
+                        for j in range(since, until):
+                            r = path[_RETURNS, j]
+                            square, fall = r * r, min(r, 0.0)
+                            s1 += r
+                            s2 += square
+                            s3 += square * r
+                            s4 += square * square
+                            below += fall * fall
+                        accounts[i, _S1] += s1
+                        accounts[i, _S2] += s2
+                        accounts[i, _S3] += s3
+                        accounts[i, _S4] += s4
+                        accounts[i, _BELOW] += below
                         if 0 < edge < edges.size:
-                            blocks[i, 0, edge - 1] += accounts[i, _S1] - s1
-                            blocks[i, 1, edge - 1] += accounts[i, _S2] - s2
-                        j = until
+                            blocks[i, 0, edge - 1] += s1
+                            blocks[i, 1, edge - 1] += s2
+                        since = until
                     path[_PNL, ended], path[_STEP, ended] = kept, kept_step
                     accounts[i, _EDGE] = edge
                     accounts[i, _TRADES] += 1.0
