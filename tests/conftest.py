@@ -16,9 +16,12 @@ from pairscope.market.bars import TIMEFRAMES, BarBatch
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 
-settings.register_profile("suite", deadline=None)
+settings.register_profile("search", deadline=None)
+settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
-"""No deadline an example: the first one may have to compile a kernel."""
+"""No deadline an example: the first one may have to compile a kernel. The suite tries the same examples every time, so
+that it fails for who changed something; ``--hypothesis-profile=search`` looks for others.
+"""
 
 NOON_NS = 1_722_513_600_000_000_000
 """2024-08-01 12:00 UTC, the start of an hour."""
