@@ -72,11 +72,10 @@ def test_the_price_on_screen_changes_within_three_seconds(watched: Watched) -> N
     page = watched.open(TWO)
     first = price_of(page)
     until(lambda: price_of(page) != first, "another price", within_s=15)
-    assert badge_of(page) == "SYNTHETIC"
-    figures = page.locator(f"{CARD} dd").all_inner_texts()
-    assert figures[0].endswith(" BTC")
+    until(lambda: badge_of(page) == "SYNTHETIC", "the badge")
+    until(lambda: page.locator(f"{CARD} dd").first.inner_text().endswith(" BTC"), "the day's volume")
     until(lambda: page.locator(f"{CARD} dd").nth(1).inner_text() not in {"–", "0.0"}, "trades a second")
-    assert page.locator(f"{CARD} dd").nth(2).inner_text().endswith(" ago")
+    until(lambda: page.locator(f"{CARD} dd").nth(2).inner_text().endswith(" ago"), "the age")
 
 
 def test_a_chart_is_the_same_node_with_the_same_zoom_after_thirty_seconds_of_updates(watched: Watched) -> None:
