@@ -37,6 +37,8 @@ SWEEP: Mapping[str, Declaration] = {
         12,
     ),
     "pairscope.analytics.sweep_moments.entry_scores": PerBar(_scores, 7),
+    "pairscope.analytics.pair_sizes.in_steps": Whole("rounds one quantity"),
+    "pairscope.analytics.pair_sizes.leg_quantities": Whole("sizes one order at prices that are there"),
     "pairscope.analytics.sweep_moments.spread_std": Whole("one number of one bar"),
     **{
         f"pairscope.analytics.sweep_paths.{name}": Whole("a part of sweep_rows, of one position")

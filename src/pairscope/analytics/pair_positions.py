@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pairscope.analytics.pair_sizes import in_steps, leg_quantities
 from pairscope.analytics.pair_terms import POSITION_FIELDS, PairBar, PairColumns, PairTerms
 from pairscope.analytics.pair_window import zscore_window
 from pairscope.analytics.signals import (
@@ -82,18 +83,6 @@ def position_state(capital: float) -> F8:
 
 
 @kernel
-def _in_steps(quantity: float, step: float) -> float:  # pragma: no cover - compiled
-    """Round a quantity towards zero to whole steps; one that is whole but for rounding of its last digits stays."""
-    if step <= 0.0 or quantity == 0.0:
-        return quantity
-    count = np.floor(abs(quantity) / step * (1.0 + 1e-12))
-    parts = np.rint(1.0 / step)
-    # 3 / 10 is the decimal 0.3, 3 * 0.1 is not.
-    whole = count / parts if parts >= 1.0 and abs(parts * step - 1.0) < 1e-9 else count * step
-    return float(whole if quantity > 0.0 else -whole)
-
-
-@kernel
 def _charge(
     state: F8, of_y: float, of_x: float, price_y: float, price_x: float, bar: PairBar, terms: PairTerms
 ) -> None:  # pragma: no cover - compiled
@@ -110,19 +99,11 @@ def _open(
     state: F8, row: F8, price_y: float, price_x: float, bar: PairBar, terms: PairTerms
 ) -> None:  # pragma: no cover - compiled
     """Fill an entry, unless a leg is less than one step: then there is no position."""
-    side, beta, notional = state[SIGNAL_POSITION], state[_ORDER_BETA], terms.notional
-    size = abs(beta)
-    if terms.dollar:
-        wanted_y = side * (0.5 * notional / price_y)
-        wanted_x = -side * np.sign(beta) * (0.5 * notional / price_x)
-    elif terms.log:
-        wanted_y = side * (notional / ((1.0 + size) * price_y))
-        wanted_x = -side * (beta * notional / ((1.0 + size) * price_x))
-    else:
-        wanted_y = side * (notional / (price_y + size * price_x))
-        wanted_x = -beta * wanted_y
-    quantity_y, quantity_x = _in_steps(wanted_y, terms.step_y), _in_steps(wanted_x, terms.step_x)
-    if (quantity_y == 0.0 and wanted_y != 0.0) or (quantity_x == 0.0 and wanted_x != 0.0):
+    side, beta = state[SIGNAL_POSITION], state[_ORDER_BETA]
+    quantity_y, quantity_x = leg_quantities(
+        side, beta, price_y, price_x, terms.notional, terms.dollar, terms.log, terms.step_y, terms.step_x
+    )
+    if np.isnan(quantity_y):
         state[SIGNAL_POSITION] = 0.0
         state[POSITION_SKIPPED] += 1.0
         return
@@ -147,7 +128,7 @@ def _rehedge(
     wanted = -state[_ORDER_BETA] * row[_QUANTITY_Y]
     if terms.log:
         wanted *= price_y / price_x
-    now = _in_steps(wanted, terms.step_x)
+    now = in_steps(wanted, terms.step_x)
     state[_HELD_ALPHA], state[_HELD_BETA] = state[_ORDER_ALPHA], state[_ORDER_BETA]
     if now == held:
         return

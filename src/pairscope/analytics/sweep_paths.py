@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pairscope.analytics.pair_sizes import leg_quantities
 from pairscope.analytics.pair_window import zscore_window
 from pairscope.analytics.sweep_moments import SweepLegs, WindowMoments, spread_std
 from pairscope.market.kernel import kernel
@@ -123,43 +124,6 @@ def bar_lines(legs: SweepLegs, moments: WindowMoments) -> NDArray[np.float64]:  
 
 
 @kernel
-def _in_steps(quantity: float, step: float) -> float:  # pragma: no cover - compiled
-    """Round a quantity towards zero to whole steps; one that is whole but for rounding of its last digits stays."""
-    if step <= 0.0 or quantity == 0.0:
-        return quantity
-    count = np.floor(abs(quantity) / step * (1.0 + 1e-12))
-    parts = np.rint(1.0 / step)
-    whole = count / parts if parts >= 1.0 and abs(parts * step - 1.0) < 1e-9 else count * step
-    return float(whole if quantity > 0.0 else -whole)
-
-
-@kernel
-def _quantities(
-    side: float,
-    beta: float,
-    y: float,
-    x: float,
-    log: bool,  # noqa: FBT001 - compiled functions take arguments by position
-    rule: F8,
-) -> tuple[float, float]:  # pragma: no cover - compiled
-    """Return what an entry buys of each leg, NaN where a leg is less than one step."""
-    notional, size = rule[11], abs(beta)
-    if rule[15] > 0.0:
-        wanted_y = side * (0.5 * notional / y)
-        wanted_x = -side * np.sign(beta) * (0.5 * notional / x)
-    elif log:
-        wanted_y = side * (notional / ((1.0 + size) * y))
-        wanted_x = -side * (beta * notional / ((1.0 + size) * x))
-    else:
-        wanted_y = side * (notional / (y + size * x))
-        wanted_x = -beta * wanted_y
-    quantity_y, quantity_x = _in_steps(wanted_y, rule[13]), _in_steps(wanted_x, rule[14])
-    if (quantity_y == 0.0 and wanted_y != 0.0) or (quantity_x == 0.0 and wanted_x != 0.0):
-        return np.nan, np.nan
-    return quantity_y, quantity_x
-
-
-@kernel
 def close_path(
     entry: SweepEntry, y: float, x: float, range_y: float, range_x: float, paid: float
 ) -> PathEnd:  # pragma: no cover - compiled
@@ -200,7 +164,7 @@ def enter_path(
     (-10.0, 0.0, 0.1)
     """
     y, x = lines[start, _FILL_Y], lines[start, _FILL_X]
-    quantity_y, quantity_x = _quantities(side, ratio, y, x, log, rule)
+    quantity_y, quantity_x = leg_quantities(side, ratio, y, x, rule[11], rule[15] > 0.0, log, rule[13], rule[14])
     rates = rule[6], rule[7], rule[8], rule[9], rule[10]
     bare = SweepEntry(decided, start, side, ratio, quantity_y, quantity_x, y, x, *rates, 0.0, 0.0, 0.0)
     paid = close_path(bare, y, x, lines[start, _RANGE_Y], lines[start, _RANGE_X], 0.0)
