@@ -210,7 +210,7 @@ def _bollinger_columns(bars: BarBatch, period: float, deviations: float) -> Colu
 
 
 def _vwap_columns(bars: BarBatch) -> Columns:
-    """Return the session's average; NaN in a session whose beginning lies before the bars."""
+    """Return the average since the day began; NaN in a day whose beginning lies before the bars."""
     quote = np.where(
         bars.quote_volume > 0.0, bars.quote_volume, bars.volume * (bars.high + bars.low + bars.close) / 3.0
     )

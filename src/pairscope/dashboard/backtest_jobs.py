@@ -10,7 +10,8 @@ import streamlit as st
 
 from pairscope.client import Client
 from pairscope.dashboard.backtest_source import ENDED, cancel_job, forget_runs, job_of, run_id_of, start_run
-from pairscope.dashboard.pair_words import duration, plain
+from pairscope.dashboard.job_card import show_job_card
+from pairscope.dashboard.pair_words import duration
 
 __all__ = ["is_running", "launch", "open_run", "progress_words", "run_shown", "show_job"]
 
@@ -75,17 +76,16 @@ def _watch(client: Client, kind: str) -> None:
         _ended(kind, _outcome(kind, status, document))
     share, words = progress_words(document, kind, _left_s(kind, job_id, document))
     stopping = st.session_state.get(f"_{kind}_stopping") == job_id
-    late = f" {plain(heard.problem)}" if heard.problem else ""
-    with st.container(border=True, gap="small", key=f"{kind}-job"):
-        st.progress(share, text=f"{'Cancelling… ' if stopping else ''}{words}{late}")
-        st.button(
-            "Cancel",
-            icon=":material/close:",
-            key=f"cancel-{kind}",
-            on_click=_cancel,
-            args=(client, kind, job_id),
-            disabled=stopping,
-        )
+    show_job_card(
+        share,
+        words,
+        key=f"{kind}-job",
+        cancel_key=f"cancel-{kind}",
+        stopping=stopping,
+        problem=heard.problem,
+        cancel=_cancel,
+        args=(client, kind, job_id),
+    )
 
 
 _watched = st.fragment(run_every=_WATCH_S)(_watch)

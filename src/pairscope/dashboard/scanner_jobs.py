@@ -9,7 +9,8 @@ from typing import Any, Final
 import streamlit as st
 
 from pairscope.client import Client
-from pairscope.dashboard.pair_words import duration, plain
+from pairscope.dashboard.job_card import show_job_card
+from pairscope.dashboard.pair_words import duration
 from pairscope.dashboard.scanner_choice import ScanChoice
 from pairscope.dashboard.scanner_source import cancel_job, go_on, job_of, null_job, stop, stopped
 
@@ -48,17 +49,16 @@ def _watch(client: Client, job_id: str, head: str, screen: ScanChoice | None = N
         st.rerun(scope="app")
     share, words = progress_words(job, time.time() * 1000)
     stopping = st.session_state.get("_scan_stopping") == job_id
-    late = f" {plain(heard.problem)}" if heard.problem else ""
-    with st.container(border=True, gap="small", key=f"scan-job-{job_id}"):
-        st.progress(share, text=f"{'Cancelling… ' if stopping else ''}{head}{words}{late}")
-        st.button(
-            "Cancel",
-            icon=":material/close:",
-            key=f"scan-cancel-{job_id}",
-            on_click=_cancel,
-            args=(client, job_id, screen),
-            disabled=stopping,
-        )
+    show_job_card(
+        share,
+        head + words,
+        key=f"scan-job-{job_id}",
+        cancel_key=f"scan-cancel-{job_id}",
+        stopping=stopping,
+        problem=heard.problem,
+        cancel=_cancel,
+        args=(client, job_id, screen),
+    )
 
 
 _watched = st.fragment(run_every=_WATCH_S)(_watch)
