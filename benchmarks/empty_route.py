@@ -9,7 +9,7 @@ import sys
 from fastapi import FastAPI
 
 from pairscope.api.server import make_server
-from pairscope.wiring import loop_factory
+from pairscope.process import loop_factory
 
 app = FastAPI()
 

@@ -17,7 +17,7 @@ from pairscope.feed.replay_server import serve
 from pairscope.feed.replay_source import TapeSource
 from pairscope.feed.synthetic import ORIGIN_S, SyntheticMarket
 from pairscope.feed.tape import Tape
-from pairscope.wiring import loop_factory
+from pairscope.process import loop_factory
 
 __all__ = ["even_tape", "synthetic_tape"]
 

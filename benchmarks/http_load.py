@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from pairscope.wiring import loop_factory
+from pairscope.process import loop_factory
 
 
 class Line(asyncio.Protocol):

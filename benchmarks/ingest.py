@@ -106,8 +106,9 @@ def run_peer(told: dict[str, Any], names: list[str], truth: dict[str, list[float
 
 async def ours(names: list[str], count: int) -> dict[str, float]:
     """Run the product's backend, without its API, until so many ticks are stored."""
+    from pairscope.process import configure_logs, load_settings
     from pairscope.storage.tick_storage import open_store
-    from pairscope.wiring import Backend, configure_logs, load_settings
+    from pairscope.wiring import Backend
 
     settings = load_settings(symbols=tuple(names), source="live", history_minutes=0, log_level="warning")
     configure_logs(settings)
@@ -158,7 +159,7 @@ def cpu_s() -> float:
 
 def main(kind: str, names: list[str], count: int, *url: str) -> None:
     """Run one side and print what it took."""
-    from pairscope.wiring import loop_factory
+    from pairscope.process import loop_factory
 
     run = ours(names, count) if kind == "ours" else peer(names, count, *url)
     with asyncio.Runner(loop_factory=None if kind == "peer" else loop_factory()) as runner:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import picows
 
-from pairscope.wiring import loop_factory
+from pairscope.process import loop_factory
 
 __all__ = ["arrivals"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from pairscope.config import Settings
 from pairscope.errors import ConfigError
-from pairscope.wiring import load_settings
+from pairscope.process import load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from pairscope.doctor import Finding, examine
+from pairscope.process import load_settings
 from pairscope.supervisor import free_port
-from pairscope.wiring import load_settings
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from pairscope.config import spool_name
 from pairscope.errors import ConfigError, ForeignFile
 from pairscope.launch import decide_source, forget_replay, plan_run, run_everything
+from pairscope.process import load_settings
 from pairscope.supervisor import already_running, free_port
-from pairscope.wiring import load_settings
 
 
 @pytest.fixture(autouse=True)

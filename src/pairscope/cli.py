@@ -66,14 +66,14 @@ def _say(line: str) -> None:
 
 def _settings(**given: Any) -> Any:
     """Make the settings from the environment and the flags that were given."""
-    from pairscope.wiring import load_settings
+    from pairscope.process import load_settings
 
     return load_settings(**{name: value for name, value in given.items() if value is not None})
 
 
 def _quiet(*, debug: bool) -> None:
     """Set up logs where a command has no settings of its own."""
-    from pairscope.wiring import configure_logs
+    from pairscope.process import configure_logs
 
     configure_logs(_settings(log_level="debug" if debug else "warning"))
 

@@ -21,7 +21,8 @@ from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.websocket_client import WebSocketFeed
 from pairscope.market.continuity import Continuity
 from pairscope.market.symbols import Symbols
-from pairscope.wiring import configure_logs, loop_factory, whom_to_follow
+from pairscope.process import configure_logs, loop_factory
+from pairscope.wiring import whom_to_follow
 
 __all__ = ["Playing", "parse_time_ms", "record_feed", "serve_replay"]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
-import logging
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -16,7 +14,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
-from pydantic import ValidationError
 
 from pairscope.api.options import ApiOptions
 from pairscope.backend_status import health_of, stats_of
@@ -26,7 +23,7 @@ from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.journal import PairTeller, Teller
 from pairscope.engine.pairs import PairBook
 from pairscope.engine.paper import PaperBook
-from pairscope.errors import ConfigError, FeedError, PairscopeError, StorageError
+from pairscope.errors import FeedError, PairscopeError, StorageError
 from pairscope.feed.history import HistoryLoader
 from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.websocket_client import WebSocketFeed
@@ -36,6 +33,7 @@ from pairscope.market.symbols import Symbols, normalize_symbol
 from pairscope.paper import PaperTrader
 from pairscope.pipeline import LiveJournal, Pipeline, Publisher, warm_start
 from pairscope.ports import Services
+from pairscope.process import configure_logs, loop_factory
 from pairscope.research.exchange_terms import ExchangeTerms
 from pairscope.research.jobs import JobBoard
 from pairscope.research.screen_line import settings_of
@@ -46,7 +44,7 @@ from pairscope.storage.spool import Spool
 from pairscope.storage.tick_storage import Store, StoreWriter, open_store
 from pairscope.watchlist import Watchlist
 
-__all__ = ["Backend", "configure_logs", "load_settings", "loop_factory", "run_backend", "whom_to_follow"]
+__all__ = ["Backend", "run_backend", "whom_to_follow"]
 
 _log = structlog.get_logger(__name__)
 
@@ -55,40 +53,6 @@ ASK_AGAIN_S: Final = 5.0
 RETRY_S: Final = 1.0
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 STOP_S: Final = 2.0
-
-
-def load_settings(**given: Any) -> Settings:
-    """Make the settings from what is given, the environment and ``.env``; an error names the variable at fault."""
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
-        raise ConfigError(f"{name}: {first['msg'].lower()}", loc=f"PAIRSCOPE_{name}") from error
-
-
-def configure_logs(settings: Settings) -> None:
-    """Send structured lines to standard error."""
-    level = logging.getLevelName(settings.log_level.upper())
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    logging.basicConfig(
-        level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
-    )
 
 
 class Backend:
@@ -389,12 +353,3 @@ def _hosts(settings: Settings) -> tuple[str, ...]:
         return ()
     public = urlsplit(settings.public_api_url).hostname
     return (*LOOPBACK, public) if public else LOOPBACK
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's maker of event loops, None where it is not installed (Windows)."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
