@@ -251,3 +251,31 @@ def test_the_rate_is_that_of_the_last_ten_seconds():
     assert rate.per_second(60 * S) == pytest.approx(30, rel=0.15)
     assert rate.per_second(80 * S) == 0
     assert rate.total == 50 * 100 + 10 * 30
+
+
+async def test_the_lag_is_that_of_the_newest_tick_and_not_of_one_that_was_fetched_again(house, symbols):
+    live = batch(symbols, [1.0, 2.0], at_s=10, first_id=5)
+    late = replace(live, ts_recv_ns=live.ts_event_ns + np.array([9 * S, 40_000_000]))  # the first tick came long after
+    fetched = batch(symbols, [3.0], at_s=1, first_id=1)
+    fetched = replace(fetched, ts_recv_ns=fetched.ts_event_ns + 60 * S)
+    way = pipeline(house, [])
+    assert way.lag_ns is None
+    await way.step(live)
+    assert way.lag_ns == 5_000_000
+    await way.step(late)
+    assert way.lag_ns == 40_000_000
+    await way.step(fetched)
+    assert way.lag_ns == 40_000_000
+
+
+async def test_the_time_that_the_engine_takes_is_added_up(house, symbols):
+    engine, cache, bus, journal = house
+    book = PairBook(engine.symbols_table, engine)
+    ticking = iter(range(0, 1000, 7))
+    way = Pipeline(
+        Script([]), engine, journal, Publisher(engine, cache, bus, book), book,
+        clock=lambda: START, timer=lambda: next(ticking),
+    )  # fmt: skip
+    for second in (1, 2, 3):
+        await way.step(batch(symbols, [1.0], at_s=second, first_id=second))
+    assert (way.batches, way.busy_ns) == (3, 21)

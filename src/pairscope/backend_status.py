@@ -37,5 +37,10 @@ def stats_of(
         "writer": written,
         "late_ticks": pipeline.late if pipeline else 0,
         "last_tick_age_ms": max(0, now_ns - seen_ns) // 1_000_000 if seen_ns else None,
+        "feed_lag_ms": round(pipeline.lag_ns / 1e6, 3) if pipeline and pipeline.lag_ns is not None else None,
+        "engine": {
+            "batches_total": pipeline.batches if pipeline else 0,
+            "busy_ms_total": round(pipeline.busy_ns / 1e6, 3) if pipeline else 0.0,
+        },
         "following": len(feed.follow) if feed is not None else 0,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -259,6 +260,7 @@ class Pipeline:
         screen: Callable[[Updates], None] | None = None,
         journal: Callable[[TickBatch, Updates], None] | None = None,
         paper: PaperBook | None = None,
+        timer: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self._feed = feed
         self._engine = engine
@@ -269,10 +271,16 @@ class Pipeline:
         self._screen = screen
         self._journal = journal
         self._paper = paper
+        self._timer = timer
+        self._newest_ns = 0
         self.rate = TickRate()
         self.late = 0
         self.batches = 0
         self.last_tick_ns = 0
+        self.lag_ns: int | None = None
+        """How old the newest tick was when our socket saw it; None before the first."""
+        self.busy_ns = 0
+        """Time that engine, live pairs and positions have taken for all batches so far."""
         self.published_ns = 0
 
     async def run(self) -> None:
@@ -282,6 +290,7 @@ class Pipeline:
 
     async def step(self, batch: TickBatch) -> None:
         """Take one batch its way."""
+        began_ns = self._timer()
         updates = self._engine.on_batch(batch)
         self._pairs.take(updates)
         if self._paper is not None:
@@ -290,6 +299,7 @@ class Pipeline:
             self._journal(batch, updates)
         if self._screen is not None:
             self._screen(updates)
+        self.busy_ns += self._timer() - began_ns
         stored = tuple(b for b in (*updates.closed, *updates.revised) if b.timeframe in BASE_TIMEFRAMES)
         await self._writer.put(batch, stored, updates.rebuild)
         await self._publisher.publish(updates)
@@ -299,6 +309,10 @@ class Pipeline:
         self.published_ns = now_ns
         if len(batch):
             self.last_tick_ns = int(np.max(batch.ts_recv_ns))
+            newest = int(np.argmax(batch.ts_event_ns))
+            if batch.ts_event_ns[newest] >= self._newest_ns:  # an older one was fetched again and says nothing of now
+                self._newest_ns = int(batch.ts_event_ns[newest])
+                self.lag_ns = int(batch.ts_recv_ns[newest]) - self._newest_ns
         self.rate.add(now_ns, len(batch))
 
     async def close(self) -> None:

@@ -65,3 +65,13 @@ async def test_a_bus_counts_what_it_lets_go():
         bus.publish("alerts", b"")
     assert (bus.published, bus.conflated, bus.closed_slow) == (6, 2, 1)
     assert listener.closed
+
+
+async def test_cache_and_bus_tell_their_numbers():
+    cache, bus = MemoryCache(max_entries=2), MemoryBus()
+    await cache.put_many({"a": b"1", "b": b"2", "c": b"3"}, 60.0)
+    assert cache.counters() == {"entries": 2, "capacity": 2, "evicted_total": 1}
+    bus.subscribe().add(["price:A"])
+    for value in (b"1", b"2"):
+        bus.publish("price:A", value)
+    assert bus.counters() == {"topics": 1, "published_total": 2, "conflated_total": 1, "closed_slow_total": 0}

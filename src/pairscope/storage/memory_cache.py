@@ -51,6 +51,10 @@ class MemoryCache:
         ends, value = self._classes[home][key]
         return value if ends > self._clock() else None
 
+    def counters(self) -> Mapping[str, int]:
+        """Return how many entries there are and may be, and how many had to go before their time."""
+        return {"entries": len(self._home), "capacity": self._max_entries, "evicted_total": self.evicted}
+
     def _forget(self, key: str) -> None:
         home = self._home.pop(key, None)
         if home is None:
@@ -188,6 +192,15 @@ class MemoryBus:
     def subscribe(self) -> MemorySubscription:
         """Return a subscription that hears nothing yet."""
         return MemorySubscription(self)
+
+    def counters(self) -> Mapping[str, int]:
+        """Return what was published, what a newer value took the place of, and who was closed for being slow."""
+        return {
+            "topics": len(self._listeners),
+            "published_total": self.published,
+            "conflated_total": self.conflated,
+            "closed_slow_total": self.closed_slow,
+        }
 
     def _enlist(self, listener: MemorySubscription, topics: frozenset[str]) -> None:
         for topic in topics:
