@@ -199,6 +199,23 @@ def test_symbols_are_a_table_by_name_also_before_their_first_tick() -> None:
     assert table.last_timestamp.isna().to_list() == [False, True]
 
 
+def test_the_last_hour_is_a_table_by_time_with_what_is_said_of_its_columns() -> None:
+    said: dict[str, Any] = {
+        "timestamp": [1_700_000_000_000, 1_700_000_005_000],
+        "columns": {"ticks_per_second": [812.4, 797], "alert_rules": [None, None]},
+        "units": {"ticks_per_second": "ticks/s"},
+        "now": {"ticks_per_second": {"value": 797, "status": None}},
+    }
+    table = client_of(lambda _: httpx2.Response(200, json=said)).monitoring(minutes=10)
+    assert table.index[1] == pd.Timestamp("2023-11-14T22:13:25Z")
+    assert table.ticks_per_second.tolist() == [812.4, 797.0]
+    assert table.alert_rules.isna().all() and table.dtypes.eq("float64").all()
+    assert table.attrs["units"] == {"ticks_per_second": "ticks/s"}
+    empty = client_of(lambda _: httpx2.Response(200, json={"timestamp": [], "columns": {"clients": []}})).monitoring()
+    assert len(empty) == 0
+    assert list(empty.columns) == ["clients"]
+
+
 def test_indicators_are_columns_by_bar() -> None:
     body = {"timestamp": [0, 60_000], "closed": [True, False], "values": {"sma:2": [None, 1.5], "rsi:14": [None, None]}}
     asked: list[str] = []

@@ -89,6 +89,17 @@ class Client(BacktestCalls):
         """Return the counters of the running instance: ticks stored, rates, queues, gaps."""
         return dict(self.get("/api/stats"))
 
+    def monitoring(self, *, minutes: float | None = None) -> pd.DataFrame:
+        """Return how the instance did in the last hour, a column a measure, indexed by the samples' times (UTC).
+
+        ``units``, ``about``, ``ranges``, ``now`` and ``checks`` as the API has them are in ``.attrs``.
+        """
+        said = dict(self.get("/api/monitoring", minutes=minutes))
+        columns = {"timestamp": said.pop("timestamp"), **said.pop("columns")}
+        table = _indexed_by_time(_frame(columns, ("timestamp",))).astype("float64")
+        table.attrs = said
+        return table
+
     def symbols(self) -> pd.DataFrame:
         """Return every symbol known: ``status``, ``last_timestamp`` (UTC; NaT before the first), ``tick_count``."""
         table = _frame(self.get("/api/symbols"), ("symbol", "status", "last_timestamp", "tick_count"))

@@ -19,6 +19,7 @@ __all__ = [
     "Feed",
     "LiveView",
     "Message",
+    "Monitoring",
     "PairWatch",
     "Records",
     "Services",
@@ -260,6 +261,18 @@ class PairWatch(Protocol):
     def counters(self) -> Mapping[str, Any]: ...
 
 
+class Monitoring(Protocol):
+    """How the instance has done over the last hour, measure by measure."""
+
+    def join(self, name: str, counters: Callable[[], Mapping[str, Any]]) -> None:
+        """Let the counters of a part that the composition root does not see be read too."""
+        ...
+
+    def view(self, *, minutes: float = ..., since_ms: int | None = None) -> Mapping[str, Any]:
+        """The samples of the last minutes, or of those the ones behind a time: ``/api/monitoring`` without health."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the API needs of the rest, handed to it by the composition root."""
@@ -274,6 +287,7 @@ class Services:
     jobs: Jobs
     backtests: Backtests
     paper: PaperPositions
+    monitor: Monitoring
     clock: Clock
     source: Callable[[], str]
     """``live``, ``replay`` or ``synthetic``."""

@@ -30,6 +30,7 @@ from pairscope.feed.websocket_client import WebSocketFeed
 from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols, normalize_symbol
+from pairscope.monitor import Machine, Monitor
 from pairscope.paper import PaperTrader
 from pairscope.pipeline import LiveJournal, Pipeline, Publisher, warm_start
 from pairscope.ports import Services
@@ -98,11 +99,20 @@ class Backend:
             source=lambda: settings.source,
             exchange=ExchangeTerms(self.rest, clock=clock),
         )
+        self.monitor = Monitor(
+            self.stats,
+            health=self.health,
+            store=self.buffered,
+            machine=Machine(settings.data_dir),
+            clock=clock,
+            stall_s=settings.stall_seconds,
+        )
         self.feed: WebSocketFeed | None = None
         self.pipeline: Pipeline | None = None
         self.waiting_for = "starting"
         self._counted: dict[str, Any] = {"pairs": self.watchlist, "screens": self.screener, "jobs": self.jobs}
         self._counted |= {"backtests": self.backtests, "paper": self.paper, "journal": self.journal}
+        self._counted |= {"cache": self.cache, "bus": self.bus, "monitor": self.monitor}
         self._verdicts: asyncio.Queue[Gap] = asyncio.Queue()
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -125,6 +135,7 @@ class Backend:
                 group.create_task(self.paper.run(), name="paper positions"),
                 group.create_task(self.backtests.run(), name="backtest kernels"),
                 group.create_task(self.journal.run(), name="journal"),
+                group.create_task(self.monitor.run(), name="monitor"),
             ]
             await self._follow(await whom_to_follow(self.settings, self.rest, self._wait_for))
             for task in beside:
@@ -243,6 +254,7 @@ class Backend:
             jobs=self.jobs,
             backtests=self.backtests,
             paper=self.paper,
+            monitor=self.monitor,
             clock=self.clock,
             source=lambda: self.settings.source,
             health=self.health,

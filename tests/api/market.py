@@ -18,6 +18,7 @@ from pairscope.engine.paper import PaperBook
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
+from pairscope.monitor import Monitor
 from pairscope.paper import PaperTrader
 from pairscope.ports import Services
 from pairscope.research.jobs import JobBoard
@@ -122,6 +123,7 @@ class Market:
     backtests: Backtester = field(init=False)
     positions: PaperBook = field(init=False)
     paper: PaperTrader = field(init=False)
+    monitor: Monitor = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = PairBook(self.symbols, self.engine)
@@ -135,6 +137,13 @@ class Market:
             records=self.records,
             bus=self.bus,
             live=self.engine,
+            clock=lambda: self.now_ns,
+        )
+        self.monitor = Monitor(
+            lambda: self.counters,
+            health=lambda: self.checks,
+            store=self.store,
+            machine=lambda: {"cpu_percent": 12.5},
             clock=lambda: self.now_ns,
         )
         self.screens = Screener(
@@ -165,6 +174,7 @@ class Market:
             jobs=self.jobs,
             backtests=self.backtests,
             paper=self.paper,
+            monitor=self.monitor,
             clock=lambda: self.now_ns,
             source=lambda: self.source,
             health=lambda: self.checks,

@@ -49,6 +49,7 @@ OPERATIONS = [
     "GET /api/indicators/{symbol}",
     "GET /api/jobs",
     "GET /api/jobs/{id}",
+    "GET /api/monitoring",
     "GET /api/ohlc/{symbol}",
     "GET /api/paper",
     "GET /api/paper/{id}",

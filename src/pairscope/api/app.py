@@ -19,6 +19,7 @@ from pairscope.api.docs import add_docs
 from pairscope.api.indicators import add_indicators
 from pairscope.api.jobs import add_jobs
 from pairscope.api.metrics import Metrics, RequestTimes
+from pairscope.api.monitoring import add_monitoring
 from pairscope.api.openapi import describe
 from pairscope.api.options import ApiOptions
 from pairscope.api.paper import add_paper
@@ -52,6 +53,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
         return {**services.stats(), "stream": stream.counters(), "workers": workers.counters()}
 
     metrics = Metrics(counters)
+    services.monitor.join("stream", stream.counters)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -78,6 +80,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     problems.install(app)
     add_prices(app, services, catalog)
     add_system(app, services, stats, metrics, tickets)
+    add_monitoring(app, services)
     add_indicators(app, services, catalog)
     add_analytics(app, services, catalog, workers)
     add_statistics(app, services, catalog, workers)

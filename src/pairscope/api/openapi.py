@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from pairscope.api.analytics_examples import ANALYTICS_EXAMPLES
 from pairscope.api.backtest_examples import BACKTEST_EXAMPLES
 from pairscope.api.job_examples import JOB_EXAMPLES
+from pairscope.api.monitoring import MONITORING_EXAMPLES
 from pairscope.api.pair_examples import PAIR_EXAMPLES
 from pairscope.api.paper import PAPER_EXAMPLES
 from pairscope.api.problems import MEDIA_TYPE
@@ -57,6 +58,7 @@ _EXAMPLES: Mapping[str, Any] = {
     **SCREEN_EXAMPLES,
     **BACKTEST_EXAMPLES,
     **JOB_EXAMPLES,
+    **MONITORING_EXAMPLES,
     **PAPER_EXAMPLES,
     "/api/health": {
         "status": "ok",

@@ -65,6 +65,7 @@ from pairscope.schemas.encoders import (
     plain_json,
 )
 from pairscope.schemas.jobs import Job, JobsOut, encode_job, encode_jobs
+from pairscope.schemas.monitoring import MeasureNow, MeasureRanges, MonitoringOut
 from pairscope.schemas.pairs import LivePair, WatchedPair, WatchlistOut, encode_pair, encode_watched
 from pairscope.schemas.screen import DiscoveriesOut, PairHistory, ScreenOut, encode_screen
 
@@ -91,6 +92,9 @@ __all__ = [
     "JobsOut",
     "LegOut",
     "LivePair",
+    "MeasureNow",
+    "MeasureRanges",
+    "MonitoringOut",
     "PairAnalytics",
     "PairCorrelation",
     "PairHistory",
