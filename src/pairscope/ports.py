@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Admission, Continuity, Gap
@@ -16,10 +16,10 @@ __all__ = [
     "Bus",
     "Cache",
     "Clock",
+    "Document",
     "Feed",
     "LiveView",
     "Message",
-    "Monitoring",
     "PairWatch",
     "Records",
     "Services",
@@ -66,6 +66,14 @@ class StoreStats:
     location: str
 
 
+class Document(NamedTuple):
+    """What a key of a collection is to hold from now on; without a ``body`` the key is removed."""
+
+    collection: str
+    key: str
+    body: bytes | None
+
+
 class TickStore(Protocol):
     """Ticks and bars by symbol and time. Appending twice changes nothing.
 
@@ -73,8 +81,14 @@ class TickStore(Protocol):
     rows come oldest first either way. Errors are of the ``StorageError`` family.
     """
 
-    async def append(self, batch: TickBatch, bars: Sequence[BarBatch] = ()) -> Admission:
-        """Store a batch, the bars it closed or revised and the gaps it opened or closed, in one transaction."""
+    async def append(
+        self, batch: TickBatch, bars: Sequence[BarBatch] = (), documents: Sequence[Document] = ()
+    ) -> Admission:
+        """Store a batch, the bars it closed or revised, the gaps it opened or closed and what came of it for records.
+
+        All in one transaction. Of several ``documents`` of one key the last is kept, in place of what was there;
+        so are those of a batch that is appended again.
+        """
         ...
 
     async def put_bars(self, bars: BarBatch) -> int:
@@ -202,6 +216,10 @@ class Bus(Protocol):
         """The last ``seq`` of a topic; 0 before its first."""
         ...
 
+    def resume(self, topic: str, seq: int) -> None:
+        """Go on behind a ``seq`` that an earlier run has told; a smaller one than the topic's last changes nothing."""
+        ...
+
     def wanted(self) -> frozenset[str]:
         """Topics that somebody listens to; a publisher may leave the others out."""
         ...
@@ -261,18 +279,6 @@ class PairWatch(Protocol):
     def counters(self) -> Mapping[str, Any]: ...
 
 
-class Monitoring(Protocol):
-    """How the instance has done over the last hour, measure by measure."""
-
-    def join(self, name: str, counters: Callable[[], Mapping[str, Any]]) -> None:
-        """Let the counters of a part that the composition root does not see be read too."""
-        ...
-
-    def view(self, *, minutes: float = ..., since_ms: int | None = None) -> Mapping[str, Any]:
-        """The samples of the last minutes, or of those the ones behind a time: ``/api/monitoring`` without health."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the API needs of the rest, handed to it by the composition root."""
@@ -287,7 +293,6 @@ class Services:
     jobs: Jobs
     backtests: Backtests
     paper: PaperPositions
-    monitor: Monitoring
     clock: Clock
     source: Callable[[], str]
     """``live``, ``replay`` or ``synthetic``."""

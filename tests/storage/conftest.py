@@ -24,11 +24,11 @@ class MoodyStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def append(self, batch: Any, bars: Any = ()) -> Any:
+    async def append(self, batch: Any, bars: Any = (), documents: Any = ()) -> Any:
         if self.gate is not None:
             await self.gate.wait()
         self._check()
-        admission = await self._store.append(batch, bars)
+        admission = await self._store.append(batch, bars, documents)
         self.appended.append(len(batch))
         return admission
 

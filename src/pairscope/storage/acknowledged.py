@@ -7,7 +7,11 @@ import struct
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 __all__ = ["Acknowledged"]
+
+_log = structlog.get_logger(__name__)
 
 _STATE: Final = struct.Struct("<qq")
 
@@ -21,6 +25,7 @@ class Acknowledged:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
     def read(self) -> tuple[int, int]:
@@ -30,6 +35,19 @@ class Acknowledged:
             return 0, 0
         commit, ticks = _STATE.unpack(held)
         return commit, ticks
+
+    def compare(self, commit: int, ticks: int) -> None:
+        """Tell of commits that were said to be safe and are not in the file any more, and go on from what is there."""
+        said, said_ticks = self.read()
+        if commit < said:
+            _log.error(
+                "the store has lost ticks that were safe: its log was cut, or an older copy put in its place",
+                path=str(self._path.with_suffix("")),
+                lost_ticks=said_ticks - ticks,
+                lost_commits=said - commit,
+                next="the feed asks for them again by their ids",
+            )
+        self.write(commit, ticks)
 
     def write(self, commit: int, ticks: int) -> None:
         """Say that a commit is safe. Raises ``OSError`` where the disk refuses."""

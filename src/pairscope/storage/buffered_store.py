@@ -11,7 +11,7 @@ from pairscope.market.bars import BarBatch, concat_bars, timeframe_ns
 from pairscope.market.continuity import Admission, Continuity, Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1, TickBatch, concat_ticks
-from pairscope.ports import StoreStats, SymbolSummary, TickStore
+from pairscope.ports import Document, StoreStats, SymbolSummary, TickStore
 from pairscope.storage.reading import base_of, lengthen
 from pairscope.storage.tick_storage import StoreWriter
 
@@ -126,9 +126,11 @@ class BufferedStore:
         bars = sum(len(bars) for parcel in waiting for bars in parcel.bars)
         return replace(stats, ticks=stats.ticks + ticks, bars=stats.bars + bars)
 
-    async def append(self, batch: TickBatch, bars: Sequence[BarBatch] = ()) -> Admission:
+    async def append(
+        self, batch: TickBatch, bars: Sequence[BarBatch] = (), documents: Sequence[Document] = ()
+    ) -> Admission:
         """Store a batch past the writer; see ``TickStore.append``."""
-        return await self._store.append(batch, bars)
+        return await self._store.append(batch, bars, documents)
 
     async def put_bars(self, bars: BarBatch) -> int:
         """Store base bars that no own tick made; return how many rows changed."""

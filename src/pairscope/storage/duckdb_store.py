@@ -14,17 +14,16 @@ from typing import Any, Final, Self, TypeVar
 import duckdb
 import structlog
 
-from pairscope.errors import InputError, SchemaMismatch, StoreUnavailable
+from pairscope.errors import InputError, StoreUnavailable
 from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch
 from pairscope.market.continuity import Admission, Continuity, Gap
 from pairscope.market.ticks import TickBatch
-from pairscope.ports import StoreStats, SymbolSummary
+from pairscope.ports import Document, StoreStats, SymbolSummary
 from pairscope.storage import reading
 from pairscope.storage.acknowledged import Acknowledged
 from pairscope.storage.duckdb_errors import translated
 from pairscope.storage.ledger import Ledger, LedgerView
-from pairscope.storage.recovery import check_whole, read_ledger
-from pairscope.storage.schema import migrations_of, pending
+from pairscope.storage.recovery import check_whole, migrate, read_ledger
 from pairscope.storage.tables import Connection, Tables
 from pairscope.storage.writing import Writing
 
@@ -83,14 +82,16 @@ class DuckDBStore:
 
     # -- TickStore -----------------------------------------------------------------------------------------------------
 
-    async def append(self, batch: TickBatch, bars: Sequence[BarBatch] = ()) -> Admission:
-        """Store a batch, the base bars it closed or revised and the gaps it opened or closed, in one transaction."""
+    async def append(
+        self, batch: TickBatch, bars: Sequence[BarBatch] = (), documents: Sequence[Document] = ()
+    ) -> Admission:
+        """Store a batch, the base bars it closed or revised, its gaps and its documents, in one transaction."""
         for each in bars:
             _demand_base(each.timeframe)
 
         def work() -> Admission:
             with self._transaction() as writing:
-                return writing.append(batch, bars)
+                return writing.append(batch, bars, documents)
 
         return await self._write(work)
 
@@ -312,46 +313,17 @@ class DuckDBStore:
             ) from error
         try:
             check_whole(connection, self._path)
-            self._migrate(connection)
+            migrate(connection, self._path)
             self._ledger = read_ledger(connection)
             self._view = self._ledger.view()
             self._bars = Tables(self._ledger.symbols).bar_count(connection)
-            self._compare_acknowledged(self._ledger.flush, self._view.tick_count)
+            if self._acknowledged is None:
+                self._acknowledged = Acknowledged(self._path.with_name(self._path.name + ".ack"))
+            self._acknowledged.compare(self._ledger.flush, self._view.tick_count)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
-
-    def _compare_acknowledged(self, commit: int, ticks: int) -> None:
-        """Tell of commits that were acknowledged and are not in the file any more."""
-        if self._acknowledged is None:
-            self._acknowledged = Acknowledged(self._path.with_name(self._path.name + ".ack"))
-        said, said_ticks = self._acknowledged.read()
-        if commit < said:
-            _log.error(
-                "the store has lost ticks that were safe: its log was cut, or an older copy put in its place",
-                path=str(self._path),
-                lost_ticks=said_ticks - ticks,
-                lost_commits=said - commit,
-                next="the feed asks for them again by their ids",
-            )
-        self._acknowledged.write(commit, ticks)
-
-    def _migrate(self, connection: duckdb.DuckDBPyConnection) -> None:
-        tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-        if tables and "migration" not in tables:
-            raise SchemaMismatch(
-                f"{self._path} is a DuckDB file of something else", hint="name another file or data directory"
-            )
-        connection.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER, name VARCHAR, checksum VARCHAR)")
-        applied = connection.execute("SELECT number, checksum FROM migration").fetchall()
-        for migration in pending(migrations_of("duckdb"), applied, where=str(self._path)):
-            connection.execute("BEGIN")
-            connection.execute(migration.sql)
-            connection.execute(
-                "INSERT INTO migration VALUES (?, ?, ?)", [migration.number, migration.name, migration.checksum]
-            )
-            connection.execute("COMMIT")
 
     @contextmanager
     def _transaction(self) -> Iterator[Writing]:

@@ -183,6 +183,10 @@ class MemoryBus:
         """The last ``seq`` of a topic; 0 before its first."""
         return self._seq.get(topic, 0)
 
+    def resume(self, topic: str, seq: int) -> None:
+        """Go on behind a ``seq`` that an earlier run has told; a smaller one than the topic's last changes nothing."""
+        self._seq[topic] = max(self.seq(topic), seq)
+
     def wanted(self) -> frozenset[str]:
         """Topics that somebody listens to; the same object until that changes."""
         if self._wanted is None:

@@ -1,4 +1,4 @@
-"""The ledger as the tables tell it: as it was last saved, and onwards from the rows that were appended since."""
+"""From a file to a store that can be gone on with: whole, in this version's schema, its ledger read from its rows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pairscope.errors import SchemaMismatch
 from pairscope.market.bars import BASE_TIMEFRAMES
 from pairscope.market.continuity import Gap
 from pairscope.storage.duckdb_errors import damaged
 from pairscope.storage.ledger import NEVER, Ledger
+from pairscope.storage.schema import migrations_of, pending
 from pairscope.storage.tables import Connection, Tables
 
-__all__ = ["check_whole", "read_ledger"]
+__all__ = ["check_whole", "migrate", "read_ledger"]
 
 _HeldGaps = list[tuple[Gap, list[tuple[int, int]]]]
 
@@ -32,6 +34,22 @@ def check_whole(connection: Connection, path: Path) -> None:
     if path.stat().st_size < need:
         for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
             connection.execute(f'SELECT bit_xor(hash(t)) FROM "{table}" AS t').fetchone()
+
+
+def migrate(connection: Connection, path: Path) -> None:
+    """Bring a file's schema up to date. Raises ``SchemaMismatch`` where another program or a newer version made it."""
+    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if tables and "migration" not in tables:
+        raise SchemaMismatch(f"{path} is a DuckDB file of something else", hint="name another file or data directory")
+    connection.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER, name VARCHAR, checksum VARCHAR)")
+    applied = connection.execute("SELECT number, checksum FROM migration").fetchall()
+    for migration in pending(migrations_of("duckdb"), applied, where=str(path)):
+        connection.execute("BEGIN")
+        connection.execute(migration.sql)
+        connection.execute(
+            "INSERT INTO migration VALUES (?, ?, ?)", [migration.number, migration.name, migration.checksum]
+        )
+        connection.execute("COMMIT")
 
 
 def read_ledger(connection: Connection) -> Ledger:

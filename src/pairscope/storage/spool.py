@@ -19,6 +19,7 @@ from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
+from pairscope.ports import Document
 from pairscope.storage.parcel import Parcel
 
 __all__ = ["Spool"]
@@ -26,7 +27,9 @@ __all__ = ["Spool"]
 _log = structlog.get_logger(__name__)
 
 _HEAD: Final = struct.Struct("<4sII")
-_MAGIC: Final = b"PSP1"
+_MAGIC: Final = b"PSP2"
+_READABLE: Final = (b"PSP1", _MAGIC)
+"""Records of the first form have no documents."""
 _TICK_COLUMNS: Final = {
     "symbol_id": np.int32,
     "ts_event_ns": np.int64,
@@ -129,7 +132,7 @@ class Spool:
         with path.open("rb") as file:
             while len(head := file.read(_HEAD.size)) == _HEAD.size:
                 magic, length, checksum = _HEAD.unpack(head)
-                if magic != _MAGIC:
+                if magic not in _READABLE:
                     break
                 payload = file.read(length)
                 if len(payload) < length or crc32(payload) != checksum:
@@ -157,6 +160,7 @@ def _encode(parcel: Parcel) -> bytes:
             ],
             "rebuild": parcel.rebuild,
             "verdicts": [astuple(gap) for gap in parcel.verdicts],
+            "documents": parcel.documents,
         }
     )
 
@@ -178,6 +182,7 @@ def _decode(payload: bytes) -> Parcel:
         bars,
         tuple((symbol, start, end) for symbol, start, end in held["rebuild"]),
         tuple(Gap(*columns) for columns in held["verdicts"]),
+        tuple(Document(*columns) for columns in held.get("documents", ())),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Final, Protocol
@@ -16,11 +16,13 @@ from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
-from pairscope.ports import Clock, Records, TickStore
+from pairscope.ports import Clock, Document, Records, TickStore
 from pairscope.storage.duckdb_store import DuckDBStore
-from pairscope.storage.parcel import Parcel, joined
+from pairscope.storage.parcel import Parcel
+from pairscope.storage.pause import Pause
 from pairscope.storage.rebuilds import Rebuild, Rebuilds
 from pairscope.storage.spool import Spool
+from pairscope.storage.waiting import Waiting
 
 __all__ = ["Store", "StoreWriter", "open_store"]
 
@@ -59,9 +61,10 @@ class StoreWriter:
     ``max_batches`` wait; then ``put`` blocks, which slows the feed (``blocked`` counts it). When the store refuses,
     flushes go to the spool and from there into the store, in order and before anything newer, as soon as it is back;
     when the spool refuses too, batches wait in the queue until it is full, and then the oldest are dropped and counted:
-    their ids are a hole that a back-fill repairs. Ranges to rebuild are remembered in the store's records, so that a
-    crash forgets none. An error that is none of the store's ends the writer; the next ``put`` raises it. ``clock`` is
-    monotonic.
+    their ids are a hole that a back-fill repairs. Documents go with their batch, in its transaction or its record of
+    the spool, and stay where ticks are dropped; ``on_kept`` hears of them as soon as they are durable, in either place,
+    and may hear of one twice. Ranges to rebuild are remembered in the store's records, so that a crash forgets none.
+    An error that is none of the store's ends the writer; the next ``put`` raises it. ``clock`` is monotonic.
     """
 
     def __init__(
@@ -74,17 +77,17 @@ class StoreWriter:
         flush_rows: int = 20_000,
         flush_seconds: float = 0.5,
         on_revised: Callable[[Sequence[BarBatch]], None] | None = None,
+        on_kept: Callable[[Sequence[Document]], None] | None = None,
     ) -> None:
         self._store = store
         self._spool = spool
         self._clock = clock
-        self._max_batches = max_batches
-        self._flush_rows = flush_rows
-        self._flush_ns = int(flush_seconds * 1e9)
         self._on_revised = on_revised
-        self._queue: deque[tuple[int, Parcel]] = deque()
-        self._queued_rows = 0
-        self._in_flight: list[tuple[int, Parcel]] = []
+        self._on_kept = on_kept
+        self._waiting = Waiting(
+            clock=clock, max_batches=max_batches, flush_rows=flush_rows, flush_ns=int(flush_seconds * 1e9)
+        )
+        self._inherited_bytes = 0
         self._rebuilds = Rebuilds(store)
         self._stored_ns = 0
         self._symbols = Symbols()
@@ -94,17 +97,15 @@ class StoreWriter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
-        self._hurry = False
         self._closing = False
-        self._retry_s = 0.0
-        self._retry_at_ns = 0
+        self._pause = Pause(clock=clock, shortest_s=_RETRY_S[0], longest_s=_RETRY_S[1])
         self._refusal: StorageError | None = None
         self._spool_refusal: WriterOverflow | OSError | None = None
         self._counters = dict.fromkeys(
             (
                 "put_batches", "put_rows", "blocked", "max_depth", "flushes", "flushed_rows", "flushed_batches",
-                "repeats", "spooled_rows", "unspooled_rows", "dropped_rows", "dropped_batches", "rebuilds",
-                "revised_bars", "store_errors",
+                "repeats", "spooled_rows", "unspooled_rows", "dropped_rows", "dropped_batches", "documents",
+                "dropped_documents", "rebuilds", "revised_bars", "store_errors",
             ),
             0,
         )  # fmt: skip
@@ -122,41 +123,53 @@ class StoreWriter:
         self._stored_ns = await self._store.watermark_ns()
         if self._spool:
             _log.info("spool found", bytes=self._spool.size)
-        while self._spool and self._may_try():
+        while self._spool and self._pause.is_over:
             await self._unspool()
+        self._inherited_bytes = self._spool.size
         self._task = asyncio.create_task(self._run(), name="store-writer")
 
-    async def put(self, batch: TickBatch, bars: Sequence[BarBatch] = (), rebuild: Sequence[Rebuild] = ()) -> None:
-        """Queue a batch with the base bars that it closed or revised and the ranges to rebuild behind it.
+    async def put(
+        self,
+        batch: TickBatch,
+        bars: Sequence[BarBatch] = (),
+        rebuild: Sequence[Rebuild] = (),
+        *,
+        documents: Sequence[Document] = (),
+        hurry: bool = False,
+    ) -> None:
+        """Queue a batch, the base bars it closed or revised, what came of it for records and ranges to rebuild behind.
 
-        Waits while the queue is full.
+        Waits while the queue is full. ``hurry`` has it flushed at once, with all that waits before it.
         """
         self._symbols = batch.symbols
-        await self._queued(Parcel(batch, tuple(bars), tuple(rebuild)))
+        await self._queued(Parcel(batch, tuple(bars), tuple(rebuild), documents=tuple(documents)), hurry=hurry)
+
+    async def keep(self, documents: Sequence[Document], *, hurry: bool = False) -> None:
+        """Queue documents that no batch brought, behind all that was put: a change of records in the order of time."""
+        await self._queued(Parcel(TickBatch.empty(self._symbols, 0), documents=tuple(documents)), hurry=hurry)
 
     async def settle(self, gap: Gap) -> None:
         """Queue a verdict on a gap behind the ticks that revealed it; see ``TickStore.settle_gap``."""
         await self._queued(Parcel(TickBatch.empty(self._symbols, 0), verdicts=(gap,)))
 
-    async def _queued(self, parcel: Parcel) -> None:
+    async def _queued(self, parcel: Parcel, *, hurry: bool = False) -> None:
         if not self._room.is_set():
             self._counters["blocked"] += 1
             while not self._room.is_set():
                 self._demand_running()
                 await self._room.wait()
         self._demand_running()
-        self._queue.append((self._clock(), parcel))
-        self._queued_rows += len(parcel.batch)
+        first = self._waiting.put(parcel, hurry=hurry)
         self._counters["put_batches"] += 1
         self._counters["put_rows"] += len(parcel.batch)
         self._measure()
         self._idle.clear()
-        if len(self._queue) == 1 or self._due():
+        if first or self._due():
             self._wake.set()
 
     async def drain(self) -> None:
         """Wait until all that was put is in the store or in the spool."""
-        self._hurry = True
+        self._waiting.hurry()
         self._wake.set()
         while not self._idle.is_set():
             self._demand_running()
@@ -173,20 +186,19 @@ class StoreWriter:
 
     def waiting(self) -> list[Parcel]:
         """Return what was put and is not in the store yet, oldest first, without what is in the spool."""
-        return [parcel for _, parcel in (*self._in_flight, *self._queue)]
+        return self._waiting.parcels()
 
     def counters(self) -> Mapping[str, Any]:
         """Return counters for ``/api/stats`` and ``/metrics``; ``lag_ms`` is the age of the oldest waiting batch."""
-        oldest = self._in_flight or self._queue
-        lag_ms = (self._clock() - oldest[0][0]) / 1e6 if oldest else 0.0
         return {
             **self._counters,
-            "depth": self._depth,
-            "capacity": self._max_batches,
-            "queued_rows": self._queued_rows,
+            "depth": len(self._waiting),
+            "capacity": self._waiting.max_batches,
+            "queued_rows": self._waiting.rows,
+            "queued_documents": self._waiting.documents,
             "last_flush_ms": round(self._flush_ms, 3),
             "max_flush_ms": round(self._max_flush_ms, 3),
-            "lag_ms": round(max(lag_ms, 0.0), 3),
+            "lag_ms": round(self._waiting.lag_ns() / 1e6, 3),
             "spool_bytes": self._spool.size,
             "spool_cut_bytes": self._spool.cut_bytes,
             "waiting_rebuilds": len(self._rebuilds),
@@ -210,13 +222,13 @@ class StoreWriter:
     async def _run(self) -> None:
         """Flush when it is due, until closed and empty."""
         try:
-            while not (self._closing and not self._depth):
+            while not (self._closing and not self._waiting):
                 await self._rest()
-                if self._spool and self._may_try():
+                if self._spool and self._pause.is_over:
                     await self._unspool()
                 if self._due():
                     await self._flush()
-                if self._may_try() and not self._closing:
+                if self._pause.is_over and not self._closing:
                     await self._rebuild_first()
         finally:
             self._room.set()
@@ -229,10 +241,8 @@ class StoreWriter:
             await asyncio.sleep(0)
             return
         self._wake.clear()
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), wait_s)
-        except TimeoutError:
-            return
 
     def _wait_s(self) -> float | None:
         """Seconds until there is something to do by itself; None where there is nothing."""
@@ -240,60 +250,43 @@ class StoreWriter:
             return 0.0
         now_ns = self._clock()
         waits = (
-            [self._retry_at_ns - now_ns]
-            if self._in_flight or self._spool or self._rebuilds.first(self._stored_ns)
+            [self._pause.ends_ns - now_ns]
+            if self._waiting.in_hand or self._spool or self._rebuilds.first(self._stored_ns)
             else []
         )
-        if self._queue and not self._in_flight:
-            waits.append(self._queue[0][0] + self._flush_ns - now_ns)
+        if self._waiting and not self._waiting.in_hand:
+            waits.append(self._waiting.ripens_ns() - now_ns)
         return max(min(waits), 0) / 1e9 if waits else None
 
     def _due(self) -> bool:
-        if self._depth and (self._closing or self._depth >= self._max_batches):
+        if self._waiting and (self._closing or self._is_full):
             return True
-        if self._in_flight:
-            return self._may_try()
-        return bool(self._queue) and (
-            self._hurry or self._queued_rows >= self._flush_rows or self._clock() - self._queue[0][0] >= self._flush_ns
-        )
-
-    def _may_try(self) -> bool:
-        return self._clock() >= self._retry_at_ns
+        return self._pause.is_over if self._waiting.in_hand else self._waiting.is_ripe
 
     async def _flush(self) -> None:
         """Write a group of what waits, into the store or, when it refuses, into the spool."""
-        if not self._in_flight:
-            self._take_group()
-        parcel = joined([parcel for _, parcel in self._in_flight])
-        stored = not self._spool and self._may_try() and await self._stored(parcel)
-        if not (stored or await self._spooled(parcel) or self._dropped(parcel)):
+        parcel = self._waiting.take()
+        if (not self._spool and self._pause.is_over and await self._stored(parcel)) or await self._spooled(parcel):
+            self._counters["flushed_batches"] += self._waiting.let_go()
+            self._kept(parcel)
+        elif not self._dropped(parcel):
             return
-        self._counters["flushed_batches"] += len(self._in_flight)
-        self._in_flight = []
         self._measure()
-        if not self._queue:
-            self._hurry = False
+        if not self._waiting:
             self._idle.set()
 
-    def _take_group(self) -> None:
-        """Move the oldest batches, up to about ``flush_rows`` ticks, from the queue to the hand."""
-        rows = 0
-        while self._queue:
-            batch = self._queue[0][1].batch
-            if self._in_flight and (
-                rows + len(batch) > self._flush_rows or batch.symbols is not self._in_flight[0][1].batch.symbols
-            ):
-                break
-            rows += len(batch)
-            self._in_flight.append(self._queue.popleft())
-        self._queued_rows -= rows
+    def _kept(self, parcel: Parcel) -> None:
+        """Tell that the documents of a parcel are durable."""
+        self._counters["documents"] += len(parcel.documents)
+        if parcel.documents and self._on_kept is not None:
+            self._on_kept(parcel.documents)
 
     async def _stored(self, parcel: Parcel) -> bool:
         """Put a parcel into the store; False where it refuses."""
         began_ns = self._clock()
         try:
             await self._rebuilds.announce(parcel.rebuild)
-            admission = await self._store.append(parcel.batch, parcel.bars)
+            admission = await self._store.append(parcel.batch, parcel.bars, parcel.documents)
             for gap in parcel.verdicts:
                 await self._store.settle_gap(gap)
         except StorageError as error:
@@ -323,19 +316,28 @@ class StoreWriter:
         return True
 
     async def _unspool(self) -> None:
-        """Put the oldest parcel of the spool into the store."""
+        """Put the oldest parcel of the spool into the store; tell of documents that an earlier run left."""
         parcel = await asyncio.to_thread(self._spool.first)
         if parcel is not None and await self._stored(parcel):
+            left = self._spool.size
             await asyncio.to_thread(self._spool.drop_first)
             self._counters["unspooled_rows"] += len(parcel.batch)
+            if self._inherited_bytes > 0:
+                self._inherited_bytes -= left - self._spool.size
+                self._kept(parcel)
 
     def _dropped(self, parcel: Parcel) -> bool:
-        """Give up what is in hand where nothing takes it and the queue is full, or no one will try again."""
-        if self._depth < self._max_batches and not self._closing:
+        """Give up ticks in hand where nothing takes them and the queue is full, or no one will try again.
+
+        Their documents stay, unless no one will try again.
+        """
+        if not (self._is_full or self._closing):
             return False
-        self._counters["dropped_batches"] += len(self._in_flight)
+        lost = len(parcel.documents) if self._closing else 0
+        self._counters["dropped_batches"] += self._waiting.let_go(keep_documents=not self._closing)
         self._counters["dropped_rows"] += len(parcel.batch)
-        _log.error("ticks dropped", rows=len(parcel.batch), reason=str(self._spool_refusal))
+        self._counters["dropped_documents"] += lost
+        _log.error("ticks dropped", rows=len(parcel.batch), documents=lost, reason=str(self._spool_refusal))
         return True
 
     async def _rebuild_first(self) -> None:
@@ -366,15 +368,13 @@ class StoreWriter:
             _log.error("store refuses, ticks go to the spool", error=str(error))
         self._refusal = error
         self._counters["store_errors"] += 1
-        self._retry_s = min(max(2 * self._retry_s, _RETRY_S[0]), _RETRY_S[1])
-        self._retry_at_ns = self._clock() + int(self._retry_s * 1e9)
+        self._pause.lengthen()
 
     def _accepted(self) -> None:
         if self._refusal is not None:
             _log.info("store takes ticks again", spool_bytes=self._spool.size)
         self._refusal = None
-        self._retry_s = 0.0
-        self._retry_at_ns = 0
+        self._pause.end()
 
     def _demand_running(self) -> None:
         """Raise what ended the writer, if anything did."""
@@ -387,14 +387,13 @@ class StoreWriter:
             raise error or StoreUnavailable("the store's writer was stopped")
 
     @property
-    def _depth(self) -> int:
-        return len(self._queue) + len(self._in_flight)
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= self._waiting.max_batches
 
     def _measure(self) -> None:
         """Note the queue's depth and open or shut the door to ``put``."""
-        depth = self._depth
-        self._counters["max_depth"] = max(self._counters["max_depth"], depth)
-        if depth >= self._max_batches:
-            self._room.clear()
-        else:
+        self._counters["max_depth"] = max(self._counters["max_depth"], len(self._waiting))
+        if self._waiting.has_room:
             self._room.set()
+        else:
+            self._room.clear()

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, Origin, bars_of, timeframe_ns
 from pairscope.market.continuity import Admission, Gap
 from pairscope.market.ticks import B1, I4, TickBatch
+from pairscope.ports import Document
 from pairscope.storage.ledger import Ledger
+from pairscope.storage.parcel import last_of_each
 from pairscope.storage.precedence import supersedes
 from pairscope.storage.tables import BAR_FIELDS, Connection, Tables
 
@@ -36,8 +38,8 @@ class Writing:
         self._has_rows = False
         self.added_bars = 0
 
-    def append(self, batch: TickBatch, bars: Sequence[BarBatch]) -> Admission:
-        """Store what is new of a batch, its gaps and its bars."""
+    def append(self, batch: TickBatch, bars: Sequence[BarBatch], documents: Sequence[Document] = ()) -> Admission:
+        """Store what is new of a batch, its gaps, its bars and its documents."""
         ledger = self._ledger
         watermark_ns = ledger.watermark_ns
         admission = ledger.admit(batch)
@@ -52,6 +54,7 @@ class Writing:
         self._save |= bool(batch.void)
         for each in bars:
             self.merge_bars(each)
+        self.put_records(documents)
         return admission
 
     def settle(self, gap: Gap) -> None:
@@ -144,6 +147,12 @@ class Writing:
         if known is None or replace:
             self._connection.execute("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", [collection, key, document])
         return known is None
+
+    def put_records(self, documents: Sequence[Document]) -> None:
+        """Store documents, the last of each key, and remove the keys of those without a body."""
+        final = last_of_each(documents)
+        self._tables.put_records(self._connection, [document for document in final if document.body is not None])
+        self._tables.delete_records(self._connection, [document for document in final if document.body is None])
 
     def delete_record(self, collection: str, key: str) -> bool:
         """Remove a document; False where there was none."""
