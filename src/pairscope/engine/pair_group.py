@@ -69,19 +69,20 @@ class PairGroup:
         self.stale: dict[int, int] = {}
         self.steps = 0
         self.rebuilt = 0
-        self._filters: F8 = np.zeros((0, 2, KALMAN_STATE))
-        self._fresh = kalman_state()
+        self.filters: F8 = np.zeros((0, 2, KALMAN_STATE))
+        self.fresh = kalman_state()
         self._rows = np.full((4, 8), np.nan)
         self._checkpoints = Checkpoints()
         self._stepped = 0
         self._told: dict[int, set[int]] = {}
         self._depth: dict[int, int] = {}
         self._held: dict[int, int] = {}
+        self._more: dict[int, int] = {}
 
     # -- pairs ---------------------------------------------------------------------------------------------------------
 
-    def add(self, settings: PairSettings, symbol_y: int, symbol_x: int) -> int:
-        """Take a pair and return its place; it is told once its legs' history is there."""
+    def add(self, settings: PairSettings, symbol_y: int, symbol_x: int, *, more: int = 0) -> int:
+        """Take a pair and return its place; it is told once its legs' history is there, and ``more`` slots of it."""
         free = np.flatnonzero(self.pairs["state"] == FREE)
         if not free.size:
             self._grow()
@@ -97,7 +98,8 @@ class PairGroup:
         record["offset"] = offset_of(settings.key, lookback)
         self.pairs[place] = record[0]
         self._forget(place)
-        self.tape.keep(_history(lookback))
+        self._more[place] = more
+        self.tape.keep(_history(lookback) + more)
         if self._rows.shape[1] < lookback + 2:
             self._rows = np.full((4, lookback + 2), np.nan)
         for row in self._legs(place):
@@ -110,7 +112,7 @@ class PairGroup:
         """Let a pair go, and the rows that nobody else reads."""
         legs = self._legs(place)
         self.pairs["state"][place] = FREE
-        for places in (self.moved, self.stale, self.untrained):
+        for places in (self.moved, self.stale, self.untrained, self._more):
             places.pop(place, None)
         for row in legs:
             self._held[row] -= 1
@@ -201,7 +203,7 @@ class PairGroup:
         self.rebuilt += 1
         pair, tape = self.pairs[place], self.tape
         slots = tape.common(*self._legs(place), self.next_slot)
-        first = self._checkpoints.restore(place, changed, self.pairs, self._filters, self.sentinels)
+        first = self._checkpoints.restore(place, changed, self.pairs, self.filters, self.sentinels)
         pair["state"] = READY
         pair["revision"] += 1
         self.moved[place] = None
@@ -216,8 +218,8 @@ class PairGroup:
             before = slots[(slots >= anchor_of(epoch - 1, lookback, offset)) & (slots < first)]
             self._train(place, epoch)
         after = slots[slots >= first]
-        filters, sentinel = self._filters[place], self.sentinels[place]
-        relearn(self.pairs, place, filters, sentinel, self._fresh, tape.logs, tape.closes, before, after)
+        filters, sentinel = self.filters[place], self.sentinels[place]
+        relearn(self.pairs, place, filters, sentinel, self.fresh, tape.logs, tape.closes, before, after)
         n = read(self.pairs, place, filters, tape.logs, tape.closes, self._rows)
         self._robust(self.pairs[place : place + 1], n)
         return OVERHEAD + before.size + 2 * after.size
@@ -226,7 +228,7 @@ class PairGroup:
 
     def rows(self, place: int, slot: int) -> tuple[F8, F8]:
         """Return the bars that a pair's hedge ratio was fitted on as of a slot, y and x in its price space."""
-        copy, filters = self.pairs[place : place + 1].copy(), self._filters[place].copy()
+        copy, filters = self.pairs[place : place + 1].copy(), self.filters[place].copy()
         copy["slot"] = slot
         n = read(copy, 0, filters, self.tape.logs, self.tape.closes, self._rows)
         return self._window(copy, n)
@@ -243,10 +245,10 @@ class PairGroup:
 
     def provisional(self, place: int, slot: int, price_y: float, price_x: float) -> Provisional:
         """Return what a pair would say if a slot closed at these prices; nothing is kept of it."""
-        copy, filters = self.pairs[place : place + 1].copy(), self._filters[place].copy()
+        copy, filters = self.pairs[place : place + 1].copy(), self.filters[place].copy()
         prices = np.array([price_y, price_x])
         both = np.array([prices, np.log(prices)])
-        n = peek(copy, filters, self._fresh, self.tape.logs, self.tape.closes, slot, self._rows, both)
+        n = peek(copy, filters, self.fresh, self.tape.logs, self.tape.closes, slot, self._rows, both)
         self._robust(copy, n)
         return Provisional(copy, *self._window(copy, n))
 
@@ -261,16 +263,16 @@ class PairGroup:
             self._train(place, int(epochs[place]))
         due = np.arange(self._stepped % EVERY, pairs.size, EVERY)
         due = due[pairs["state"][due] == READY]
-        self._checkpoints.save(due, slot, pairs, self._filters, self.sentinels)
+        self._checkpoints.save(due, slot, pairs, self.filters, self.sentinels)
         self._stepped += 1
         stepped = np.empty(pairs.size, np.int64)
         most = int(pairs["lookback"].max(initial=0)) + 1
         runs = np.empty(there.size, np.int64)
         found = step(
             pairs,
-            self._filters,
+            self.filters,
             self.sentinels,
-            self._fresh,
+            self.fresh,
             tape.logs,
             tape.closes,
             slot,
@@ -283,7 +285,7 @@ class PairGroup:
         for place in stepped[:found].tolist():
             self.moved[place] = None
             if pairs["method"][place] == HUBER:
-                n = read(pairs, place, self._filters[place], tape.logs, tape.closes, self._rows)
+                n = read(pairs, place, self.filters[place], tape.logs, tape.closes, self._rows)
                 self._robust(pairs[place : place + 1], n)
 
     def _train(self, place: int, epoch: int) -> None:
@@ -322,7 +324,7 @@ class PairGroup:
 
     def _loaded(self, place: int) -> None:
         """Let a pair be computed anew where the history of both legs is there."""
-        need = _history(int(self.pairs["lookback"][place]))
+        need = _history(int(self.pairs["lookback"][place])) + self._more[place]
         if all(self._depth[row] >= need for row in self._legs(place)):
             self.pairs["state"][place] = STALE
             self.stale[place] = _ANY
@@ -335,11 +337,11 @@ class PairGroup:
 
     def _needs(self) -> dict[int, int]:
         """Return how many slots of history each row is to have: three lookbacks of the longest pair that reads it."""
-        used = self.pairs[self.pairs["state"] != FREE]
         need = dict.fromkeys(self._held, 0)
-        for leg in ("leg_y", "leg_x"):
-            for row, lookback in zip(used[leg].tolist(), used["lookback"].tolist(), strict=True):
-                need[row] = max(need[row], _history(lookback))
+        for place, more in self._more.items():
+            slots = _history(int(self.pairs["lookback"][place])) + more
+            for row in self._legs(place):
+                need[row] = max(need[row], slots)
         return need
 
     def _of_rows(self, rows: I8) -> NDArray[np.bool_]:
@@ -358,7 +360,7 @@ class PairGroup:
         pair = self.pairs[place]
         pair["epoch"], pair["slot"], pair["since"], pair["since_next"] = _NO_EPOCH, -1, -1, -1
         pair["n"] = pair["kalman_n"] = 0
-        self._filters[place] = self._fresh
+        self.filters[place] = self.fresh
         self._without_sentinel(place, "no bars to train on")
 
     def _without_sentinel(self, place: int, reason: str) -> None:
@@ -371,7 +373,7 @@ class PairGroup:
         more = max(8, self.pairs.size)
         self.pairs = np.concatenate([self.pairs, np.zeros(more, PAIR)])
         self._checkpoints.grow(more)
-        self._filters = np.concatenate([self._filters, np.zeros((more, 2, KALMAN_STATE))])
+        self.filters = np.concatenate([self.filters, np.zeros((more, 2, KALMAN_STATE))])
         self.sentinels = np.concatenate([self.sentinels, np.zeros((more, SENTINEL_STATE))])
 
 
