@@ -42,8 +42,7 @@ def recorded(
             batch = ticks.take(rows)
             batch = batch.with_watermark(int(batch.ts_event_ns.max()) - 300_000_000)
             updates = engine.on_batch(batch)
-            entry = journal.take(batch, updates)
-            if entry is not None:
+            for entry in journal.take(batch, updates):
                 keeper.add(entry)
             bars = [bars for bars in (*updates.closed, *updates.revised) if bars.timeframe in {"1s", "1m"}]
             await store.append(batch, bars)

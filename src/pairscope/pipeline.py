@@ -233,8 +233,7 @@ class LiveJournal:
 
     def take(self, batch: TickBatch, updates: Updates) -> None:
         """Write down what a batch told, where it told anything."""
-        entry = self._journal.take(batch, updates)
-        if entry is not None:
+        for entry in self._journal.take(batch, updates):
             self._keeper.add(entry)
 
     def bars_came(self, kind: str, bars: BarBatch) -> None:

@@ -2,7 +2,8 @@
 
 One function makes both. A batch at which nothing closes, is corrected or gets a new value leaves no entry: its ticks
 belong to the next one, which says how far they and the time had come. So an engine that is given the same ticks up to
-the same times has to tell the same.
+the same times has to tell the same. Where the order of ticks is not that of their receipt, and where something else is
+given to the engine, the entry of what came before ends: alerts are judged tick by tick.
 """
 
 from __future__ import annotations
@@ -144,32 +145,49 @@ class Journal:
         self._recv_ns = 0
         self._newest_ns = 0
         self._ticks = 0
+        self._silent_ns: int | None = None
         self._begun = False
 
     def note(self, kind: str, name: str = "", timeframe: str = "", start_ns: int = 0, end_ns: int = 0) -> None:
         """Write down what happens between two batches; see ``Note``."""
         self._notes.append(Note(kind, name, timeframe, start_ns, end_ns, self._newest_ns))
 
-    def take(self, batch: TickBatch, updates: Updates) -> Entry | None:
-        """Return the entry of a batch that the engine and all tellers have taken; None where nothing was told."""
+    def take(self, batch: TickBatch, updates: Updates) -> list[Entry]:
+        """Return the entries that end with a batch that the engine and all tellers have taken.
+
+        There is none where nothing was told, and one for the silent batches before this one where it was given notes,
+        or ticks that had been received before theirs.
+        """
+        made: list[Entry] = []
+        held = bool(len(batch)) and int(batch.ts_recv_ns.min()) <= self._newest_ns
+        if self._silent_ns is not None and (held or self._notes):
+            notes, self._notes = self._notes, []
+            made.append(self._entry(self._silent_ns, [], []))
+            self._notes = notes
         if len(batch):
-            recv_ns = batch.ts_recv_ns
-            if int(recv_ns.min()) <= self._recv_ns:
-                late = np.flatnonzero(recv_ns <= self._recv_ns)
+            if held:
+                late = np.flatnonzero(batch.ts_recv_ns <= self._recv_ns)
                 ids = zip(batch.symbol_id[late].tolist(), batch.trade_id[late].tolist(), strict=True)
                 self._stragglers += [(batch.symbols[symbol_id], trade_id) for symbol_id, trade_id in ids]
-            self._newest_ns = max(self._newest_ns, int(recv_ns.max()))
+            self._newest_ns = max(self._newest_ns, int(batch.ts_recv_ns.max()))
             self._ticks += len(batch)
         bars, values = self.of_updates(updates)
         for teller in self._tellers:
             told = teller.told()
             if told.keys:
                 values.append(told_values(teller.kind, told))
-        if not (bars or values or self._notes or (len(batch) and not self._begun)):
-            return None
-        entry = Entry(batch.watermark_ns, self._newest_ns, self._ticks, self._stragglers, self._notes, bars, values)
+        if not (bars or values or held or self._notes or (len(batch) and not self._begun)):
+            self._silent_ns = batch.watermark_ns
+            return made
+        made.append(self._entry(batch.watermark_ns, bars, values))
         self._begun = self._begun or updates.watermark_ns > 0
+        return made
+
+    def _entry(self, watermark_ns: int, bars: list[BarsTold], values: list[ValuesTold]) -> Entry:
+        """Return the entry of what has come since the one before."""
+        entry = Entry(watermark_ns, self._newest_ns, self._ticks, self._stragglers, self._notes, bars, values)
         self._stragglers, self._notes, self._recv_ns, self._ticks = [], [], self._newest_ns, 0
+        self._silent_ns = None
         return entry
 
     def of_updates(self, updates: Updates) -> tuple[list[BarsTold], list[ValuesTold]]:
