@@ -88,6 +88,13 @@ class Settings(BaseSettings):
     )
     history_minutes: int = Field(2940, ge=0, le=20_000, description="Closed one-minute bars to fetch for a new symbol.")
     queue_batches: int = Field(512, ge=4, description="Batches that may wait for the store before the feed is slowed.")
+    alert_private_targets: bool = Field(
+        False, description="Let alerts be sent to the own network, to servers of one's own, and by http."
+    )
+    webhook_secret: str = Field(
+        "",
+        description="Signs webhooks, `whsec_…`; unset: the one in `webhook.secret`, made at first start.",
+    )
     spool_mb: int = Field(1024, ge=1, description="Ticks on disk while the store refuses, at most.")
 
     @field_validator("symbols", "pairs", "screen", "replay", "api_keys", "cors_origins", mode="before")
