@@ -19,6 +19,7 @@ from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 
+from .scripted_alerts import ScriptedAlerts
 from .scripted_backtests import ScriptedBacktests
 from .scripted_pairs import ScriptedPairs
 from .scripted_screen import ScriptedScreen
@@ -141,6 +142,7 @@ class ScriptedMarket:
         self.pairs = ScriptedPairs(self)
         self.screen = ScriptedScreen(self)
         self.backtests = ScriptedBacktests(self)
+        self.alerts = ScriptedAlerts(self)
         self._write_history()
         self.app = self._app()
 
@@ -238,6 +240,7 @@ class ScriptedMarket:
         self.pairs.install(app)
         self.screen.install(app)
         self.backtests.install(app)
+        self.alerts.install(app)
         app.add_api_websocket_route("/ws/updates", self._updates)
         return app
 
@@ -377,18 +380,21 @@ class ScriptedMarket:
             return
         await socket.accept()
         topics: set[str] = set()
-        sender = asyncio.create_task(self._send(socket, topics))
+        alerts_from = [self.alerts.seq]
+        sender = asyncio.create_task(self._send(socket, topics, alerts_from))
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while True:
                 message = await socket.receive_json()
                 chosen = message.get("topics", [])
                 if message.get("op") == "subscribe":
+                    if "alerts" in chosen:
+                        alerts_from[0] = message.get("since", self.alerts.seq)
                     topics.update(chosen)
                 else:
                     topics.difference_update(chosen)
         sender.cancel()
 
-    async def _send(self, socket: WebSocket, topics: set[str]) -> None:
+    async def _send(self, socket: WebSocket, topics: set[str], alerts_from: list[int]) -> None:
         sent: dict[str, Any] = {}
         rounds, cuts, told = 0, self.cuts, len(self.revised)
         while True:
@@ -399,6 +405,11 @@ class ScriptedMarket:
                 await self._tell(socket, f"bar:{bar['symbol']}:1s", bar)
             told = len(self.revised)
             for topic in list(topics):
+                if topic == "alerts":
+                    for firing in [one for one in self.alerts.firings if one["seq"] > alerts_from[0]]:
+                        alerts_from[0] = firing["seq"]
+                        await socket.send_json({"topic": topic, "seq": firing["seq"], "data": firing})
+                    continue
                 if topic.startswith("bar:") and topic in sent:
                     for value in self.bars_of(topic, sent[topic]["timestamp"] / 1000):
                         if value["timestamp"] > sent[topic]["timestamp"] or value != sent[topic]:

@@ -97,7 +97,7 @@ def test_no_symbol_chosen_says_what_to_do(page: Page) -> None:
     assert [info.value for info in app.info] == ["Choose one or more symbols above to watch them here."]
 
 
-@pytest.mark.parametrize("tab", TABS[3:])
+@pytest.mark.parametrize("tab", TABS[4:])
 def test_a_tab_to_come_says_in_a_sentence_what_it_will_show_and_has_no_controls(page: Page, tab: str) -> None:
     app = page(tab=tab).run()
     assert not app.exception

@@ -50,20 +50,33 @@ def main() -> None:
         hand_out_tickets(client, api)
     market = look(client)
     palette = price_monitor.palette_chosen()
-    live_view("status", api=api, key="status", palette=palette, source=market.source, symbol_count=len(market.symbols))
+    live_view(
+        "status",
+        api=api,
+        key="status",
+        palette=palette,
+        source=market.source,
+        symbol_count=len(market.symbols),
+        on_alerts_change=_open_alerts,
+    )
     keep_watch(client)
     opened = st.tabs(TABS, key="tab", bind="query-params")
     bodies: tuple[Callable[[], None], ...] = (
         lambda: price_monitor.show(api, market.symbols),
         lambda: pair_analytics.show(api, patient, market.symbols),
         lambda: backtesting.show(api, patient, market.symbols),
-        alerts.show,
+        lambda: alerts.show(api, patient, market.symbols),
         data_management.show,
     )
     for tab, body in zip(opened, bodies, strict=True):
         if tab.open:
             with tab:
                 body()
+
+
+def _open_alerts() -> None:
+    """Turn to the alerts: a person has pressed the bell, or what it told."""
+    st.session_state["tab"] = alerts.TAB
 
 
 if __name__ == "__main__":

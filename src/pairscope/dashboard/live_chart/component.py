@@ -13,10 +13,13 @@ from pairscope.dashboard.live_chart.assets import LIBRARY, PREFIX, VERSION
 
 __all__ = ["LiveApi", "View", "live_view"]
 
-View = Literal["status", "board", "access", "pair_board", "watch_list", "scanner", "backtest_chart", "backtest_curves"]
+View = Literal[
+    "status", "board", "access", "pair_board", "watch_list", "scanner", "backtest_chart", "backtest_curves",
+    "alert_table", "alert_feed", "monitoring",
+]  # fmt: skip
 
 _HERE: Final = Path(__file__).parent
-_STYLES: Final = ("live.css", "pair.css", "scanner.css", "backtest.css")
+_STYLES: Final = ("live.css", "pair.css", "scanner.css", "backtest.css", "alert.css", "monitoring.css")
 
 # Streamlit makes a module of this text by itself, so what views share (one WebSocket a page) must come from modules
 # with an address of their own.

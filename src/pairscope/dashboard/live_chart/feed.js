@@ -33,12 +33,13 @@ export class Feed {
 
   /**
    * Listen to a topic: `update(data)` gets each value; `broken(why)` tells, before the next value, that some were
-   * missed: a `hole` in the sequence, or a new `connection`. Returns the function that ends it.
+   * missed: a `hole` in the sequence, or a new `connection`. Returns the function that ends it. Of a topic without
+   * holes everything after the number `since` is sent, also what comes while the connection is lost.
    */
-  subscribe(topic, listener) {
+  subscribe(topic, listener, since = null) {
     let entry = this.topics.get(topic);
     if (!entry) {
-      entry = { listeners: new Set(), seq: null, broken: null, last: undefined };
+      entry = { listeners: new Set(), seq: null, broken: null, last: undefined, since };
       this.topics.set(topic, entry);
       this.ask(topic, true);
     }
@@ -139,6 +140,7 @@ export class Feed {
       entry.broken ??= "hole";
     }
     entry.seq = seq;
+    if (entry.since !== null) entry.since = Math.max(entry.since, seq);
     entry.last = data;
     const broken = entry.broken;
     entry.broken = null;
@@ -165,6 +167,11 @@ export class Feed {
 
   send(op, topics) {
     if (this.socket?.readyState !== WebSocket.OPEN) return; // all topics are sent when it opens
+    const since = (topic) => (op === "subscribe" ? (this.topics.get(topic)?.since ?? null) : null);
+    for (const topic of topics.filter((name) => since(name) !== null)) {
+      this.socket.send(JSON.stringify({ op, topics: [topic], since: since(topic) }));
+    }
+    topics = topics.filter((name) => since(name) === null);
     for (let i = 0; i < topics.length; i += TOPICS_A_MESSAGE) {
       this.socket.send(JSON.stringify({ op, topics: topics.slice(i, i + TOPICS_A_MESSAGE) }));
     }

@@ -1,5 +1,6 @@
 // The header: what market this is, whether it is moving now, and how fast.
 
+import { AlertBell } from "./alert_bell.js";
 import { sharedFeed } from "./feed.js";
 import { Freshness } from "./freshness.js";
 import { element, mountable, say } from "./lifecycle.js";
@@ -14,9 +15,10 @@ const SOURCES = {
 };
 
 class Status {
-  constructor(host, data) {
+  constructor(host, data, tell) {
     this.host = host;
     this.feed = sharedFeed(addressesOf(data.api).feed);
+    this.bell = new AlertBell(addressesOf(data.api), () => tell("alerts", true));
     this.freshness = new Freshness(this.feed, data.stall_ms);
     this.build();
     this.timer = setInterval(() => this.tick(), 200);
@@ -43,9 +45,9 @@ class Status {
       element("h1", { class: "ps-name" }, "Pairscope"),
       this.badge,
       this.words,
-      element("div", { class: "ps-status-figures" }, tickBox, speedBox, symbolsBox, linkBox),
+      element("div", { class: "ps-status-figures" }, tickBox, speedBox, symbolsBox, linkBox, this.bell.node),
     );
-    this.host.append(this.node);
+    this.host.append(this.node, this.bell.toasts);
   }
 
   update(data) {
@@ -71,8 +73,9 @@ class Status {
 
   destroy() {
     clearInterval(this.timer);
+    this.bell.end();
     this.freshness.end();
   }
 }
 
-export const mount = mountable((host, data) => new Status(host, data));
+export const mount = mountable((host, data, tell) => new Status(host, data, tell));

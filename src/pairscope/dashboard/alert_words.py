@@ -1,0 +1,103 @@
+"""Values of alerts as a trader reads them: in the unit of their type, and how far from firing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pairscope.dashboard.alert_choice import ConditionChoice, scale_of, unit_of
+from pairscope.dashboard.alert_kinds import CONDITIONS, KINDS, SENTINEL_LEVELS
+from pairscope.dashboard.pair_words import MISSING, base_of, duration, number, plain, when
+
+__all__ = ["condition_words", "distance_words", "fired_words", "times_words", "value_words"]
+
+_SENTINEL: Final = ("quiet", "warning", "broken")
+
+
+def value_words(kind: str, condition: str, value: float | None, symbol: str = "") -> str:
+    """Write a value of the API's as it stands on screen.
+
+    >>> value_words("price", "above", 67012.4, "BTCUSDT"), value_words("price_change", "above", 0.0123)
+    ('67,012.40 USDT', '1.23 %')
+    >>> value_words("zscore", "above", -2.345), value_words("sentinel", "above", 2.0)
+    ('−2.35 σ', 'broken')
+    """
+    if value is None:
+        return MISSING
+    if kind == "sentinel":
+        return _SENTINEL[min(2, max(0, round(value)))]
+    unit = unit_of(kind, condition, symbol)
+    shown = value * scale_of(kind, condition)
+    decimals = 2 if condition == "moves" else KINDS[kind].decimals
+    if kind in {"price", "volume"} and condition != "moves":
+        text = number(shown, 8) if kind == "price" else number(shown, 4)
+        whole, _, part = text.partition(".")
+        text = f"{whole}.{part.ljust(2, '0')}" if kind == "price" else text
+    else:
+        text = f"{shown:,.{decimals}f}"
+    return f"{text.replace('-', '−')}{f' {unit}' if unit else ''}"
+
+
+def distance_words(choice: ConditionChoice, value: float | None, distance: float | None, *, holds: bool) -> str:
+    """Say how far a value is from where the condition fires.
+
+    >>> price = ConditionChoice("price", "BTCUSDT", threshold=101.0)
+    >>> distance_words(price, 100.0, 1.0, holds=False), distance_words(price, 102.0, None, holds=True)
+    ('1.00 USDT (1.00 %)', 'holds now')
+    """
+    if holds:
+        return "holds now"
+    if distance is None:
+        return MISSING
+    words = value_words(choice.type, choice.condition, abs(distance), choice.symbol)
+    if choice.type == "price" and choice.condition != "moves" and value:
+        return f"{words} ({abs(distance / value):.2%})".replace("%)", " %)")
+    return words if choice.type != "sentinel" else f"{abs(distance):g}"
+
+
+def condition_words(choice: ConditionChoice) -> str:
+    """Say what a condition watches.
+
+    >>> condition_words(ConditionChoice("zscore", y="ETHUSDT", x="BTCUSDT", threshold=2.0))
+    'z-score of ETH on BTC above 2.00 σ'
+    """
+    named = choice.symbol or (f"{base_of(choice.y)} on {base_of(choice.x)}" if choice.y else "any pair")
+    scale = scale_of(choice.type, choice.condition)
+    word = CONDITIONS[choice.condition].lower()
+    levels = [value for value in (choice.threshold, choice.lower, choice.upper) if value is not None]
+    if choice.type == "sentinel":
+        level = SENTINEL_LEVELS.get(choice.threshold or 0.0, "").lower()
+    else:
+        level = " to ".join(value_words(choice.type, choice.condition, one / scale, choice.symbol) for one in levels)
+    return f"{KINDS[choice.type].label} of {named} {word} {level}".strip()
+
+
+def fired_words(document: Mapping[str, Any]) -> str:
+    """Say how often a rule would have fired over the stored past.
+
+    >>> fired_words({"fired": 1}), fired_words({"fired": 0}), fired_words({"fired": None})
+    ('once', 'not once', '–')
+    """
+    fired = document.get("fired")
+    if fired is None:
+        return MISSING
+    return {0: "not once", 1: "once", 2: "twice"}.get(int(fired), f"{int(fired):,} times")
+
+
+def times_words(document: Mapping[str, Any]) -> str:
+    """Say when it would have fired, on which bars or trades that rests, and what was left out, as Markdown."""
+    parts = []
+    start, end = document.get("from"), document.get("to")
+    if isinstance(start, int) and isinstance(end, int) and end > start:
+        parts.append(f"Looked back over {duration((end - start) / 1000, 1)}")
+    basis = str(document.get("basis") or "").rstrip(".")
+    if basis:
+        parts[-1:] = [f"{parts[-1]}: {basis}"] if parts else [basis[:1].upper() + basis[1:]]
+    times: Sequence[Any] = document.get("times") or ()
+    if times:
+        parts.append(f"Last at {when(times[0], 1)}")
+    if document.get("suppressed"):
+        parts.append(f"{document['suppressed']:,} more fell into the cooldown")
+    if document.get("paused"):
+        parts.append(f"the storm guard would have paused it at {when(document['paused'], 1)}")
+    return ". ".join(plain(part[:1].upper() + part[1:]) for part in parts) + ("." if parts else "")

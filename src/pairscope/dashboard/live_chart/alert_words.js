@@ -1,0 +1,97 @@
+// What an alert watches and what it told, in words: values in the unit of their type, conditions as a person says them.
+
+import { decimalsOf } from "./bars.js";
+import { fixed, known } from "./pair_words.js";
+import { amount, baseOf, price, quoteOf } from "./words.js";
+
+const CONDITIONS = {
+  above: "above", below: "below", crosses_above: "crosses above", crosses_below: "crosses below",
+  enters: "enters", leaves: "leaves", moves: "moves by", found: "found", lost: "lost",
+};
+const SENTINEL = ["quiet", "warning", "broken"];
+const FREQUENCIES = { once: "once", once_per_bar: "at most once a bar", once_per_bar_close: "at bars' closes" };
+
+/** The conditions of a rule, also where it has but one. */
+export const conditionsOf = (rule) => (Array.isArray(rule.conditions) && rule.conditions.length ? rule.conditions : [rule]);
+
+/** A value of the API's as it stands on screen, `kinds` as the page tells them. */
+export function valueWords(kinds, { type, condition, symbol = "", threshold = null }, value) {
+  if (!known(value)) return "–";
+  const kind = kinds[type] ?? { unit: "", scale: 1, decimals: 4 };
+  if (condition === "moves") return `${fixed(value * 100, 2)} %`;
+  if (type === "sentinel") return SENTINEL[Math.min(2, Math.max(0, Math.round(value)))];
+  if (kind.unit === "quote") return `${price(value, priceDecimals(value, threshold))} ${quoteOf(symbol ?? "")}`.trim();
+  if (kind.unit === "base") return `${amount(value)} ${baseOf(symbol ?? "")}`.trim();
+  const text = fixed(value * kind.scale, kind.decimals);
+  return kind.unit ? `${text} ${kind.unit}` : text;
+}
+
+/** What is watched: BTCUSDT, ETH on BTC, any pair. */
+export function subjectWords({ symbol, y, x }) {
+  if (symbol) return symbol;
+  return y && x ? `${baseOf(y)} on ${baseOf(x)}` : "any pair";
+}
+
+/** What a condition says of its subject: "price above 67,000 USDT". */
+export function conditionWords(kinds, condition) {
+  const { type, condition: word, threshold, lower, upper, baseline } = condition;
+  const label = (kinds[type]?.label ?? type).replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase());
+  if (word === "found" || word === "lost") return `${label} ${CONDITIONS[word]}`;
+  const of = baseline ? { ...condition, type: "ratio" } : condition;
+  const level = (value) => (baseline ? `${fixed(value, 2)} × the usual` : type === "sentinel" ? (value >= 1 ? "broken" : "warning") : valueWords(kinds, of, value));
+  const levels = [threshold, lower, upper].filter(known).map(level).join(" to ");
+  return `${label} ${CONDITIONS[word] ?? word} ${levels}`;
+}
+
+/** Bars, cooldown and what else there is to a rule: "60 bars of 1m · once". */
+export function detailWords(rule) {
+  const bars = conditionsOf(rule).map(({ type, condition, window, timeframe }) => {
+    const windowed = window && timeframe && (type !== "price" || condition === "moves") && !["funding", "staleness", "cointegration"].includes(type);
+    return windowed ? `${window} ${window === 1 ? "bar" : "bars"} of ${timeframe}` : "";
+  });
+  const parts = [...new Set(bars.filter(Boolean)), FREQUENCIES[rule.frequency]];
+  if (rule.notify?.length) parts.push(`to ${rule.notify.length} ${rule.notify.length === 1 ? "target" : "targets"}`);
+  return parts.filter(Boolean).join(" · ");
+}
+
+/** How near a value is to firing, from 0 (as far as it started out) to 1 (fires). */
+export function nearness({ type, threshold, lower, upper }, value, distance) {
+  if (!known(value) || !known(distance)) return null;
+  const away = Math.abs(distance);
+  // A price counts in per cent of itself: 2 % away is far. What has a scale of its own counts in its threshold.
+  const whole = type === "price" ? Math.abs(value) * 0.02 : Math.max(...[threshold, lower, upper].filter(known).map(Math.abs), 1e-12);
+  return Math.max(0, Math.min(1, 1 - away / whole));
+}
+
+/** How far until it fires: "120.50 USDT (0.18 %)". */
+export function distanceWords(kinds, condition, value, distance) {
+  if (!known(distance)) return "–";
+  const away = Math.abs(distance);
+  if (condition.type === "sentinel") return `${fixed(away, 1)} steps`;
+  if (condition.baseline) return `${fixed(away, 2)} ×`;
+  const words = valueWords(kinds, condition, away);
+  return condition.type === "price" && condition.condition !== "moves" && value ? `${words} (${fixed((away / value) * 100, 2)} %)` : words;
+}
+
+/** A time in UTC: the clock today, with its date before. */
+export function timeWords(ms, now = Date.now()) {
+  if (!known(ms)) return "–";
+  const text = new Date(ms).toISOString();
+  return text.slice(0, 10) === new Date(now).toISOString().slice(0, 10) ? text.slice(11, 19) : `${text.slice(5, 10)} ${text.slice(11, 19)}`;
+}
+
+/** Where a firing went: words and a state. */
+export function deliveryWords(deliveries) {
+  if (!Array.isArray(deliveries) || !deliveries.length) return { words: "", state: "none", title: "" };
+  const count = (state) => deliveries.filter(({ status }) => status === state).length;
+  const [delivered, waiting, lost] = [count("delivered"), count("waiting"), count("given_up")];
+  const title = deliveries.map(({ target, status, attempts, error }) => `${target}: ${status.replace("_", " ")}${attempts > 1 ? ` after ${attempts} attempts` : ""}${error ? ` (${error})` : ""}`).join("\n");
+  if (lost) return { words: `✗ ${lost} of ${deliveries.length} not delivered`, state: "bad", title };
+  if (waiting) return { words: `… ${delivered} of ${deliveries.length} delivered`, state: "waiting", title };
+  return { words: `✓ delivered${deliveries.length > 1 ? ` to ${deliveries.length}` : ""}`, state: "good", title };
+}
+
+function priceDecimals(value, threshold) {
+  const whole = Math.max(decimalsOf(Number(value.toPrecision(9))), known(threshold) ? decimalsOf(threshold) : 0);
+  return Math.min(10, Math.max(whole, Math.abs(value) >= 10 ? 2 : 0));
+}
