@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from pairscope.client_alerts import AlertCalls
 from pairscope.client_backtests import BacktestCalls
 from pairscope.errors import ApiRefused, ApiUnreachable, InputError, PairscopeError, StoreUnavailable, UnknownSymbol
 
@@ -33,7 +34,7 @@ _SCREEN_COLUMNS: Final = (
 _FIRST_PAUSE_S: Final = 0.1
 
 
-class Client(BacktestCalls):
+class Client(BacktestCalls, AlertCalls):
     """Asks one Pairscope API and returns tables; ``get`` returns the JSON underneath.
 
     Errors are of the :class:`~pairscope.errors.PairscopeError` family and carry the server's own words:

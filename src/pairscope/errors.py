@@ -8,6 +8,7 @@
     │   ├── UnknownJob                 no     404    no such job, or it was long ago; start it again
     │   ├── UnknownRun                 no     404    no such backtest was kept, or it was forgotten
     │   ├── UnknownRule                no     404    no such paper position, or it was deleted
+    │   ├── UnknownAlert               no     404    no such alert, or it was deleted
     │   ├── NotEnoughData              no     422    says have / need
     │   └── ForeignFile                no     422    says what was expected
     ├── FeedError                      yes    503
@@ -64,6 +65,7 @@ __all__ = [
     "StoreLocked",
     "StoreUnavailable",
     "SubscriptionRefused",
+    "UnknownAlert",
     "UnknownJob",
     "UnknownRule",
     "UnknownRun",
@@ -143,6 +145,16 @@ class UnknownRule(InputError):
 
     def __init__(self, id: str) -> None:  # noqa: A002 - what everybody calls it
         super().__init__(f"there is no paper position {id[:64]!r}", loc="id")
+
+
+class UnknownAlert(InputError):
+    """No alert of this id is kept: there never was one, or it was deleted."""
+
+    status = 404
+    hint = "GET /api/alerts lists those that are kept"
+
+    def __init__(self, id: str) -> None:  # noqa: A002 - what everybody calls it
+        super().__init__(f"there is no alert {id[:64]!r}", loc="id")
 
 
 class UnknownRun(InputError):

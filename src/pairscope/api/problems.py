@@ -172,8 +172,9 @@ def _of_pairscope(error: PairscopeError, scope: Scope) -> Response:
     )
 
 
-def _where(loc: str, scope: Scope) -> list[str]:
-    """Say in which part of the request a parameter stands."""
+def _where(loc: str, scope: Scope) -> list[str | int]:
+    """Say in which part of the request a parameter stands: ``conditions[1].symbol`` in the second of a list."""
     if loc in scope.get("path_params", {}):
         return ["path", loc]
-    return ["query" if scope.get("method") == "GET" else "body", *loc.split(".")]
+    parts = [int(part) if part.isdecimal() else part for part in re.findall(r"[^.\[\]]+", loc)]
+    return ["query" if scope.get("method") == "GET" else "body", *parts]

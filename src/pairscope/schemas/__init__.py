@@ -5,6 +5,16 @@ REST handlers and the publisher of the stream use the same encoders, so that bot
 
 from __future__ import annotations
 
+from pairscope.schemas.alerts import (
+    AlertCreated,
+    AlertOut,
+    AlertPreviewOut,
+    AlertsOut,
+    AlertTested,
+    FiringOut,
+    FiringsOut,
+    MessageSent,
+)
 from pairscope.schemas.analytics import (
     AdfOut,
     Cointegration,
@@ -71,6 +81,11 @@ from pairscope.schemas.screen import DiscoveriesOut, PairHistory, ScreenOut, enc
 
 __all__ = [
     "AdfOut",
+    "AlertCreated",
+    "AlertOut",
+    "AlertPreviewOut",
+    "AlertTested",
+    "AlertsOut",
     "BacktestMetrics",
     "BacktestOut",
     "BacktestRuns",
@@ -81,6 +96,8 @@ __all__ = [
     "CorrelationMatrix",
     "DiscoveriesOut",
     "EngleGranger",
+    "FiringOut",
+    "FiringsOut",
     "GapOut",
     "Health",
     "HeatmapOut",
@@ -94,6 +111,7 @@ __all__ = [
     "LivePair",
     "MeasureNow",
     "MeasureRanges",
+    "MessageSent",
     "MonitoringOut",
     "PairAnalytics",
     "PairCorrelation",
