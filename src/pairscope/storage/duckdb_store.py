@@ -21,6 +21,7 @@ from pairscope.market.ticks import TickBatch
 from pairscope.ports import Document, StoreStats, SymbolSummary
 from pairscope.storage import reading
 from pairscope.storage.acknowledged import Acknowledged
+from pairscope.storage.documents import document_at, documents_behind
 from pairscope.storage.duckdb_errors import translated
 from pairscope.storage.ledger import Ledger, LedgerView
 from pairscope.storage.recovery import check_whole, migrate, read_ledger
@@ -33,6 +34,10 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _READERS: Final = 4
+_PAGE: Final = (256, 4096)
+"""Documents that the first page of a scan has, and at most the later ones."""
+_PAGE_BYTES: Final = 1 << 20
+"""The bytes of a page behind which the next one is no longer."""
 _LEAVE_S: Final = 5.0
 """How long reads may take to end before a broken connection is closed under them."""
 
@@ -231,29 +236,46 @@ class DuckDBStore:
 
         def work() -> bool:
             with self._transaction() as writing:
-                return writing.put_record(collection, key, document, replace=replace)
+                return writing.add_document(collection, key, document, replace=replace)
 
         return await self._write(work)
 
+    async def put_many(self, documents: Sequence[Document]) -> None:
+        """Store documents, the last of each key, and remove the keys of those without a body, in one transaction."""
+
+        def work() -> None:
+            with self._transaction() as writing:
+                writing.put_documents(documents)
+
+        await self._write(work)
+
     async def get(self, collection: str, key: str) -> bytes | None:
         """Return a document, None where there is none."""
-        return await self._read(lambda con, view: reading.record(con, collection, key))
+        return await self._read(lambda con, _: document_at(con, collection, key))
 
     async def delete(self, collection: str, key: str) -> bool:
         """Remove a document; False where there was none."""
 
         def work() -> bool:
             with self._transaction() as writing:
-                return writing.delete_record(collection, key)
+                return bool(writing.put_documents([Document(collection, key, None)]))
 
         return await self._write(work)
 
     async def scan(self, collection: str, after: str = "") -> AsyncIterator[tuple[str, bytes]]:
-        """Every (key, document) with a key greater than ``after``, by key."""
-        while page := await self._read(lambda con, view: reading.records(con, collection, after)):  # noqa: B023
+        """Every (key, document) with a key greater than ``after``, by key; a page of them in memory at a time.
+
+        Pages grow while they are small in bytes: each costs a look at all keys.
+        """
+        limit = _PAGE[0]
+        while page := await self._read(
+            lambda con, _, after=after, limit=limit: documents_behind(con, collection, after, limit=limit)  # type: ignore[misc]
+        ):
             for entry in page:
                 yield entry
             after = page[-1][0]
+            if sum(len(body) for _, body in page) < _PAGE_BYTES:
+                limit = min(4 * limit, _PAGE[1])
 
     # -- threads, transactions, errors ---------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from pairscope.storage.ledger import LedgerView
 from pairscope.storage.tables import Connection, Tables
 
 __all__ = [
-    "bars", "base_bars",  "gaps", "portions", "quarter_hours", "received_between", "received_portions", "record",
-    "records", "ticks", "ticks_between",
+    "bars", "base_bars",  "gaps", "portions", "quarter_hours", "received_between", "received_portions",
+    "ticks", "ticks_between",
 ]  # fmt: skip
 
 _SECOND_NS: Final = 1_000_000_000
@@ -23,7 +23,6 @@ _MINUTE_NS: Final = 60_000_000_000
 _QUARTER_NS: Final = 15 * _MINUTE_NS
 _GROWTH: Final = 8
 _PORTION: Final = 200_000
-_PAGE: Final = 256
 _MINUTE_BASED: Final = timeframe_ns("1m")
 
 
@@ -240,20 +239,3 @@ def gaps(connection: Connection, view: LedgerView, symbol: str | None) -> list[G
         return []
     where = "true" if symbol_id is None else f"symbol_id = {symbol_id}"
     return [gap for gap, _ in Tables(view.symbols).gaps(connection, where)]
-
-
-def record(connection: Connection, collection: str, key: str) -> bytes | None:
-    """Return one document."""
-    row = connection.execute(
-        "SELECT document FROM record WHERE collection = ? AND key = ?", [collection, key]
-    ).fetchone()
-    return None if row is None else bytes(row[0])
-
-
-def records(connection: Connection, collection: str, after: str) -> list[tuple[str, bytes]]:
-    """Return the next page of a collection, by key."""
-    rows = connection.execute(
-        f"SELECT key, document FROM record WHERE collection = ? AND key > ? ORDER BY key LIMIT {_PAGE}",
-        [collection, after],
-    ).fetchall()
-    return [(key, bytes(document)) for key, document in rows]

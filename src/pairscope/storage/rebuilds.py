@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from pairscope.ports import Records
+from pairscope.market.bars import BarBatch
+from pairscope.ports import Records, TickStore
 
-__all__ = ["Rebuild", "Rebuilds"]
+__all__ = ["Made", "Rebuild", "Rebuilds"]
 
 Rebuild = tuple[str, int, int]
 """A symbol and the range [start_ns, end_ns) whose bars are to be made anew."""
@@ -20,6 +21,13 @@ MAX_RANGES: Final = 64
 """Ranges of one symbol that are kept apart; more become one, which costs time and never a bar."""
 
 _Ranges = list[tuple[int, int]]
+
+
+class Made(NamedTuple):
+    """What a rebuild came to: how many stored bars changed, and what is to be told of them."""
+
+    revised: int
+    told: list[BarBatch]
 
 
 class Rebuilds:
@@ -58,6 +66,21 @@ class Rebuilds:
             if start < closed_ns:
                 return symbol, start, min(end, closed_ns)
         return None
+
+    async def make_first(self, store: TickStore, until_ns: int) -> Made | None:
+        """Rebuild the range that has waited longest and forget it; None where none is to be rebuilt yet.
+
+        Its minutes are told even where they did not change, because the store may have kept the exchange's bars.
+        """
+        if (range_ := self.first(until_ns)) is None:
+            return None
+        symbol, start_ns, end_ns = range_
+        low, high = start_ns // MINUTE_NS * MINUTE_NS, -(-end_ns // MINUTE_NS) * MINUTE_NS
+        revised = await store.rebuild_bars(*range_)
+        minutes = await store.bars(symbol, "1m", low, high, limit=max((high - low) // MINUTE_NS, 1))
+        await self.done(range_)
+        told = [bars for bars in (*revised, minutes) if len(bars) and (bars is minutes or bars.timeframe != "1m")]
+        return Made(sum(len(bars) for bars in revised), told)
 
     async def done(self, rebuilt: Rebuild) -> None:
         """Forget a range that was rebuilt."""

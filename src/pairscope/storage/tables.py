@@ -12,7 +12,6 @@ from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
 from pairscope.market.continuity import Gap, GapStatus
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import I4, TickBatch
-from pairscope.ports import Document
 from pairscope.storage.ledger import Ledger
 
 __all__ = ["BAR_FIELDS", "Connection", "Tables"]
@@ -123,22 +122,6 @@ class Tables:
         connection.execute(
             f"INSERT OR REPLACE INTO gap SELECT {values}", [list(column) for column in zip(*rows, strict=True)]
         )
-
-    def put_records(self, connection: Connection, documents: Sequence[Document]) -> None:
-        """Store documents in place of what their keys hold; no key may come twice."""
-        if documents:
-            connection.execute(
-                "INSERT OR REPLACE INTO record SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::BLOB[])",
-                [list(column) for column in zip(*documents, strict=True)],
-            )
-
-    def delete_records(self, connection: Connection, documents: Sequence[Document]) -> None:
-        """Remove the keys of documents, as far as they are there."""
-        if documents:
-            connection.execute(
-                "DELETE FROM record WHERE (collection, key) IN (SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]))",
-                [[document.collection for document in documents], [document.key for document in documents]],
-            )
 
     def gaps(self, connection: Connection, where: str = "true") -> Iterator[tuple[Gap, list[tuple[int, int]]]]:
         """Yield gaps by (symbol, from_id) with the ranges still missing."""

@@ -28,7 +28,6 @@ __all__ = ["Store", "StoreWriter", "open_store"]
 
 _log = structlog.get_logger(__name__)
 
-_MINUTE_NS: Final = 60_000_000_000
 _RETRY_S: Final = (0.25, 10.0)
 """Shortest and longest pause between two tries at a store that refuses."""
 
@@ -148,6 +147,11 @@ class StoreWriter:
         """Queue documents that no batch brought, behind all that was put: a change of records in the order of time."""
         await self._queued(Parcel(TickBatch.empty(self._symbols, 0), documents=tuple(documents)), hurry=hurry)
 
+    async def keep_now(self, documents: Sequence[Document]) -> None:
+        """Do as ``keep`` and wait until they are durable; ``StoreUnavailable`` while they can only wait in memory."""
+        await self.keep(documents, hurry=True)
+        await self._waiting.promise()
+
     async def settle(self, gap: Gap) -> None:
         """Queue a verdict on a gap behind the ticks that revealed it; see ``TickStore.settle_gap``."""
         await self._queued(Parcel(TickBatch.empty(self._symbols, 0), verdicts=(gap,)))
@@ -231,6 +235,7 @@ class StoreWriter:
                 if self._pause.is_over and not self._closing:
                     await self._rebuild_first()
         finally:
+            self._waiting.break_promises(StoreUnavailable("the store's writer ended"))
             self._room.set()
             self._idle.set()
 
@@ -269,8 +274,10 @@ class StoreWriter:
         if (not self._spool and self._pause.is_over and await self._stored(parcel)) or await self._spooled(parcel):
             self._counters["flushed_batches"] += self._waiting.let_go()
             self._kept(parcel)
-        elif not self._dropped(parcel):
-            return
+        else:
+            self._waiting.break_promises(StoreUnavailable("neither the store nor the spool takes what was changed"))
+            if not self._dropped(parcel):
+                return
         self._measure()
         if not self._waiting:
             self._idle.set()
@@ -334,34 +341,26 @@ class StoreWriter:
         if not (self._is_full or self._closing):
             return False
         lost = len(parcel.documents) if self._closing else 0
-        self._counters["dropped_batches"] += self._waiting.let_go(keep_documents=not self._closing)
+        self._counters["dropped_batches"] += self._waiting.drop(keep_documents=not self._closing)
         self._counters["dropped_rows"] += len(parcel.batch)
         self._counters["dropped_documents"] += lost
         _log.error("ticks dropped", rows=len(parcel.batch), documents=lost, reason=str(self._spool_refusal))
         return True
 
     async def _rebuild_first(self) -> None:
-        """Rebuild the range that has waited longest; tell of the seconds that changed and of its minutes as stored.
-
-        A minute is told even where it did not change, because the store may have kept the exchange's bar.
-        """
-        if (range_ := self._rebuilds.first(self._stored_ns)) is None:
-            return
-        symbol, start_ns, end_ns = range_
-        low, high = start_ns // _MINUTE_NS * _MINUTE_NS, -(-end_ns // _MINUTE_NS) * _MINUTE_NS
+        """Rebuild the range that has waited longest; tell of the seconds that changed and of its minutes as stored."""
         try:
-            revised = await self._store.rebuild_bars(*range_)
-            minutes = await self._store.bars(symbol, "1m", low, high, limit=max((high - low) // _MINUTE_NS, 1))
-            await self._rebuilds.done(range_)
+            made = await self._rebuilds.make_first(self._store, self._stored_ns)
         except StorageError as error:
             self._refused(error)
             return
+        if made is None:
+            return
         self._accepted()
         self._counters["rebuilds"] += 1
-        self._counters["revised_bars"] += sum(len(bars) for bars in revised)
-        told = [bars for bars in (*revised, minutes) if len(bars) and (bars is minutes or bars.timeframe != "1m")]
-        if told and self._on_revised is not None:
-            self._on_revised(told)
+        self._counters["revised_bars"] += made.revised
+        if made.told and self._on_revised is not None:
+            self._on_revised(made.told)
 
     def _refused(self, error: StorageError) -> None:
         if self._refusal is None:

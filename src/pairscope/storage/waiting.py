@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Clock
@@ -13,6 +14,12 @@ __all__ = ["Waiting"]
 
 MAX_DOCUMENTS: Final = 100_000
 """Documents that may wait before there is no more room: unlike ticks they are never dropped for want of it."""
+
+
+class _Entry(NamedTuple):
+    number: int
+    since_ns: int
+    parcel: Parcel
 
 
 class Waiting:
@@ -26,8 +33,10 @@ class Waiting:
         self._clock = clock
         self._flush_rows = flush_rows
         self._flush_ns = flush_ns
-        self._queue: deque[tuple[int, Parcel]] = deque()
-        self._hand: list[tuple[int, Parcel]] = []
+        self._queue: deque[_Entry] = deque()
+        self._hand: list[_Entry] = []
+        self._promises: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._last = 0
         self._hurry = False
         self.max_batches = max_batches
         self.rows = 0
@@ -53,17 +62,18 @@ class Waiting:
 
     def ripens_ns(self) -> int:
         """When the oldest in the queue will be old enough; there must be one."""
-        return self._queue[0][0] + self._flush_ns
+        return self._queue[0].since_ns + self._flush_ns
 
     def lag_ns(self) -> int:
         """The age of the oldest."""
         oldest = self._hand or self._queue
-        return max(self._clock() - oldest[0][0], 0) if oldest else 0
+        return max(self._clock() - oldest[0].since_ns, 0) if oldest else 0
 
     def put(self, parcel: Parcel, *, hurry: bool = False) -> bool:
         """Put a parcel behind the others; True where it is the first in the queue."""
         self._hurry |= hurry
-        self._queue.append((self._clock(), parcel))
+        self._last += 1
+        self._queue.append(_Entry(self._last, self._clock(), parcel))
         self.rows += len(parcel.batch)
         self.documents += len(parcel.documents)
         return len(self._queue) == 1
@@ -77,30 +87,56 @@ class Waiting:
         if not self._hand:
             rows = 0
             while self._queue:
-                batch = self._queue[0][1].batch
+                batch = self._queue[0].parcel.batch
                 if self._hand and (
-                    rows + len(batch) > self._flush_rows or batch.symbols is not self._hand[0][1].batch.symbols
+                    rows + len(batch) > self._flush_rows or batch.symbols is not self._hand[0].parcel.batch.symbols
                 ):
                     break
                 rows += len(batch)
                 self._hand.append(self._queue.popleft())
             self.rows -= rows
-        return joined([parcel for _, parcel in self._hand])
+        return joined([entry.parcel for entry in self._hand])
 
-    def let_go(self, *, keep_documents: bool = False) -> int:
-        """Forget what is in hand and return how many parcels it was; its documents may stay, before all others."""
-        count, held = len(self._hand), self._hand
-        self._hand = []
-        self.documents -= sum(len(parcel.documents) for _, parcel in held)
-        documents = last_of_each(each for _, parcel in held for each in parcel.documents) if keep_documents else ()
+    def let_go(self) -> int:
+        """Forget what is in hand, which is durable, and return how many parcels it was."""
+        while self._promises and self._promises[0][0] <= self._hand[-1].number:
+            _, promise = self._promises.popleft()
+            if not promise.done():
+                promise.set_result(None)
+        return self._forget()
+
+    def drop(self, *, keep_documents: bool) -> int:
+        """Give up what is in hand and return how many parcels it was; its documents may stay, before all others."""
+        held = self._hand
+        count = self._forget()
+        documents = last_of_each(each for entry in held for each in entry.parcel.documents) if keep_documents else ()
         if documents:
-            behind = self._queue[0][1].batch if self._queue else held[-1][1].batch
-            self._queue.appendleft((held[0][0], Parcel(TickBatch.empty(behind.symbols, 0), documents=documents)))
+            symbols = (self._queue[0] if self._queue else held[-1]).parcel.batch.symbols
+            kept = Parcel(TickBatch.empty(symbols, 0), documents=documents)
+            self._queue.appendleft(held[-1]._replace(parcel=kept))
             self.documents += len(documents)
-        if not self._queue:
-            self._hurry = False
         return count
+
+    def promise(self) -> asyncio.Future[None]:
+        """Return a future that is done when all that was put is durable."""
+        promise = asyncio.get_running_loop().create_future()
+        self._promises.append((self._last, promise))
+        return promise
+
+    def break_promises(self, error: Exception) -> None:
+        """Let those who wait for what was put know that it is not durable."""
+        while self._promises:
+            _, promise = self._promises.popleft()
+            if not promise.done():
+                promise.set_exception(error)
 
     def parcels(self) -> list[Parcel]:
         """Return all, oldest first."""
-        return [parcel for _, parcel in (*self._hand, *self._queue)]
+        return [entry.parcel for entry in (*self._hand, *self._queue)]
+
+    def _forget(self) -> int:
+        count = len(self._hand)
+        self.documents -= sum(len(entry.parcel.documents) for entry in self._hand)
+        self._hand = []
+        self._hurry &= bool(self._queue)
+        return count

@@ -12,6 +12,7 @@ from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, Origin, bars_of, ti
 from pairscope.market.continuity import Admission, Gap
 from pairscope.market.ticks import B1, I4, TickBatch
 from pairscope.ports import Document
+from pairscope.storage.documents import add_document, put_documents, remove_documents
 from pairscope.storage.ledger import Ledger
 from pairscope.storage.parcel import last_of_each
 from pairscope.storage.precedence import supersedes
@@ -54,7 +55,7 @@ class Writing:
         self._save |= bool(batch.void)
         for each in bars:
             self.merge_bars(each)
-        self.put_records(documents)
+        self.put_documents(documents)
         return admission
 
     def settle(self, gap: Gap) -> None:
@@ -139,27 +140,15 @@ class Writing:
                 revised.append(changed)
         return revised
 
-    def put_record(self, collection: str, key: str, document: bytes, *, replace: bool) -> bool:
+    def add_document(self, collection: str, key: str, body: bytes, *, replace: bool) -> bool:
         """Store a document; True if its key was new."""
-        known = self._connection.execute(
-            "SELECT 1 FROM record WHERE collection = ? AND key = ?", [collection, key]
-        ).fetchone()
-        if known is None or replace:
-            self._connection.execute("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", [collection, key, document])
-        return known is None
+        return add_document(self._connection, collection, key, body, replace=replace)
 
-    def put_records(self, documents: Sequence[Document]) -> None:
-        """Store documents, the last of each key, and remove the keys of those without a body."""
+    def put_documents(self, documents: Sequence[Document]) -> int:
+        """Store documents, the last of each key, and remove the keys of those without a body; return how many went."""
         final = last_of_each(documents)
-        self._tables.put_records(self._connection, [document for document in final if document.body is not None])
-        self._tables.delete_records(self._connection, [document for document in final if document.body is None])
-
-    def delete_record(self, collection: str, key: str) -> bool:
-        """Remove a document; False where there was none."""
-        removed = self._connection.execute(
-            "DELETE FROM record WHERE collection = ? AND key = ? RETURNING 1", [collection, key]
-        ).fetchall()
-        return bool(removed)
+        put_documents(self._connection, [document for document in final if document.body is not None])
+        return remove_documents(self._connection, [document for document in final if document.body is None])
 
     def save(self) -> None:
         """Have the whole ledger written with this transaction."""
