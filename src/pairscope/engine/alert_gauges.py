@@ -18,10 +18,12 @@ from pairscope.engine.updates import Updates
 from pairscope.market.alert_conditions import AlertCondition
 from pairscope.market.alert_terms import PAIR_TYPES
 from pairscope.market.bars import BarBatch
-from pairscope.market.ticks import TickBatch
+from pairscope.market.ticks import B1, TickBatch
 
-__all__ = ["Gauge", "GaugeKey", "GaugeSource", "Moment", "Note", "TickRows", "Watch", "gauge_key"]
+__all__ = ["ABSENT", "Gauge", "GaugeKey", "GaugeSource", "Moment", "Note", "TickRows", "Watch", "gauge_key"]
 
+ABSENT: Final = -1
+"""In a notebook: the condition was not there yet."""
 _BARS: Final = ("moves", "price_change", "volume", "volatility")
 
 
@@ -79,12 +81,16 @@ price_space='', closes=False)
 
 @dataclass(slots=True, eq=False)
 class Watch:
-    """A condition of a rule on a gauge. ``order`` is its place among all: (rule id, index); ``version`` grows."""
+    """A condition of a rule on a gauge. ``order`` is its place among all: (rule id, index); ``version`` grows.
+
+    ``kept``: it goes on from where it stood before a restart.
+    """
 
     order: tuple[str, int]
     condition: AlertCondition
     sides: Sides
     phase: int = UNSEEN
+    kept: bool = False
     version: int = 0
 
 
@@ -99,7 +105,8 @@ class Gauge:
     """One stream of values. Whoever feeds it may leave out values strictly between ``low`` and ``high``.
 
     ``reason`` says why there is no value while ``value`` is NaN. ``saved`` are notebooks for holes in the stream: the
-    phase of each watch as it was before its first change since a notebook was put there.
+    phase of each watch as it was before its first change since a notebook was put there, ``ABSENT`` for a newer watch.
+    ``told`` is called when the bounds have changed.
 
     >>> from pairscope.engine.alert_machine import sides_of
     >>> steps = []
@@ -119,6 +126,7 @@ class Gauge:
     low: float = -inf
     high: float = inf
     saved: list[dict[Watch, int]] = field(default_factory=list)
+    told: Callable[[Gauge], None] | None = None
     _watches: dict[Watch, None] = field(default_factory=dict)
     _ups: list[_Entry] = field(default_factory=list)
     _downs: list[_Entry] = field(default_factory=list)
@@ -150,6 +158,8 @@ class Gauge:
     def add(self, watch: Watch) -> None:
         """Let a condition watch; the next value is looked at, whatever it is."""
         self._watches[watch] = None
+        for notebook in self.saved:
+            notebook[watch] = ABSENT
         watch.version += 1
         self._push(watch, nan)
         self._rebound()
@@ -183,8 +193,11 @@ class Gauge:
                 heapify(heap)
             while heap and heap[0][1] != heap[0][3].version:
                 heappop(heap)
+        before = self.low, self.high
         self.high = self._ups[0][0] if self._ups else inf
         self.low = -self._downs[0][0] if self._downs else -inf
+        if self.told is not None and before != (self.low, self.high):
+            self.told(self)
 
 
 def _order(watch: Watch) -> tuple[str, int]:
@@ -192,10 +205,14 @@ def _order(watch: Watch) -> tuple[str, int]:
 
 
 class TickRows(NamedTuple):
-    """A batch under the book's symbol table, and how far the book's time was before it."""
+    """A batch under the book's symbol table, and how far the book's time was before it.
+
+    ``in_order`` says of each tick whether its trade id is above the newest of its symbol that had come before.
+    """
 
     batch: TickBatch
     watermark_ns: int
+    in_order: B1
 
     def moment(self, row: int, *, late: bool = False) -> Moment:
         """Return the moment of a tick."""
@@ -229,6 +246,9 @@ class GaugeSource:
         """Feed a gauge no longer."""
         raise NotImplementedError
 
+    def changed(self, gauge: Gauge) -> None:
+        """Hear that a condition has been added to a gauge or taken away, so that its bounds have changed."""
+
     def begin(self, rows: TickRows) -> None:
         """Take a batch of ticks, which is gone through by ``seek`` and ``tick``."""
 
@@ -241,6 +261,9 @@ class GaugeSource:
 
     def on_updates(self, updates: Updates, moment: Moment) -> None:
         """Feed what closes, corrected bars and time move."""
+
+    def look(self, gauge: Gauge) -> None:
+        """Bring a gauge's value, or the reason why it has none, up to now: somebody looks at it."""
 
     def on_event(
         self, kind: str, name: str, value: float, moment: Moment, *, timeframe: str = "", lookback: int = 0

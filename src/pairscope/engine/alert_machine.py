@@ -142,10 +142,9 @@ def distance_of(sides: Sides, phase: int, value: float) -> float:
     """
     if isnan(value) or sides.event:
         return float("nan")
+    wanted = sides.back if phase == FAR else sides.other
     if not sides.crossing or phase == NEAR:
         wanted = sides.true
-    else:
-        wanted = sides.back if phase == FAR else sides.other
     return min(max(begin - value, value - end, 0.0) for begin, end in wanted)
 
 

@@ -130,6 +130,10 @@ class DataProcessor:
         """Return the event time of a symbol's first own tick, None before it."""
         return self._view.first_own_ns(symbol)
 
+    def last_trade(self, symbol: str) -> tuple[int, float, int] | None:
+        """Return (trade id, price, event time) of a symbol's newest own tick; see :meth:`LiveView.last_trade`."""
+        return self._view.last_trade(symbol)
+
     def price(self, symbol: str) -> Mapping[str, Any] | None:
         """Return a symbol's last price; see :meth:`LiveView.price`."""
         return self._view.price(symbol)

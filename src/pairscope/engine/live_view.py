@@ -37,6 +37,14 @@ class LiveView:
         first_ns = -1 if s is None else int(self._state.last["first_ns"][s])
         return first_ns if first_ns >= 0 else None
 
+    def last_trade(self, symbol: str) -> tuple[int, float, int] | None:
+        """Return (trade id, price, event time) of a symbol's newest own tick by id, None before it. O(1)."""
+        s = self._state.known(symbol)
+        last = None if s is None else self._state.last[s]
+        if last is None or last["last_id"] < 0:
+            return None
+        return int(last["last_id"]), float(last["last_price"]), int(last["last_ns"])
+
     def price(self, symbol: str) -> Mapping[str, Any] | None:
         """Return a symbol's last price with its 24 h change and volume; None where there is neither tick nor bar. O(1).
 
