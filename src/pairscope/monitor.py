@@ -146,7 +146,7 @@ MEASURES: Final[Sequence[Measure]] = (
     Measure("cpu_percent", "%", "Processor time that Pairscope takes; 100 is one core", ("machine", "cpu_percent")),
     Measure(
         "machine_cpu_percent", "%", "Processor time that everything on this machine takes; 100 is all cores",
-        ("machine", "machine_cpu_percent"), healthy=(0.0, 80.0), tolerable=(0.0, 95.0),
+        ("machine", "machine_cpu_percent"), healthy=(0.0, 80.0),
     ),
     Measure(
         "memory_bytes", "bytes", "Memory that Pairscope takes",

@@ -80,6 +80,7 @@ def market(served: tuple[Any, str]) -> Iterator[Any]:
     served[0].pairs.reset()
     served[0].screen.reset()
     served[0].backtests.reset()
+    served[0].monitoring.reset()
     served[0].alerts.reset()
 
 

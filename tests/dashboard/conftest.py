@@ -31,6 +31,7 @@ def market(served: tuple[ScriptedMarket, str]) -> Iterator[ScriptedMarket]:
     served[0].pairs.reset()
     served[0].screen.reset()
     served[0].backtests.reset()
+    served[0].monitoring.reset()
     served[0].alerts.reset()
 
 

@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse
 
 from .scripted_alerts import ScriptedAlerts
 from .scripted_backtests import ScriptedBacktests
+from .scripted_monitoring import ScriptedMonitoring
 from .scripted_pairs import ScriptedPairs
 from .scripted_screen import ScriptedScreen
 
@@ -143,6 +144,7 @@ class ScriptedMarket:
         self.screen = ScriptedScreen(self)
         self.backtests = ScriptedBacktests(self)
         self.alerts = ScriptedAlerts(self)
+        self.monitoring = ScriptedMonitoring()
         self._write_history()
         self.app = self._app()
 
@@ -240,6 +242,7 @@ class ScriptedMarket:
         self.pairs.install(app)
         self.screen.install(app)
         self.backtests.install(app)
+        self.monitoring.install(app)
         self.alerts.install(app)
         app.add_api_websocket_route("/ws/updates", self._updates)
         return app
