@@ -160,7 +160,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
     found: dict[str, Any] = {}
     if any(before.get(name) != after.get(name) for name in watched):
         found |= {name: after[name] for name in watched if name in after}
-        found |= {name: None for name in watched if name in before and name not in after}
+        if "conditions" not in before and "conditions" not in after:
+            found |= {name: None for name in watched if name in before and name not in after}
     for name in _RULE_FIELDS:
         if before.get(name) != after.get(name):
             found[name] = after.get(name)

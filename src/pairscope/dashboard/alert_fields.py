@@ -106,7 +106,7 @@ class Fields:
             return
         slot = self._slots.get((told.loc, told.place)) or self._slots.get((told.loc, 0))
         if slot is not None:
-            slot.markdown(f":red[▲ {plain(told.problem)}]")
+            slot.caption(f":red[▲ {plain(told.problem)}]")
             return
         named = f"{told.loc}: {told.problem}" if told.loc and told.loc not in {"body", "id"} else told.problem
         st.warning(plain(named))

@@ -13,7 +13,7 @@ import streamlit as st
 from pairscope.client import Client
 from pairscope.dashboard.alert_choice import AlertChoice, ConditionChoice, conditions_of, unit_of
 from pairscope.dashboard.alert_fields import Fields
-from pairscope.dashboard.alert_kinds import CONDITIONS, FREQUENCIES, KINDS, SENTINEL_LEVELS, fields_of
+from pairscope.dashboard.alert_kinds import CONDITIONS, KINDS, SENTINEL_LEVELS, fields_of, frequencies_of
 from pairscope.dashboard.pair_choice import METHODS, SPACES, TIMEFRAMES
 from pairscope.dashboard.pair_source import ask
 from pairscope.dashboard.pair_words import plain
@@ -49,7 +49,7 @@ def choose_alert(client: Client, known: Sequence[str], fields: Fields) -> AlertC
         parts.append(_condition(client, known, fields, place, frequency))
     _more_or_fewer(fields, count)
     with st.grid(2, min_column_width=130):
-        frequency = fields.choose("How often", "frequency", FREQUENCIES)
+        frequency = fields.choose("How often", "frequency", frequencies_of(part.type for part in parts))
         cooldown = fields.count("Cooldown (s)", "cooldown_s", 60, least=0, most=604_800, step=30)
     st.caption("After it has told you it is silent for the cooldown, however often it comes true.")
     fields.beside("cooldown_s", "frequency", "once")
@@ -300,18 +300,15 @@ def _expiry(fields: Fields) -> int | None:
 
 def _more_or_fewer(fields: Fields, count: int) -> None:
     """Draw the buttons that add a condition and take the last one away."""
+    look: dict[str, Any] = {"type": "tertiary", "on_click": fields.set}
     with st.container(horizontal=True, gap="small"):
-        if count < MOST_CONDITIONS and st.button(
-            "Add a condition", key=fields.key("add"), icon=":material/add:", type="tertiary",
-            help="The alert then fires when all of several conditions hold, or any of them.",
-        ):  # fmt: skip
-            fields.set("count", count + 1)
-            st.rerun(scope="fragment")
-        if count > 1 and st.button(
-            "Remove the last", key=fields.key("fewer"), icon=":material/remove:", type="tertiary"
-        ):
-            fields.set("count", count - 1)
-            st.rerun(scope="fragment")
+        if count < MOST_CONDITIONS:
+            words = "The alert then fires when all of several conditions hold, or any of them."
+            key = fields.key("add")
+            st.button("Add a condition", key, words, icon=":material/add:", args=("count", count + 1), **look)
+        if count > 1:
+            key = fields.key("fewer")
+            st.button("Remove the last", key, icon=":material/remove:", args=("count", count - 1), **look)
 
 
 def first_of(rule: Mapping[str, Any]) -> dict[str, Any]:

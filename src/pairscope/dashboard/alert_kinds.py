@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["CONDITIONS", "FREQUENCIES", "KINDS", "SENTINEL_LEVELS", "Kind", "fields_of", "kinds_for_views"]
+__all__ = [
+    "CONDITIONS",
+    "FREQUENCIES",
+    "KINDS",
+    "SENTINEL_LEVELS",
+    "Kind",
+    "fields_of",
+    "frequencies_of",
+    "kinds_for_views",
+]
 
 _LEVELS: Final = ("above", "below", "crosses_above", "crosses_below", "enters", "leaves")
 
@@ -152,6 +161,16 @@ def fields_of(kind: str, condition: str, frequency: str = "every") -> frozenset[
     elif condition not in {"found", "lost"}:
         fields |= {"threshold"} if kind == "sentinel" else {"threshold", "hysteresis"}
     return frozenset(fields)
+
+
+def frequencies_of(kinds: Iterable[str]) -> Mapping[str, str]:
+    """Return how often an alert of these types may tell: at bars' closes only what bars are known of.
+
+    >>> "once_per_bar_close" in frequencies_of(["price"]), "once_per_bar_close" in frequencies_of(["funding"])
+    (True, False)
+    """
+    closing = not set(kinds) & {"cointegration", "funding", "staleness"}
+    return {name: words for name, words in FREQUENCIES.items() if closing or name != "once_per_bar_close"}
 
 
 def kinds_for_views() -> dict[str, Any]:

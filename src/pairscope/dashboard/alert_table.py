@@ -101,7 +101,8 @@ def _edit(client: Client, known: Sequence[str], rule_id: str, opening: int) -> N
             with st.spinner("Saving…"):
                 told = change_alert(client, rule_id, asked)
             if not told.problem:
-                _say(rule_id, told, "changed")
+                delivery = (told.document or {}).get("delivery")
+                _say(rule_id, told, f"changed; {_plain_delivery(delivery)}" if delivery else "changed")
                 st.rerun()
             with outcome:
                 fields.refuse(told)

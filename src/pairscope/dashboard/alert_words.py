@@ -44,15 +44,29 @@ def distance_words(choice: ConditionChoice, value: float | None, distance: float
     >>> price = ConditionChoice("price", "BTCUSDT", threshold=101.0)
     >>> distance_words(price, 100.0, 1.0, holds=False), distance_words(price, 102.0, None, holds=True)
     ('1.00 USDT (1.00 %)', 'holds now')
+    >>> distance_words(ConditionChoice("zscore", condition="crosses_above", threshold=2.0), 2.5, 0.5, holds=False)
+    'back 0.50 σ first'
     """
-    if holds:
+    back = _must_come_back(choice, value, holds=holds)
+    if holds and not back:
         return "holds now"
     if distance is None:
-        return MISSING
+        return "back first" if back else MISSING
     words = value_words(choice.type, choice.condition, abs(distance), choice.symbol)
-    if choice.type == "price" and choice.condition != "moves" and value:
-        return f"{words} ({abs(distance / value):.2%})".replace("%)", " %)")
-    return words if choice.type != "sentinel" else f"{abs(distance):g}"
+    if choice.type == "sentinel":
+        words = f"{abs(distance):g}"
+    elif choice.type == "price" and choice.condition != "moves" and value:
+        words = f"{words} ({100 * abs(distance / value):.2f} %)"
+    return f"back {words} first" if back else words
+
+
+def _must_come_back(choice: ConditionChoice, value: float | None, *, holds: bool) -> bool:
+    """Return whether a crossing lies on its far side, so that the value has to come back before it can fire."""
+    if choice.condition not in {"crosses_above", "crosses_below", "enters", "leaves"} or value is None:
+        return False
+    level = None if choice.threshold is None else choice.threshold / scale_of(choice.type, choice.condition)
+    above = choice.condition == "crosses_above" and level is not None and value > level
+    return holds or above or (choice.condition == "crosses_below" and level is not None and value < level)
 
 
 def condition_words(choice: ConditionChoice) -> str:

@@ -107,7 +107,7 @@ def _look_ahead(client: Client, choice: AlertChoice) -> None:
         document: Mapping[str, Any] = heard.document or {}
         _figures(choice, document)
         with st.grid(2, min_column_width=120):
-            st.metric("Would have fired in the last 24 h", fired_words(document))
+            st.metric("Would have fired in 24 h", fired_words(document))
         if document.get("reason"):
             st.caption(f":orange[▲ {plain(str(document['reason']))}]")
         st.caption(times_words(document))

@@ -7,6 +7,7 @@ import { element, say } from "./lifecycle.js";
 
 const SHOWN_MS = 8000;
 const MOST_TOASTS = 3;
+const NARROW = "(max-width: 640px)"; // where one hides enough already
 
 export class AlertBell {
   constructor(addresses, turn) {
@@ -43,7 +44,7 @@ export class AlertBell {
 
   toast(firing) {
     const shown = this.toasts.querySelectorAll(".ps-toast:not(.ps-toast-more)").length;
-    if (shown >= MOST_TOASTS) {
+    if (shown >= (matchMedia(NARROW).matches ? 1 : MOST_TOASTS)) {
       this.hidden += 1;
       say(this.more, `and ${this.hidden} more: show all`);
       this.more.hidden = false;

@@ -153,8 +153,8 @@ export class AlertMoment {
     const { accent, muted } = this.palette;
     const down = ["below", "crosses_below"].includes(condition.condition);
     library.createSeriesMarkers(series, [{ time: time / 1000, position: down ? "aboveBar" : "belowBar", shape: down ? "arrowDown" : "arrowUp", color: accent, size: 1.6, text: valueWords(this.kinds, condition, this.firing.value) }]);
-    const same = column === COLUMNS[condition.type] && column !== "beta" ? Boolean(column) || condition.type === "price" : false;
-    if (!same || condition.condition === "moves") return;
+    const drawn = column === null ? condition.type === "price" && condition.condition !== "moves" : column === COLUMNS[condition.type] && column !== "beta";
+    if (!drawn) return;
     for (const price of [condition.threshold, condition.lower, condition.upper].filter(known)) {
       series.createPriceLine({ price, color: accent, lineWidth: 1, lineStyle: 2, axisLabelVisible: true, title: "threshold" });
     }
@@ -162,7 +162,7 @@ export class AlertMoment {
     series.applyOptions({
       autoscaleInfoProvider: (original) => {
         const info = original();
-        if (!info || column === null) return info;
+        if (!info || !inView.length) return info;
         info.priceRange.minValue = Math.min(info.priceRange.minValue, ...inView);
         info.priceRange.maxValue = Math.max(info.priceRange.maxValue, ...inView);
         return info;

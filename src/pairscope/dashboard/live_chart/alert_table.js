@@ -59,7 +59,7 @@ class AlertTable {
     clearTimeout(this.timer);
     const run = (this.run = (this.run ?? 0) + 1);
     try {
-      const { alerts } = await get(this.addresses.rest, "/api/alerts", { limit: 10000 }, { signal: this.abort.signal });
+      const { alerts } = await get(this.addresses.rest, "/api/alerts", {}, { signal: this.abort.signal });
       if (run !== this.run) return;
       this.rules = alerts;
       this.loaded = true;
@@ -149,8 +149,8 @@ class AlertTable {
     const live = rule.status === "active";
     say(row.now, live ? parts.map((one, i) => valueWords(kinds, valued(one), values[i])).join(" · ") : "–");
     const held = parts.map((_, i) => Boolean(rule.holds?.[i]));
-    const far = parts.map((one, i) => (held[i] ? "holds" : distanceWords(kinds, one, values[i], away[i])));
-    const near = parts.map((one, i) => (held[i] ? 1 : nearness(one, values[i], away[i]))).filter(known);
+    const far = parts.map((one, i) => distanceWords(kinds, one, values[i], away[i], held[i]));
+    const near = parts.map((one, i) => nearness(one, values[i], away[i], held[i])).filter(known);
     const nearest = near.length ? (rule.join === "or" ? Math.max(...near) : Math.min(...near)) : null;
     say(row.distance, live ? [...new Set(far)].join(" · ") : "–");
     row.bar.hidden = !live || nearest === null;

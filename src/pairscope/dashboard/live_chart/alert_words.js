@@ -54,8 +54,19 @@ export function detailWords(rule) {
   return parts.filter(Boolean).join(" · ");
 }
 
-/** How near a value is to firing, from 0 (as far as it started out) to 1 (fires). */
-export function nearness({ type, threshold, lower, upper }, value, distance) {
+const CROSSINGS = ["crosses_above", "crosses_below", "enters", "leaves"];
+
+/** Whether a crossing lies on its far side, so that the value has to come back before it can fire. */
+function mustComeBack({ condition, threshold }, value, holds) {
+  if (!CROSSINGS.includes(condition)) return false;
+  return holds || (condition === "crosses_above" && value > threshold) || (condition === "crosses_below" && value < threshold);
+}
+
+/** How near a value is to firing, from 0 (far away) to 1 (holds). */
+export function nearness(condition, value, distance, holds) {
+  const { type, threshold, lower, upper } = condition;
+  if (known(value) && mustComeBack(condition, value, holds)) return 0;
+  if (holds) return 1;
   if (!known(value) || !known(distance)) return null;
   const away = Math.abs(distance);
   // A price counts in per cent of itself: 2 % away is far. What has a scale of its own counts in its threshold.
@@ -63,9 +74,13 @@ export function nearness({ type, threshold, lower, upper }, value, distance) {
   return Math.max(0, Math.min(1, 1 - away / whole));
 }
 
-/** How far until it fires: "120.50 USDT (0.18 %)". */
-export function distanceWords(kinds, condition, value, distance) {
-  if (!known(distance)) return "–";
+/** How far until it fires: "120.50 USDT (0.18 %)"; of a crossing that lies beyond, how far it must come back. */
+export function distanceWords(kinds, condition, value, distance, holds) {
+  if (known(value) && mustComeBack(condition, value, holds)) return known(distance) ? `back ${farWords(kinds, condition, value, distance)} first` : "back first";
+  return holds ? "holds" : known(distance) ? farWords(kinds, condition, value, distance) : "–";
+}
+
+function farWords(kinds, condition, value, distance) {
   const away = Math.abs(distance);
   if (condition.type === "sentinel") return `${fixed(away, 1)} steps`;
   if (condition.baseline) return `${fixed(away, 2)} ×`;
