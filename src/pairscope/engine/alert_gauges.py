@@ -265,6 +265,9 @@ class GaugeSource:
     def look(self, gauge: Gauge) -> None:
         """Bring a gauge's value, or the reason why it has none, up to now: somebody looks at it."""
 
+    def as_of(self, gauge: Gauge, row: int) -> None:
+        """Bring a gauge's value up to a row of the batch that is gone through, where that is cheap to know."""
+
     def on_event(
         self, kind: str, name: str, value: float, moment: Moment, *, timeframe: str = "", lookback: int = 0
     ) -> None:

@@ -152,6 +152,7 @@ class PriceGauges(GaugeSource):
         self._symbols = symbols
         self._live = live
         self._whole, self._real = symbol_rows(0)
+        self._before: F8 = self._real[:, LAST_PRICE].copy()
         self._known = 0
         self._each: dict[int, _Symbol] = {}
         self._closing: dict[tuple[str, int], dict[Gauge, _Price]] = {}
@@ -193,6 +194,7 @@ class PriceGauges(GaugeSource):
 
     def begin(self, rows: TickRows) -> None:
         b = self._rows_of(rows)
+        self._before = self._real[:, LAST_PRICE].copy()
         self._columns = (b.symbol_id, b.trade_id, b.ts_event_ns, b.ts_recv_ns, b.price)
         for s in self._stale:
             self._rebound(s)
@@ -250,10 +252,27 @@ class PriceGauges(GaugeSource):
             if s is not None and s < self._known and self._whole[s, TIMEFRAMES_USED]:
                 self._whole[s, UNTIL_NS] = -NEVER
 
+    def look(self, gauge: Gauge) -> None:
+        s = self._symbols.id_of(gauge.key.symbol)
+        if not gauge.key.closes and s < self._known:
+            self._show(gauge, s, float(self._real[s, LAST_PRICE]))
+
+    def as_of(self, gauge: Gauge, row: int) -> None:
+        s = self._symbols.id_of(gauge.key.symbol)
+        if gauge.key.closes or self._rows is None:
+            return
+        mine = np.flatnonzero((self._rows.batch.symbol_id[: row + 1] == s) & self._rows.in_order[: row + 1])
+        prices = self._rows.batch.price
+        self._show(gauge, s, float(prices[mine[-1]] if mine.size else self._before[s]))
+
     def counters(self) -> dict[str, int]:
         return {"late": self.late}
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _show(self, gauge: Gauge, s: int, price: float) -> None:
+        """Let a gauge show its value at a price, which steps nothing."""
+        gauge.value = self._each[s].kinds[gauge].value(price)
 
     def _rows_of(self, rows: TickRows) -> TickBatch:
         """Take a batch; symbols that are new are looked up in the engine, which has not taken the batch yet."""

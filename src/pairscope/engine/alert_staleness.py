@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from math import inf
 
 import numpy as np
@@ -19,7 +19,7 @@ _MS = 1_000_000
 
 
 class SilenceGauges(GaugeSource):
-    """Feeds ``staleness``; a second is judged by the trades up to it, also where newer ones have come by then."""
+    """Feeds ``staleness``; a second is judged by the trades before it, also where newer ones have come by then."""
 
     def __init__(self, symbols: Symbols, live: LiveView) -> None:
         self._symbols = symbols
@@ -68,19 +68,19 @@ class SilenceGauges(GaugeSource):
                 continue
             first = before + 1 if before >= 0 else second
             self._go(gauge, times, first, second, moment._replace(symbol=self._symbols[s]))
-            self._times[s] = times[max(0, bisect_right(times, second * _SECOND_NS) - 1) :]
+            self._times[s] = times[max(0, bisect_left(times, second * _SECOND_NS) - 1) :]
 
     def _go(self, gauge: Gauge, times: list[int], first: int, last: int, moment: Moment) -> None:
         """Feed the seconds from ``first`` to ``last`` at which something may change, and the last one."""
         second = first
         while second <= last:
-            at = bisect_right(times, second * _SECOND_NS) - 1
+            at = bisect_left(times, second * _SECOND_NS) - 1
             if at < 0:
                 second += 1
                 continue
             # Until the next trade silence grows by a second a second, so the next bound says when to look again.
             traded_ns = times[at]
-            end = last if at + 1 == len(times) else min(last, (times[at + 1] - 1) // _SECOND_NS)
+            end = last if at + 1 == len(times) else min(last, times[at + 1] // _SECOND_NS)
             while True:
                 gauge.feed(_silence(second, traded_ns), moment._replace(time_ns=second * _SECOND_NS))
                 if second >= end:

@@ -13,9 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from pairscope.engine.alert_bars import BarGauges
+from pairscope.engine.alert_events import EventGauges
 from pairscope.engine.alert_gauges import Gauge, GaugeKey, GaugeSource, Moment, TickRows, Watch, gauge_key
-from pairscope.engine.alert_kernels import in_order, warm_up
+from pairscope.engine.alert_kernels import in_order
+from pairscope.engine.alert_kernels import warm_up as warm_scans
 from pairscope.engine.alert_machine import NEAR, UNSEEN, distance_of, holds, sides_of
+from pairscope.engine.alert_pairs import PairGauges
+from pairscope.engine.alert_pairs import warm_up as warm_pairs
 from pairscope.engine.alert_prices import PriceGauges, TradeView
 from pairscope.engine.alert_staleness import SilenceGauges
 from pairscope.engine.alert_standing import Edge, Standing, standing_of
@@ -58,7 +63,13 @@ class AlertBook:
         self._remember = remember
         self._rules: dict[str, Standing] = {}
         self._gauges: dict[GaugeKey, Gauge] = {}
-        self._sources: list[GaugeSource] = [source(symbols, live) for source in (PriceGauges, SilenceGauges)]
+        self._sources: list[GaugeSource] = [
+            PriceGauges(symbols, live),
+            SilenceGauges(symbols, live),
+            PairGauges(symbols, live),
+            BarGauges(symbols, live),
+            EventGauges(symbols, live),
+        ]
         self._expiring: set[str] = set()
         self._pending: list[tuple[Watch, Edge]] = []
         self._moment = Moment(0, 0, 0)
@@ -70,6 +81,7 @@ class AlertBook:
         self._ranks: I4 = np.empty(0, np.int32)
         self._watermark_ns = 0
         self._recv_ns = 0
+        self._row = -1
         self._counts = {"firings": 0, "suppressed": 0, "storms": 0, "late": 0}
 
     # -- rules ---------------------------------------------------------------------------------------------------------
@@ -129,12 +141,14 @@ class AlertBook:
         heads = [source.seek(0) for source in self._sources]
         row = min(heads)
         while row < size:
+            self._row = row
             for i, source in enumerate(self._sources):
                 if heads[i] == row:
                     source.tick(row)
             self._settle()
             heads = [source.seek(row + 1) if heads[i] == row else heads[i] for i, source in enumerate(self._sources)]
             row = min(heads)
+        self._row = -1
         self._recv_ns = max(self._recv_ns, int(batch.ts_recv_ns.max()))
 
     def on_updates(self, updates: Updates) -> None:
@@ -291,6 +305,12 @@ class AlertBook:
         for rule_id, mine in edges.items():
             standing = self._rules[rule_id]
             before = standing.suppressed, standing.storms
+            for gauge in standing.gauges if len(standing.watches) > 1 else ():
+                source = self._source(gauge.key)
+                if self._row < 0:
+                    source.look(gauge)
+                else:
+                    source.as_of(gauge, self._row)
             for firing in standing.take(mine, self._moment):
                 self._firings.append(firing)
                 self._counts["firings"] += 1
@@ -322,6 +342,12 @@ class AlertBook:
         self._told.append(said)
         if self._remember:
             self._said.setdefault(said[0], []).append(said)
+
+
+def warm_up() -> None:
+    """Compile the kernels of alerts, so that no batch waits for them. Seconds at the first start."""
+    warm_scans()
+    warm_pairs()
 
 
 class _Nobody(GaugeSource):
