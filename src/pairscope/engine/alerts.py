@@ -20,7 +20,6 @@ from pairscope.engine.alert_kernels import in_order
 from pairscope.engine.alert_kernels import warm_up as warm_scans
 from pairscope.engine.alert_machine import NEAR, UNSEEN, distance_of, holds, sides_of
 from pairscope.engine.alert_pairs import PairGauges
-from pairscope.engine.alert_pairs import warm_up as warm_pairs
 from pairscope.engine.alert_prices import PriceGauges, TradeView
 from pairscope.engine.alert_staleness import SilenceGauges
 from pairscope.engine.alert_standing import Edge, Standing, standing_of
@@ -347,7 +346,6 @@ class AlertBook:
 def warm_up() -> None:
     """Compile the kernels of alerts, so that no batch waits for them. Seconds at the first start."""
     warm_scans()
-    warm_pairs()
 
 
 class _Nobody(GaugeSource):
