@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +53,12 @@ async def all_of(store: DuckDBStore, past: Any) -> tuple[list[TickBatch], TickBa
     return portions, concat_ticks(portions)
 
 
+def assert_ids_are_consecutive(made: TickBatch) -> None:
+    for name in NAMES:
+        ids = made.of_symbol(name).trade_id
+        np.testing.assert_array_equal(ids, np.arange(1, len(ids) + 1))
+
+
 def test_four_ticks_make_a_bar_again_whichever_way_it_went(noon_ns: int) -> None:
     bars = exchange_minutes(Symbols(["BTCUSDT"]), noon_ns, 30)
     made = bars_of(ticks_of_bars(bars), "1m")
@@ -76,12 +81,12 @@ async def test_stored_trades_come_in_order_of_time_and_bars_stand_before_them(
     past = await past_of(
         store, NAMES, timeframe="1m", start_ns=noon_ns - 90 * MINUTE, end_ns=end_ns, most_ticks=1_000_000
     )
-    assert (past.start_ns, past.end_ns, past.from_bars) == (noon_ns - 60 * MINUTE, end_ns, 60)
+    assert (past.first_ns, past.end_ns, past.from_bars) == (noon_ns - 60 * MINUTE, end_ns, 60)
     portions, made = await all_of(store, past)
     assert [p.watermark_ns for p in portions] == sorted(p.watermark_ns for p in portions)
     assert portions[-1].watermark_ns == end_ns
     assert (np.diff(made.ts_event_ns) >= 0).all()
-    np.testing.assert_array_equal(made.trade_id, np.arange(1, len(made) + 1))
+    assert_ids_are_consecutive(made)
     inside = ticks.ts_event_ns < end_ns
     assert len(made) == 4 * 60 + int(inside.sum())
     closed = bars_of(made.of_symbol("BTCUSDT"), "1m")
@@ -125,8 +130,32 @@ async def test_a_long_past_is_read_in_portions_that_miss_nothing(
     assert len(resample(bars_of(made, "1m"), "3m")) == 6
 
 
+async def test_a_range_may_begin_within_a_minute_and_ids_go_on(
+    store: DuckDBStore, ticks: TickBatch, noon_ns: int
+) -> None:
+    await store.append(ticks, [bars_of(ticks.take(ticks.ts_event_ns < noon_ns + 9 * MINUTE), "1m")])
+    table, cut_ns, end_ns = Symbols(NAMES), noon_ns + 100 * 10**9, noon_ns + 9 * MINUTE
+    found = []
+    for start_ns, until_ns in ((noon_ns, cut_ns), (cut_ns, end_ns)):
+        past = await past_of(store, NAMES, timeframe="1m", start_ns=start_ns, end_ns=until_ns, most_ticks=10**6)
+        last = {name: sum(len(portion.of_symbol(name)) for portion in found) for name in NAMES}
+        found += [portion async for portion in past_ticks(store, past, table, last_ids=last)]
+    made = concat_ticks(found)
+    expected = np.sort(ticks.ts_event_ns[ticks.ts_event_ns < end_ns])
+    np.testing.assert_array_equal(made.ts_event_ns, expected)
+    assert_ids_are_consecutive(made)
+
+
+async def test_bars_alone_are_asked_for_by_no_ticks(store: DuckDBStore, ticks: TickBatch, noon_ns: int) -> None:
+    await store.append(ticks, [bars_of(ticks.take(ticks.ts_event_ns < noon_ns + 9 * MINUTE), "1m")])
+    end_ns = noon_ns + 9 * MINUTE
+    past = await past_of(store, NAMES, timeframe="1m", start_ns=noon_ns, end_ns=end_ns, most_ticks=0)
+    _, made = await all_of(store, past)
+    assert (past.ticks, past.from_bars, len(made)) == (0, 18, 72)
+
+
 async def test_of_what_was_never_stored_there_is_nothing(store: DuckDBStore, noon_ns: int) -> None:
     past = await past_of(store, NAMES, timeframe="1m", start_ns=noon_ns, end_ns=noon_ns + MINUTE, most_ticks=1000)
-    assert past.nothing
-    _, made = await all_of(store, replace(past))
+    assert past.first_ns is None
+    _, made = await all_of(store, past)
     assert len(made) == 0

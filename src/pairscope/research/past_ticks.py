@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -45,9 +46,15 @@ class Past:
         return sum(int((~_of_ticks(bars, self.ticks_from_ns)).sum()) for bars in self.bars.values())
 
     @property
-    def nothing(self) -> bool:
-        """Whether there is no bar and no tick at all."""
-        return not self.ticks and not any(len(bars) for bars in self.bars.values())
+    def bars_until_ns(self) -> int | None:
+        """When the last of those bars ends; None where there is none."""
+        made = [bars.take(~_of_ticks(bars, self.ticks_from_ns)) for bars in self.bars.values()]
+        return max((int(b.ts_open_ns[-1]) + timeframe_ns(b.timeframe) for b in made if len(b)), default=None)
+
+    @property
+    def first_ns(self) -> int | None:
+        """When the first of the bars opened; None where there is none."""
+        return min((int(bars.ts_open_ns[0]) for bars in self.bars.values() if len(bars)), default=None)
 
 
 async def past_of(
@@ -61,50 +68,51 @@ async def past_of(
 ) -> Past:
     """Return what there is of symbols in a range; the newest ticks, about ``most_ticks`` of them, bars before those.
 
-    The range begins where the first of them has a bar, at a whole minute.
+    With none of them, ``most_ticks`` 0, bars alone.
     """
     step_ns = timeframe_ns(timeframe)
-    start_ns = start_ns // _MINUTE_NS * _MINUTE_NS
     limit = (end_ns - start_ns) // step_ns + 1
     found = {name: await store.bars(name, timeframe, start_ns, end_ns, limit=limit) for name in symbols}
-    first_ns = min((int(bars.ts_open_ns[0]) for bars in found.values() if len(bars)), default=end_ns)
-    start_ns = max(start_ns, min(first_ns, end_ns - 1) // _MINUTE_NS * _MINUTE_NS)
     times = np.concatenate([_own(bars).ts_open_ns for bars in found.values()])
     trades = np.concatenate([_own(bars).trades for bars in found.values()])
     order = np.argsort(times, kind="stable")[::-1]
     total = np.cumsum(trades[order])
-    ticks_from_ns = start_ns
-    if total.size and total[-1] > most_ticks:
+    ticks_from_ns = start_ns if most_ticks else end_ns
+    if most_ticks and total.size and total[-1] > most_ticks:
         over = int(np.searchsorted(total, most_ticks, side="right"))
         ticks_from_ns = (int(times[order[over]]) // _MINUTE_NS + 1) * _MINUTE_NS
     count = int(trades[times >= ticks_from_ns].sum())
     return Past(tuple(symbols), found, start_ns, end_ns, ticks_from_ns, count)
 
 
-async def past_ticks(store: TickStore, past: Past, symbols: Symbols) -> AsyncIterator[TickBatch]:
-    """Yield the past in portions of whole minutes, in order of time; ids are numbers in that order, from 1 on.
+async def past_ticks(
+    store: TickStore, past: Past, symbols: Symbols, *, last_ids: Mapping[str, int] = MappingProxyType({})
+) -> AsyncIterator[TickBatch]:
+    """Yield the past in portions of whole minutes, in order of time; a symbol's ids are consecutive numbers.
 
-    A portion's watermark is its end. Memory: a portion.
+    They go on behind ``last_ids``. A portion's watermark is its end. Memory: a portion.
     """
-    number = 1
+    reached = dict(last_ids)
     for start_ns, end_ns in _portions(past):
         parts = []
         for name in past.symbols:
             bars = past.bars[name]
             bars = bars.take((bars.ts_open_ns >= start_ns) & (bars.ts_open_ns < end_ns))
             made = bars.take(~_of_ticks(bars, past.ticks_from_ns))
-            parts.append(_under(ticks_of_bars(made), name, symbols))
+            mine = _under(ticks_of_bars(made), name, symbols)
             if end_ns > past.ticks_from_ns:
                 ticks = await store.ticks(name, max(start_ns, past.ticks_from_ns), end_ns, limit=1 << 40)
                 if len(made):
                     step_ns = timeframe_ns(made.timeframe)
                     ticks = ticks.take(~np.isin(ticks.ts_event_ns // step_ns * step_ns, made.ts_open_ns))
-                parts.append(_under(ticks, name, symbols))
+                mine = concat_ticks([mine, _under(ticks, name, symbols)])
+                mine = mine.take(np.argsort(mine.ts_event_ns, kind="stable"))
+            first = reached.get(name, 0) + 1
+            reached[name] = first + len(mine) - 1
+            parts.append(replace(mine, trade_id=np.arange(first, first + len(mine), dtype=np.int64)))
         portion = concat_ticks(parts)
         portion = portion.take(np.argsort(portion.ts_event_ns, kind="stable"))
-        ids = np.arange(number, number + len(portion), dtype=np.int64)
-        number += len(portion)
-        yield replace(portion, trade_id=ids, ts_recv_ns=portion.ts_event_ns, watermark_ns=end_ns, void=())
+        yield replace(portion, ts_recv_ns=portion.ts_event_ns, watermark_ns=end_ns, void=())
 
 
 def ticks_of_bars(bars: BarBatch) -> TickBatch:
@@ -139,12 +147,12 @@ def _portions(past: Past) -> list[tuple[int, int]]:
     weight = np.zeros(minutes.size - 1)
     for bars in past.bars.values():
         of_ticks = _of_ticks(bars, past.ticks_from_ns)
-        at = (bars.ts_open_ns - past.start_ns) // _MINUTE_NS
+        at = bars.ts_open_ns // _MINUTE_NS - past.start_ns // _MINUTE_NS
         inside = (at >= 0) & (at < weight.size)
         weight += np.bincount(at[inside], np.where(of_ticks, bars.trades, 4)[inside], weight.size)
     part = (np.cumsum(weight) // _PORTION).astype(np.int64)
     cuts = np.concatenate([[0], np.flatnonzero(np.diff(part)) + 1, [minutes.size - 1]])
-    edges = np.minimum(minutes[cuts], past.end_ns)
+    edges = np.clip(minutes[cuts], past.start_ns, past.end_ns)
     return [(a, b) for a, b in pairwise(edges.tolist()) if b > a]
 
 
