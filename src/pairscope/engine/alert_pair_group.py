@@ -49,6 +49,14 @@ class Hit(NamedTuple):
     price_x: float
 
 
+class _Need(NamedTuple):
+    """A pair as gauges need it: how much more history than for itself, and whether figures of windows are enough."""
+
+    settings: PairSettings
+    more: int
+    windows_only: bool
+
+
 class WatchedPairs:
     """Gauges by the pair that they are of. ``scan`` names ticks to look at, ``close`` feeds what a slot has closed."""
 
@@ -56,7 +64,7 @@ class WatchedPairs:
         self.group = PairGroup(timeframe, live.watermark_ns())
         self._symbols = symbols
         self._live = live
-        self._places: dict[tuple[PairSettings, int], int] = {}
+        self._places: dict[_Need, int] = {}
         self._gauges: dict[int, list[Gauge]] = {}
         self._place_of: dict[Gauge, int] = {}
         self._unfed: dict[Gauge, None] = {}
@@ -76,11 +84,13 @@ class WatchedPairs:
 
     def add(self, gauge: Gauge) -> None:
         """Feed a gauge from now on."""
-        settings, more = settings_of(gauge.key)
-        place = self._places.get((settings, more))
+        need = need_of(gauge.key)
+        place = self._places.get(need)
         if place is None:
+            settings = need.settings
             ids = self._symbols.id_of(settings.y), self._symbols.id_of(settings.x)
-            place = self._places[settings, more] = self.group.add(settings, *ids, more=more)
+            place = self.group.add(settings, *ids, more=need.more, windows_only=need.windows_only)
+            self._places[need] = place
             self._make_room(place, ids)
             self._gauges[place] = []
             self._listed = False
@@ -98,7 +108,7 @@ class WatchedPairs:
         if gauge.key.type in _QUICK and not gauge.key.closes:
             self._bounds[place, _QUICK[gauge.key.type]] = -np.inf, np.inf
         if not self._gauges[place]:
-            del self._gauges[place], self._places[settings_of(gauge.key)]
+            del self._gauges[place], self._places[need_of(gauge.key)]
             self.group.remove(place)
             self._listed = False
 
@@ -291,18 +301,19 @@ class WatchedPairs:
         return float(view["price"]), at_ns if view["size"] is not None else at_ns - 1
 
 
-def settings_of(key: GaugeKey) -> tuple[PairSettings, int]:
-    """Return how a gauge's pair is computed, and how much more history than that needs.
+def need_of(key: GaugeKey) -> _Need:
+    """Return which pair a gauge is of.
 
-    >>> settings_of(GaugeKey("hedge_drift", "", "A", "B", "1m", 500, 0, 60, "ols", "log"))[1]
-    756
+    >>> need_of(GaugeKey("hedge_drift", "", "A", "B", "1m", 500, 0, 60, "ols", "log"))[1:]
+    (756, True)
     """
     window = key.window
     if key.type in {"half_life", "hedge_drift"}:
         window = min(max(window, 2), key.lookback)
     method, space = key.method, key.price_space
     made = PairSettings(key.y, key.x, key.timeframe, key.lookback, window, method, space)  # type: ignore[arg-type]  # checked words
-    return made, drift_history(key.window) if key.type == "hedge_drift" else 0
+    more = drift_history(key.window) if key.type == "hedge_drift" else 0
+    return _Need(made, more, method != "kalman" and key.type != "sentinel")
 
 
 def _feed(news: list[tuple[Gauge, Reading]], moment: Moment) -> None:

@@ -77,12 +77,19 @@ class PairGroup:
         self._told: dict[int, set[int]] = {}
         self._depth: dict[int, int] = {}
         self._held: dict[int, int] = {}
-        self._more: dict[int, int] = {}
+        self._need: I8 = np.zeros(0, np.int64)
+        self._windows_only: set[int] = set()
 
     # -- pairs ---------------------------------------------------------------------------------------------------------
 
-    def add(self, settings: PairSettings, symbol_y: int, symbol_x: int, *, more: int = 0) -> int:
-        """Take a pair and return its place; it is told once its legs' history is there, and ``more`` slots of it."""
+    def add(
+        self, settings: PairSettings, symbol_y: int, symbol_x: int, *, more: int = 0, windows_only: bool = False
+    ) -> int:
+        """Take a pair and return its place; it is told once its legs' history is there, and ``more`` slots of it.
+
+        With ``windows_only`` it has no figures by recursion: neither a Kalman filter's nor a sentinel's, which take a
+        thousand times as long to be computed anew as all others.
+        """
         free = np.flatnonzero(self.pairs["state"] == FREE)
         if not free.size:
             self._grow()
@@ -98,8 +105,10 @@ class PairGroup:
         record["offset"] = offset_of(settings.key, lookback)
         self.pairs[place] = record[0]
         self._forget(place)
-        self._more[place] = more
-        self.tape.keep(_history(lookback) + more)
+        self._need[place] = _history(lookback) + more
+        if windows_only:
+            self._windows_only.add(place)
+        self.tape.keep(int(self._need[place]))
         if self._rows.shape[1] < lookback + 2:
             self._rows = np.full((4, lookback + 2), np.nan)
         for row in self._legs(place):
@@ -112,8 +121,9 @@ class PairGroup:
         """Let a pair go, and the rows that nobody else reads."""
         legs = self._legs(place)
         self.pairs["state"][place] = FREE
-        for places in (self.moved, self.stale, self.untrained, self._more):
+        for places in (self.moved, self.stale, self.untrained):
             places.pop(place, None)
+        self._windows_only.discard(place)
         for row in legs:
             self._held[row] -= 1
             if not self._held[row]:
@@ -210,7 +220,11 @@ class PairGroup:
         lookback, offset = int(pair["lookback"]), int(pair["offset"])
         epoch = epoch_of(int(slots[-1]), lookback, offset) if slots.size else _NO_EPOCH
         before = slots[:0]
-        if first is None or epoch != pair["epoch"]:
+        if place in self._windows_only:
+            self._forget(place)
+            pair["slot"] = slots[-1] if slots.size else -1
+            slots, first = before, 0
+        elif first is None or epoch != pair["epoch"]:
             self._forget(place)
             if not slots.size:
                 return OVERHEAD
@@ -220,8 +234,9 @@ class PairGroup:
         after = slots[slots >= first]
         filters, sentinel = self.filters[place], self.sentinels[place]
         relearn(self.pairs, place, filters, sentinel, self.fresh, tape.logs, tape.closes, before, after)
-        n = read(self.pairs, place, filters, tape.logs, tape.closes, self._rows)
-        self._robust(self.pairs[place : place + 1], n)
+        if pair["slot"] >= 0:
+            n = read(self.pairs, place, filters, tape.logs, tape.closes, self._rows)
+            self._robust(self.pairs[place : place + 1], n)
         return OVERHEAD + before.size + 2 * after.size
 
     # -- what is asked -------------------------------------------------------------------------------------------------
@@ -260,7 +275,8 @@ class PairGroup:
         epochs = epoch_of(slot, np.maximum(pairs["lookback"], 1), pairs["offset"])
         turns = (pairs["state"] == READY) & (epochs != pairs["epoch"])
         for place in np.flatnonzero(turns & there[pairs["leg_y"]] & there[pairs["leg_x"]]).tolist():
-            self._train(place, int(epochs[place]))
+            if place not in self._windows_only:
+                self._train(place, int(epochs[place]))
         due = np.arange(self._stepped % EVERY, pairs.size, EVERY)
         due = due[pairs["state"][due] == READY]
         self._checkpoints.save(due, slot, pairs, self.filters, self.sentinels)
@@ -324,8 +340,7 @@ class PairGroup:
 
     def _loaded(self, place: int) -> None:
         """Let a pair be computed anew where the history of both legs is there."""
-        need = _history(int(self.pairs["lookback"][place])) + self._more[place]
-        if all(self._depth[row] >= need for row in self._legs(place)):
+        if all(self._depth[row] >= self._need[place] for row in self._legs(place)):
             self.pairs["state"][place] = STALE
             self.stale[place] = _ANY
 
@@ -337,12 +352,11 @@ class PairGroup:
 
     def _needs(self) -> dict[int, int]:
         """Return how many slots of history each row is to have: three lookbacks of the longest pair that reads it."""
-        need = dict.fromkeys(self._held, 0)
-        for place, more in self._more.items():
-            slots = _history(int(self.pairs["lookback"][place])) + more
-            for row in self._legs(place):
-                need[row] = max(need[row], slots)
-        return need
+        used = self.pairs["state"] != FREE
+        need = np.zeros(self.tape.closes.shape[0], np.int64)
+        for leg in ("leg_y", "leg_x"):
+            np.maximum.at(need, self.pairs[leg][used], self._need[used])
+        return {row: int(need[row]) for row in self._held}
 
     def _of_rows(self, rows: I8) -> NDArray[np.bool_]:
         """Return which places hold a pair with a leg among these rows."""
@@ -372,6 +386,7 @@ class PairGroup:
     def _grow(self) -> None:
         more = max(8, self.pairs.size)
         self.pairs = np.concatenate([self.pairs, np.zeros(more, PAIR)])
+        self._need = np.concatenate([self._need, np.zeros(more, np.int64)])
         self._checkpoints.grow(more)
         self.filters = np.concatenate([self.filters, np.zeros((more, 2, KALMAN_STATE))])
         self.sentinels = np.concatenate([self.sentinels, np.zeros((more, SENTINEL_STATE))])
