@@ -45,7 +45,7 @@ class Journal:
         self.cache = cache
         self.taken: list[tuple[TickBatch, Sequence[BarBatch], bytes | None]] = []
 
-    async def put(self, ticks, bars=(), rebuild=()):
+    async def put(self, ticks, bars=(), rebuild=(), **_):
         self.taken.append((ticks, bars, await self.cache.get("price:BTCUSDT")))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
 import numpy as np
 import structlog
@@ -20,7 +20,7 @@ from pairscope.engine.paper import PaperBook
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, timeframe_ns
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
-from pairscope.ports import Bus, Cache, Feed, TickStore
+from pairscope.ports import Bus, Cache, Document, Feed, TickStore
 from pairscope.storage.journal import JournalKeeper
 from pairscope.storage.tick_storage import Store, StoreWriter
 
@@ -39,6 +39,30 @@ RING_MINUTES: Final = 1500
 RING_SECONDS: Final = 600
 TOLD_A_BATCH: Final = 40
 """Pairs that are told with one batch; where more have moved, the others wait for the next one, a few milliseconds."""
+
+
+class Rules(Protocol):
+    """Alert rules on the way of a batch: before the engine takes it, after it, and what came of it."""
+
+    def on_ticks(self, batch: TickBatch) -> None: ...
+
+    def on_updates(self, updates: Updates) -> None: ...
+
+    def take(self) -> tuple[Sequence[Document], bool]:
+        """Return what is to be stored with the batch, and whether at once."""
+        ...
+
+    async def tell(self) -> None:
+        """Tell who listens of what came true."""
+        ...
+
+    def revise(self, batches: Sequence[BarBatch]) -> None:
+        """Take closed bars that changed otherwise than by a batch."""
+        ...
+
+    def reload(self, symbols: Iterable[str]) -> None:
+        """Have the history of symbols read again."""
+        ...
 
 
 class TickRate:
@@ -74,11 +98,17 @@ class Publisher:
     """Turns what the engine says into cache entries and bus messages; encodes only what somebody listens to."""
 
     def __init__(
-        self, engine: DataProcessor, cache: Cache, bus: Bus, pairs: PairBook, paper: PaperBook | None = None
+        self,
+        engine: DataProcessor,
+        cache: Cache,
+        bus: Bus,
+        pairs: PairBook,
+        paper: PaperBook | None = None,
+        alerts: Rules | None = None,
     ) -> None:
         self._engine = engine
         self._book = pairs
-        self._paper = paper
+        self._readers = [reader for reader in (pairs, paper, alerts) if reader is not None]
         self._cache = cache
         self._bus = bus
         self._wanted: frozenset[str] = frozenset()
@@ -124,18 +154,18 @@ class Publisher:
     def adopt(self, bars: Sequence[BarBatch]) -> None:
         """Let the engine take bars that the store rebuilt, and tell of every closed bar that changed by it.
 
-        Pairs and positions reach further back than the engine: where it has no place for a bar, they read it again.
+        Pairs, positions and rules reach further back than the engine: where it has no place for a bar, they read it
+        again.
         """
         for batch in bars:
             taken = self._engine.adopt_bars(batch)
-            books: list[PairBook | PaperBook] = [self._book] if self._paper is None else [self._book, self._paper]
-            for book in books:
-                book.revise(taken)
+            for reader in self._readers:
+                reader.revise(taken)
             for changed in taken:
                 self.publish_bars(changed, closed=True, revised=True)
             if len(batch) > sum(len(changed) for changed in taken if changed.timeframe == batch.timeframe):
-                for book in books:
-                    book.reload(batch.symbols[i] for i in set(batch.symbol_id.tolist()))
+                for reader in self._readers:
+                    reader.reload(batch.symbols[i] for i in set(batch.symbol_id.tolist()))
 
     def publish_history(self, bars: BarBatch) -> None:
         """Tell charts that bars from before theirs have come: the newest of each symbol, marked as revised."""
@@ -259,6 +289,7 @@ class Pipeline:
         screen: Callable[[Updates], None] | None = None,
         journal: Callable[[TickBatch, Updates], None] | None = None,
         paper: PaperBook | None = None,
+        alerts: Rules | None = None,
         timer: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self._feed = feed
@@ -270,6 +301,7 @@ class Pipeline:
         self._screen = screen
         self._journal = journal
         self._paper = paper
+        self._alerts = alerts
         self._timer = timer
         self._newest_ns = 0
         self.rate = TickRate()
@@ -279,7 +311,7 @@ class Pipeline:
         self.lag_ns: int | None = None
         """How old the newest tick was when our socket saw it; None before the first."""
         self.busy_ns = 0
-        """Time that engine, live pairs and positions have taken for all batches so far."""
+        """Time that engine, live pairs, positions and rules have taken for all batches so far."""
         self.published_ns = 0
 
     async def run(self) -> None:
@@ -288,19 +320,31 @@ class Pipeline:
             await self.step(batch)
 
     async def step(self, batch: TickBatch) -> None:
-        """Take one batch its way."""
+        """Take one batch its way.
+
+        Rules see its ticks before the engine does; what comes true is stored with them and told without waiting.
+        """
         began_ns = self._timer()
+        if self._alerts is not None:
+            self._alerts.on_ticks(batch)
         updates = self._engine.on_batch(batch)
         self._pairs.take(updates)
         if self._paper is not None:
             self._paper.take(updates)
+        documents: Sequence[Document] = ()
+        hurry = False
+        if self._alerts is not None:
+            self._alerts.on_updates(updates)
+            documents, hurry = self._alerts.take()
         if self._journal is not None:
             self._journal(batch, updates)
         if self._screen is not None:
             self._screen(updates)
         self.busy_ns += self._timer() - began_ns
         stored = tuple(b for b in (*updates.closed, *updates.revised) if b.timeframe in BASE_TIMEFRAMES)
-        await self._writer.put(batch, stored, updates.rebuild)
+        await self._writer.put(batch, stored, updates.rebuild, documents=documents, hurry=hurry)
+        if self._alerts is not None:
+            await self._alerts.tell()
         await self._publisher.publish(updates)
         now_ns = self._clock()
         self.batches += 1

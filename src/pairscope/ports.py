@@ -10,6 +10,7 @@ from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Admission, Continuity, Gap
 from pairscope.market.pairs import PairSettings
 from pairscope.market.ticks import TickBatch
+from pairscope.ports_alerts import Alerts
 from pairscope.ports_research import Backtests, Jobs, MarketScreen, PaperPositions
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Feed",
     "LiveView",
     "Message",
+    "Monitoring",
     "PairWatch",
     "Records",
     "Services",
@@ -283,6 +285,18 @@ class PairWatch(Protocol):
     def counters(self) -> Mapping[str, Any]: ...
 
 
+class Monitoring(Protocol):
+    """How the instance has done over the last hour, measure by measure."""
+
+    def join(self, name: str, counters: Callable[[], Mapping[str, Any]]) -> None:
+        """Let the counters of a part that the composition root does not see be read too."""
+        ...
+
+    def view(self, *, minutes: float = ..., since_ms: int | None = None) -> Mapping[str, Any]:
+        """The samples of the last minutes, or of those the ones behind a time: ``/api/monitoring`` without health."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the API needs of the rest, handed to it by the composition root."""
@@ -297,6 +311,8 @@ class Services:
     jobs: Jobs
     backtests: Backtests
     paper: PaperPositions
+    alerts: Alerts
+    monitor: Monitoring
     clock: Clock
     source: Callable[[], str]
     """``live``, ``replay`` or ``synthetic``."""

@@ -15,10 +15,13 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from pairscope.alerts import AlertDesk
 from pairscope.api.options import ApiOptions
 from pairscope.backend_status import health_of, stats_of
 from pairscope.backtester import Backtester
 from pairscope.config import Settings, spool_name
+from pairscope.delivery import Courier, secret_of
+from pairscope.engine.alerts import AlertBook
 from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.journal import PairTeller, Teller
 from pairscope.engine.pairs import PairBook
@@ -35,6 +38,7 @@ from pairscope.paper import PaperTrader
 from pairscope.pipeline import LiveJournal, Pipeline, Publisher, warm_start
 from pairscope.ports import Services
 from pairscope.process import configure_logs, loop_factory
+from pairscope.research.alert_preview import AlertPreview
 from pairscope.research.exchange_terms import ExchangeTerms
 from pairscope.research.jobs import JobBoard
 from pairscope.research.screen_line import settings_of
@@ -70,11 +74,19 @@ class Backend:
         self.bus = MemoryBus()
         self.book = PairBook(self.symbols, self.engine, timer=time.perf_counter_ns)
         self.positions = PaperBook(self.symbols)
-        self.publisher = Publisher(self.engine, self.cache, self.bus, self.book, self.positions)
+        self.rules = AlertBook(self.symbols, self.engine)
         self.spool = Spool(settings.data_dir / spool_name(settings.store_url), max_bytes=settings.spool_mb << 20)
-        self.writer = StoreWriter(store, spool=self.spool, max_batches=settings.queue_batches, on_revised=self._adopt)
+        secret = secret_of(settings.webhook_secret, settings.data_dir / "webhook.secret")
+        self.courier = Courier(store, clock, secret=secret, private=settings.alert_private_targets)
+        self.writer = StoreWriter(
+            store,
+            spool=self.spool,
+            max_batches=settings.queue_batches,
+            on_revised=self._adopt,
+            on_kept=self.courier.kept,
+        )
         self.buffered = BufferedStore(store, self.writer)
-        tellers: list[Teller] = [PairTeller(self.book), self.positions]
+        tellers: list[Teller] = [PairTeller(self.book), self.positions, self.rules]
         self.journal = LiveJournal(self.symbols, tellers, store, started_ns=self.started_ns)
         beside: dict[str, Any] = {"store": self.buffered, "records": store, "bus": self.bus, "live": self.engine}
         self.watchlist = Watchlist(self.book, **beside, note=self.journal.note)
@@ -82,14 +94,12 @@ class Backend:
         self.jobs = JobBoard(self.bus, clock=clock)
         self.screener = Screener(
             settings_of(settings.screen),
-            store=store,
-            records=store,
-            bus=self.bus,
-            live=self.engine,
+            **{**beside, "store": store},
             jobs=self.jobs,
             surrogates=settings.screen_surrogates,
         )
         self.rest = ExchangeRest(settings.exchange_rest_url, clock=clock)
+        terms = ExchangeTerms(self.rest, clock=clock)
         self.backtests = Backtester(
             store=self.buffered,
             live=self.engine,
@@ -97,8 +107,22 @@ class Backend:
             jobs=self.jobs,
             clock=clock,
             source=lambda: settings.source,
-            exchange=ExchangeTerms(self.rest, clock=clock),
+            exchange=terms,
         )
+        self.alerts = AlertDesk(
+            self.rules,
+            **beside,
+            cache=self.cache,
+            pairs=self.watchlist,
+            screens=self.screener,
+            courier=self.courier,
+            preview=AlertPreview(store=self.buffered, live=self.engine),
+            funding=terms.funding,
+            clock=clock,
+            keep=self.writer.keep_now,
+            note=self.journal.note,
+        )
+        self.publisher = Publisher(self.engine, self.cache, self.bus, self.book, self.positions, self.alerts)
         self.monitor = Monitor(
             self.stats,
             health=self.health,
@@ -112,6 +136,7 @@ class Backend:
         self.waiting_for = "starting"
         self._counted: dict[str, Any] = {"pairs": self.watchlist, "screens": self.screener, "jobs": self.jobs}
         self._counted |= {"backtests": self.backtests, "paper": self.paper, "journal": self.journal}
+        self._counted |= {"alerts": self.alerts, "delivery": self.courier}
         self._counted |= {"cache": self.cache, "bus": self.bus, "monitor": self.monitor}
         self._verdicts: asyncio.Queue[Gap] = asyncio.Queue()
 
@@ -124,6 +149,8 @@ class Backend:
         self.journal.note("start", "", "", self.engine.watermark_ns(), self.clock())
         await self.watchlist.restore(self.settings.pairs)
         await self.paper.restore()
+        await self.courier.restore()
+        await self.alerts.restore()
         await self.backtests.restore()
 
     async def ingest(self) -> None:
@@ -133,6 +160,8 @@ class Backend:
                 group.create_task(self.watchlist.run(), name="pairs"),
                 group.create_task(self.screener.run(), name="screens"),
                 group.create_task(self.paper.run(), name="paper positions"),
+                group.create_task(self.alerts.run(), name="alerts"),
+                group.create_task(self.courier.run(), name="delivery"),
                 group.create_task(self.backtests.run(), name="backtest kernels"),
                 group.create_task(self.journal.run(), name="journal"),
                 group.create_task(self.monitor.run(), name="monitor"),
@@ -169,6 +198,7 @@ class Backend:
             screen=self.screener.take,
             journal=self.journal.take,
             paper=self.positions,
+            alerts=self.alerts,
         )
         self.waiting_for = ""
         async with asyncio.TaskGroup() as group:
@@ -191,6 +221,7 @@ class Backend:
         await self.backtests.close()
         self.screener.close()
         await self.paper.close()
+        await self.courier.close()
         await self.writer.close()
         await self.journal.close()
         await self.rest.close()
@@ -209,6 +240,7 @@ class Backend:
             names = [self.symbols[i] for i in set(bars.symbol_id.tolist())]
             self.watchlist.history_came(names)
             self.paper.history_came(names)
+            self.alerts.reload(names)
             self.screener.bars_came(bars)
 
     def _adopt(self, bars: Sequence[BarBatch]) -> None:
@@ -254,6 +286,7 @@ class Backend:
             jobs=self.jobs,
             backtests=self.backtests,
             paper=self.paper,
+            alerts=self.alerts,
             monitor=self.monitor,
             clock=self.clock,
             source=lambda: self.settings.source,

@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from pairscope.alerts import AlertDesk
 from pairscope.backtester import Backtester
+from pairscope.delivery import Courier
+from pairscope.engine.alerts import AlertBook
 from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.pairs import PairBook
 from pairscope.engine.paper import PaperBook
@@ -21,6 +24,7 @@ from pairscope.market.ticks import TickBatch
 from pairscope.monitor import Monitor
 from pairscope.paper import PaperTrader
 from pairscope.ports import Services
+from pairscope.research.alert_preview import AlertPreview
 from pairscope.research.jobs import JobBoard
 from pairscope.screener import Screener
 from pairscope.storage.duckdb_store import DuckDBStore
@@ -93,6 +97,16 @@ class Notebook:
                 yield key, document
 
 
+async def no_address(host: str, port: int) -> list[str]:
+    """Stands for a resolver that knows no name: nothing is sent anywhere."""
+    raise OSError(f"{host} is not known")
+
+
+async def no_funding(symbol: str, start_ns: int, end_ns: int) -> list[tuple[str, int, float]]:
+    """Stands for an exchange that tells no rate."""
+    return []
+
+
 async def nothing() -> None:
     """Stands for what compiles kernels in another process."""
 
@@ -123,6 +137,9 @@ class Market:
     backtests: Backtester = field(init=False)
     positions: PaperBook = field(init=False)
     paper: PaperTrader = field(init=False)
+    rules: AlertBook = field(init=False)
+    courier: Courier = field(init=False)
+    alerts: AlertDesk = field(init=False)
     monitor: Monitor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -150,6 +167,27 @@ class Market:
             (), store=self.store, records=self.records, bus=self.bus, live=self.engine, jobs=self.jobs, prepare=nothing
         )
 
+        self.courier = Courier(self.records, lambda: self.now_ns, secret="whsec_" + "c2Vj" * 8, resolve=no_address)
+        self.alerts = self.new_alerts()
+
+    def new_alerts(self) -> AlertDesk:
+        """What a process begins with."""
+        self.rules = AlertBook(self.symbols, self.engine)
+        return AlertDesk(
+            self.rules,
+            store=self.store,
+            records=self.records,
+            cache=self.cache,
+            bus=self.bus,
+            live=self.engine,
+            pairs=self.pairs,
+            screens=self.screens,
+            courier=self.courier,
+            preview=AlertPreview(store=self.store, live=self.engine),
+            funding=no_funding,
+            clock=lambda: self.now_ns,
+        )
+
     def new_backtests(self) -> Backtester:
         """What a process begins with."""
         return Backtester(
@@ -174,6 +212,7 @@ class Market:
             jobs=self.jobs,
             backtests=self.backtests,
             paper=self.paper,
+            alerts=self.alerts,
             monitor=self.monitor,
             clock=lambda: self.now_ns,
             source=lambda: self.source,
@@ -198,11 +237,18 @@ class Market:
 
     async def take(self, batch: TickBatch, *, stored: bool = True) -> Sequence[BarBatch]:
         """Do with a batch what the pipeline does."""
+        self.alerts.on_ticks(batch)
         updates = self.engine.on_batch(batch)
         self.book.take(updates)
+        self.alerts.on_updates(updates)
+        documents, _ = self.alerts.take()
         closed = [bars for bars in (*updates.closed, *updates.revised) if bars.timeframe in BASE_TIMEFRAMES]
         if stored:
             await self.store.append(batch, closed)
+        for collection, key, body in documents:
+            if body is not None:
+                await self.records.put(collection, key, body)
+        await self.alerts.tell()
         return updates.closed
 
 

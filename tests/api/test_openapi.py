@@ -30,10 +30,14 @@ from .test_security import LOCKED
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 OPERATIONS = [
+    "DELETE /api/alerts/{id}",
     "DELETE /api/backtests/{id}",
     "DELETE /api/jobs/{id}",
     "DELETE /api/paper/{id}",
     "DELETE /api/watchlist/{y}/{x}",
+    "GET /api/alerts",
+    "GET /api/alerts/triggered",
+    "GET /api/alerts/{id}",
     "GET /api/analytics/correlation",
     "GET /api/analytics/pair",
     "GET /api/analytics/screen",
@@ -61,7 +65,11 @@ OPERATIONS = [
     "GET /api/watchlist",
     "GET /api/watchlist/{y}/{x}",
     "GET /metrics",
+    "PATCH /api/alerts/{id}",
     "PATCH /api/watchlist/{y}/{x}",
+    "POST /api/alerts",
+    "POST /api/alerts/preview",
+    "POST /api/alerts/{id}/test",
     "POST /api/backtest",
     "POST /api/backtest/sweep",
     "POST /api/backtest/walk_forward",

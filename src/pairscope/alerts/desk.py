@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 import structlog
 
+from pairscope.alerts.feeding import AlertFeeding, Funding
 from pairscope.alerts.history import FiringHistory
-from pairscope.alerts.kept import KeptAlert, changed, made
+from pairscope.alerts.kept import KeptAlert, changed, made, state_after, state_of
 from pairscope.alerts.telling import PriceDecimals, firing_document, trial_document
-from pairscope.delivery import OUTBOX, Courier, masked, waiting
+from pairscope.delivery import OUTBOX, Courier, masked, statuses, waiting
+from pairscope.engine.alerts import AlertBook
+from pairscope.engine.updates import Updates
 from pairscope.errors import InputError, StorageError, StoreUnavailable, UnknownAlert
 from pairscope.market.alert_rules import AlertFiring, AlertRule, AlertState
-from pairscope.ports import Bus, Cache, Clock, Document, LiveView, PairWatch, Records
+from pairscope.market.bars import BarBatch
+from pairscope.market.ticks import TickBatch
+from pairscope.ports import Bus, Cache, Clock, Document, LiveView, PairWatch, Records, TickStore
 from pairscope.ports_alerts import FiringQuery
-
-if TYPE_CHECKING:
-    from pairscope.engine.alerts import AlertBook
+from pairscope.ports_research import MarketScreen
 
 __all__ = ["MOST_ALERTS", "RULES", "STATES", "TOPIC", "AlertDesk", "Taken"]
 
@@ -32,8 +36,10 @@ MOST_ALERTS: Final = 10_000
 CACHED_S: Final = 86_400.0
 KEPT_WITHIN_S: Final = 10.0
 """So long is waited for a change to be durable."""
+LOOK_S: Final = 0.5
+FORGET_NS: Final = 3_600_000_000_000
+FORGOTTEN_AT_ONCE: Final = 500
 _MS: Final = 1_000_000
-_BY_HAND: Final = "paused by hand"
 
 _log = structlog.get_logger(__name__)
 
@@ -60,22 +66,25 @@ class AlertDesk:
     """``Alerts`` over a book of rules, records and a courier.
 
     The pipeline calls ``take`` when the book has seen a batch, hands the documents to the store's writer with the
-    batch, and then awaits ``tell``. ``keep`` hands on documents that no batch brought, behind all that was handed on
-    before; the writer says by ``kept`` which documents are durable. Without it they go straight into the records.
-    ``note`` hears, in the words of the journal, which rules are followed.
+    batch, and then awaits ``tell``. ``keep`` has documents stored that no batch brought, behind all that was handed on
+    before, and waits until they are durable; without it they go straight into the records. ``note`` hears, in the words
+    of the journal, which rules are followed.
     """
 
     def __init__(
         self,
         book: AlertBook,
         *,
+        store: TickStore,
         records: Records,
         cache: Cache,
         bus: Bus,
         live: LiveView,
         pairs: PairWatch,
+        screens: MarketScreen,
         courier: Courier,
         preview: Preview,
+        funding: Funding,
         clock: Clock,
         keep: Keep | None = None,
         note: Callable[..., None] = lambda *_: None,
@@ -87,6 +96,9 @@ class AlertDesk:
         self._pairs = pairs
         self._courier = courier
         self._preview = preview
+        self._feeding = AlertFeeding(
+            book, store=store, records=records, screens=screens, funding=funding, clock=clock, note=note
+        )
         self._clock = clock
         self._keep = keep
         self._note = note
@@ -94,18 +106,20 @@ class AlertDesk:
         self._kept: dict[str, KeptAlert] = {}
         self._history = FiringHistory(records)
         self._untold: list[tuple[int, str, bytes]] = []
-        self._awaited: dict[tuple[str, str], list[tuple[bytes | None, asyncio.Event]]] = {}
         self._numbers = count(1)
+        self._woken = asyncio.Event()
+        self._forget_due_ns = 0
 
     async def restore(self) -> None:
         """Take up rules, how each stood, and the history; what stood of rules that are gone is removed."""
         await self._history.restore()
+        await self._feeding.restore()
         self._bus.resume(TOPIC, self._history.seq)
         states = {key: body async for key, body in self._records.scan(STATES)}
         async for key, body in self._records.scan(RULES):
             try:
                 kept = KeptAlert.from_document(key, body)
-                state = _state_of(kept, states.pop(key, None))
+                state = state_of(kept, states.pop(key, None))
             except (InputError, TypeError, ValueError, KeyError) as error:
                 _log.warning("an alert cannot be read", alert=key, error=str(error))
                 states.pop(key, None)
@@ -133,6 +147,8 @@ class AlertDesk:
             await self._keep_now([Document(RULES, alert_id, kept.document()), self._state_document(kept)])
         except StorageError:
             self._drop(alert_id)
+            with suppress(StorageError):  # what waits for the store is taken back behind it
+                await self._keep_now(_gone(alert_id))
             raise
         delivery = await self._try_targets(kept, kept.notify)
         return {**self._view(kept), "delivery": delivery}
@@ -149,7 +165,7 @@ class AlertDesk:
         before = self._found(alert_id)
         after = changed(before, fields, self._pairs.entries())
         stood = self._book.state(alert_id)
-        state = _state_after(before, after, stood, status)
+        state = state_after(before, after, stood, status)
         if after.revision != before.revision:
             after = replace(after, fired=stood.fired)
         self._kept[alert_id] = after
@@ -166,7 +182,7 @@ class AlertDesk:
         if alert_id not in self._kept:
             return False
         self._drop(alert_id)
-        await self._keep_now([Document(RULES, alert_id, None), Document(STATES, alert_id, None)])
+        await self._keep_now(_gone(alert_id))
         return True
 
     def ids(self) -> Sequence[str]:
@@ -181,8 +197,7 @@ class AlertDesk:
     async def test(self, alert_id: str) -> Mapping[str, Any]:
         """Fire a rule for a test: told and kept as such, and sent to each target at once; says what came of it."""
         kept = self._found(alert_id)
-        values = self._book.view(alert_id)["values"]
-        firing = trial_document(kept, values, self._clock(), self._decimals, said="Test")
+        firing = trial_document(kept, self._values(alert_id), self._clock(), self._decimals, said="Test")
         seq, body, document = self._history.add(firing)
         self._untold.append((seq, _cache_key(firing), body))
         await self.tell()
@@ -197,10 +212,9 @@ class AlertDesk:
     async def history(self, query: FiringQuery) -> tuple[Sequence[Mapping[str, Any]], int | None]:
         """Return a page of firings, the newest first, with what came of their delivery."""
         firings, before = await self._history.page(query)
-        for firing in firings:
-            targets = 0 if firing["test"] else firing["targets"]
-            firing["deliveries"] = await self._courier.deliveries(firing["seq"], targets) if targets else []
-        return firings, before
+        sent = {firing["seq"]: firing["targets"] for firing in firings if firing["targets"] and not firing["test"]}
+        deliveries = await statuses(self._records, sent) if sent else {}
+        return [{**firing, "deliveries": deliveries.get(firing["seq"], [])} for firing in firings], before
 
     def missed(self, after: int) -> AsyncGenerator[tuple[int, bytes], None]:
         """Yield (``seq``, document) of every firing that is kept with a ``seq`` above ``after``, oldest first."""
@@ -212,16 +226,16 @@ class AlertDesk:
             **self._book.counters(),
             "rules": len(self._kept),
             "seq": self._history.seq,
+            "refused_reads": self._feeding.refused,
         }
 
     # -- beside the feed -----------------------------------------------------------------------------------------------
 
     def take(self) -> Taken:
         """Return what the book's newest batch brought for the records: firings, states, and what is to be sent."""
-        firings, moved = self._book.firings(), self._book.changed()
-        if not firings and not moved:
+        firings, moved, documents = self._book.firings(), self._book.changed(), self._feeding.marks()
+        if not (firings or moved or documents):
             return _NOTHING
-        documents: list[Document] = []
         for firing in firings:
             documents += self._fired(firing)
         for alert_id in dict.fromkeys([*moved, *(firing.rule_id for firing in firings)]):
@@ -238,22 +252,51 @@ class AlertDesk:
             for _, _, body in untold:
                 self._bus.publish(TOPIC, body)
 
-    def kept(self, documents: Iterable[Document]) -> None:
-        """Hear which documents are durable: who waits for them goes on, and messages leave."""
-        documents = list(documents)
-        for collection, key, body in documents:
-            awaited = self._awaited.get((collection, key), ())
-            ours = max((i for i, (sent, _) in enumerate(awaited) if sent == body), default=-1)
-            for _, durable in awaited[: ours + 1]:  # of several versions only the last is written
-                durable.set()
-        self._courier.kept(documents)
+    def on_ticks(self, batch: TickBatch) -> None:
+        """Have the rules see a batch's ticks, before the engine takes it."""
+        self._book.on_ticks(batch)
+
+    def on_updates(self, updates: Updates) -> None:
+        """Have the rules see what closed and what time it is."""
+        self._book.on_updates(updates)
+
+    def revise(self, batches: Iterable[BarBatch]) -> None:
+        """Take closed bars that changed otherwise than by a batch."""
+        self._book.revise(batches)
+
+    def reload(self, symbols: Iterable[str]) -> None:
+        """Have the bars of symbols read again: the store has others now."""
+        self._feeding.reload(symbols)
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Read the bars that rules lack, hand on what happened elsewhere, and forget what is old, until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except StorageError as error:
+                _log.warning("alerts wait for the store", error=str(error))
+            self._woken.clear()
+            try:
+                await asyncio.wait_for(self._woken.wait(), LOOK_S)
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Do once what ``run`` does again and again."""
+        await self._feeding.catch_up()
+        self._feeding.hear()
+        conditions = (one for kept in self._kept.values() for one in kept.rule.conditions)
+        await self._feeding.ask_funding(sorted({one.symbol for one in conditions if one.type == "funding"}))
+        if self._clock() >= self._forget_due_ns:
+            self._forget_due_ns = self._clock() + FORGET_NS
+            await self.forget()
 
     async def forget(self) -> None:
-        """Let go of firings that are older than is kept."""
-        gone = await self._history.forget()
-        if gone:
+        """Let go of firings that are older than is kept, and of what became of their messages."""
+        while gone := await self._history.outdated(FORGOTTEN_AT_ONCE):
+            await self._keep_now(gone)
             await self._courier.forget(self._history.oldest)
-            _log.info("old firings were let go of", firings=gone)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -267,6 +310,8 @@ class AlertDesk:
         self._book.put(kept.rule, state)
         told = {"id": kept.id, "rule": kept.rule.document(), "state": None if state is None else state.document()}
         self._note("alert", orjson.dumps(told).decode())
+        self._feeding.rules_changed()
+        self._woken.set()
 
     def _drop(self, alert_id: str) -> None:
         del self._kept[alert_id]
@@ -298,22 +343,12 @@ class AlertDesk:
                     await self._records.delete(collection, key)
                 else:
                     await self._records.put(collection, key, body)
-            self.kept(documents)
             return
-        collection, key, body = documents[-1]
-        durable = asyncio.Event()
-        awaited = self._awaited.setdefault((collection, key), [])
-        awaited.append((body, durable))
         try:
             async with asyncio.timeout(KEPT_WITHIN_S):
                 await self._keep(documents)
-                await durable.wait()
         except TimeoutError:
             raise StoreUnavailable("what was changed is not stored yet: the store does not answer") from None
-        finally:
-            awaited.remove((body, durable))
-            if not awaited:
-                self._awaited.pop((collection, key), None)
 
     async def _check(self, targets: Iterable[str]) -> None:
         """Refuse targets that may not be called."""
@@ -323,16 +358,19 @@ class AlertDesk:
         """Send a message to targets that are new; return what came of each."""
         if not targets:
             return []
-        values = self._book.view(kept.id)["values"] if self._book.knows(kept.id) else []
-        firing = trial_document(kept, values, self._clock(), self._decimals, said="This alert is set")
+        firing = trial_document(kept, self._values(kept.id), self._clock(), self._decimals, said="This alert is set")
         return await self._send(targets, firing)
 
     async def _send(self, targets: Sequence[str], firing: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = await asyncio.gather(*(self._courier.test(target, dict(firing)) for target in targets))
         return [{name: one[name] for name in ("target", "ok", "error")} for one in found]
 
+    def _values(self, alert_id: str) -> Sequence[float | None]:
+        stands = self._book.view(alert_id)
+        return [] if stands is None else list(stands["values"])
+
     def _view(self, kept: KeptAlert) -> dict[str, Any]:
-        state, stands = self._book.state(kept.id), self._book.view(kept.id)
+        state, stands = self._book.state(kept.id), self._book.view(kept.id) or {}
         return {
             "id": kept.id,
             **kept.rule.document(),
@@ -351,30 +389,10 @@ class AlertDesk:
         }
 
 
-def _state_of(kept: KeptAlert, body: bytes | None) -> AlertState:
-    """Return how a rule stood; where only an earlier revision's state is kept, it begins anew."""
-    found = None if body is None else orjson.loads(body)
-    if found is None or found["revision"] != kept.revision:
-        return AlertState(fired=kept.fired)
-    return AlertState.from_document(found["state"])
-
-
-def _state_after(before: KeptAlert, after: KeptAlert, state: AlertState, status: str | None) -> AlertState:
-    """Return how a rule stands after a change: it begins anew where it watches for something else.
-
-    A rule that is done goes on where what ended it is no more: its expiry moved, it is not for once any longer.
-    """
-    if after.revision != before.revision:
-        new = AlertState(fired=state.fired, suppressed=state.suppressed)
-        held = status == "paused" or (status is None and state.status == "paused")
-        return new.paused(state.reason if state.status == "paused" else _BY_HAND) if held else new
-    if status == "paused":
-        return state if state.status == "paused" else state.paused(_BY_HAND)
-    lifted = state.status == "done" and (
-        after.rule.expires_ns != before.rule.expires_ns or after.rule.frequency != before.rule.frequency
-    )
-    return state.resumed() if lifted or (status == "active" and state.status != "active") else state
+def _gone(alert_id: str) -> list[Document]:
+    return [Document(RULES, alert_id, None), Document(STATES, alert_id, None)]
 
 
 def _cache_key(firing: Mapping[str, Any]) -> str:
-    return f"alert:{firing.get('symbol') or '{y}:{x}'.format(**firing)}:{firing['id']}"
+    subject = firing.get("symbol") or f"{firing.get('y')}:{firing.get('x')}"
+    return f"alert:{subject}:{firing['id']}"

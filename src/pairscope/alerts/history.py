@@ -117,13 +117,15 @@ class FiringHistory:
         """The number of the oldest firing that is kept, where there are so many."""
         return max(1, self.seq - self._most + 1)
 
-    async def forget(self) -> int:
-        """Let go of what is older than is kept; return how many went."""
-        oldest = firing_key(self.oldest)
-        gone = [key async for key, _ in self._records.scan(COLLECTION, oldest)]
-        for key in gone:
-            await self._records.delete(COLLECTION, key)
-        return len(gone)
+    async def outdated(self, most: int) -> list[Document]:
+        """Return, as documents without a body, up to ``most`` firings that are older than is kept."""
+        gone: list[Document] = []
+        if self.seq > self._most:
+            async for key, _ in self._records.scan(COLLECTION, firing_key(self.oldest)):
+                gone.append(Document(COLLECTION, key, None))
+                if len(gone) == most:
+                    break
+        return gone
 
     def in_memory(self) -> int:
         """Return how many firings are at hand without the records."""

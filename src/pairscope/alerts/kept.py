@@ -11,17 +11,18 @@ import orjson
 from pairscope.alerts.words import check_template
 from pairscope.delivery import restored
 from pairscope.errors import InputError
-from pairscope.market.alert_rules import AlertRule
+from pairscope.market.alert_rules import AlertRule, AlertState
 from pairscope.market.alert_terms import BANDS, EVENTS, PAIR_TYPES
 from pairscope.market.pairs import PairSettings
 
-__all__ = ["MOST_NOTE", "MOST_TARGETS", "KeptAlert", "changed", "made"]
+__all__ = ["MOST_NOTE", "MOST_TARGETS", "KeptAlert", "changed", "made", "state_after", "state_of"]
 
 MOST_TARGETS: Final = 8
 """Targets of a rule."""
 MOST_NOTE: Final = 500
 """Characters of a note."""
 
+_BY_HAND: Final = "paused by hand"
 _OWN: Final = ("notify", "note", "message")
 """Fields that the rule's machine knows nothing of."""
 _PAIR_SETTINGS: Final = ("timeframe", "lookback", "window", "method", "price_space")
@@ -106,6 +107,31 @@ def changed(kept: KeptAlert, changes: Mapping[str, Any], watched: Iterable[PairS
     notify, note, message = _own({name: value for name, value in own.items() if value is not None}, kept.notify)
     revision = kept.revision + (_watches(rule) != _watches(kept.rule))
     return replace(kept, rule=rule, notify=notify, note=note, message=message, revision=revision)
+
+
+def state_of(kept: KeptAlert, body: bytes | None) -> AlertState:
+    """Return how a rule stood; where only an earlier revision's state is kept, it begins anew."""
+    found = None if body is None else orjson.loads(body)
+    if found is None or found["revision"] != kept.revision:
+        return AlertState(fired=kept.fired)
+    return AlertState.from_document(found["state"])
+
+
+def state_after(before: KeptAlert, after: KeptAlert, state: AlertState, status: str | None) -> AlertState:
+    """Return how a rule stands after a change: it begins anew where it watches for something else.
+
+    A rule that is done goes on where what ended it is no more: its expiry moved, it is not for once any longer.
+    """
+    if after.revision != before.revision:
+        new = AlertState(fired=state.fired, suppressed=state.suppressed)
+        held = status == "paused" or (status is None and state.status == "paused")
+        return new.paused(state.reason if state.status == "paused" else _BY_HAND) if held else new
+    if status == "paused":
+        return state if state.status == "paused" else state.paused(_BY_HAND)
+    lifted = state.status == "done" and (
+        after.rule.expires_ns != before.rule.expires_ns or after.rule.frequency != before.rule.frequency
+    )
+    return state.resumed() if lifted or (status == "active" and state.status != "active") else state
 
 
 def _watches(rule: AlertRule) -> tuple[Any, ...]:

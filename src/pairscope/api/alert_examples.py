@@ -26,7 +26,7 @@ _RULE: Mapping[str, Any] = MappingProxyType(
         "once": False,
         "cooldown_s": 60,
         "expires": None,
-        "notify": ["https://hooks.example.com/…"],
+        "notify": [],
         "note": "short the spread",
         "message": "",
         "status": "active",
@@ -61,9 +61,9 @@ _FIRING: Mapping[str, Any] = MappingProxyType(
         "note": "short the spread",
     }
 )
-_DELIVERY: Mapping[str, Any] = MappingProxyType({"target": "https://hooks.example.com/…", "ok": True, "error": ""})
+_DELIVERY: Mapping[str, Any] = MappingProxyType({"target": "hooks.example.com", "ok": True, "error": ""})
 _DELIVERED: Mapping[str, Any] = MappingProxyType(
-    {"target": "https://hooks.example.com/…", "status": "delivered", "attempts": 1, "at": 1767229200301, "error": ""}
+    {"target": "hooks.example.com", "status": "delivered", "attempts": 1, "at": 1767229200301, "error": ""}
 )
 
 ALERT_EXAMPLES: Mapping[str, Any] = MappingProxyType(

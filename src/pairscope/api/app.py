@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from pairscope import __version__
 from pairscope.api import problems
+from pairscope.api.alerts import add_alerts
 from pairscope.api.analytics import add_analytics
 from pairscope.api.answers import GZIP_FROM, GZIP_LEVEL, Packing
 from pairscope.api.backtests import add_backtests
@@ -90,6 +91,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     add_volume(app, services, catalog)
     add_watchlist(app, services, catalog)
     add_paper(app, services, catalog)
+    add_alerts(app, services, catalog)
     add_recorded(app, services)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
     describe(app, keys_required=keys.required)

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from pairscope.api.alert_examples import ALERT_EXAMPLES
 from pairscope.api.analytics_examples import ANALYTICS_EXAMPLES
 from pairscope.api.backtest_examples import BACKTEST_EXAMPLES
 from pairscope.api.job_examples import JOB_EXAMPLES
@@ -31,7 +32,8 @@ null. Errors are RFC 9457 problems. What reads bars or ticks also answers Arrow 
 The stream is the WebSocket `/ws/updates`: send `{"op": "subscribe", "topics": ["price:BTCUSDT", "bar:BTCUSDT:1m",
 "indicators:BTCUSDT:1m:sma:20,ema:20", "pair:ETHUSDT:BTCUSDT", "discoveries", "jobs", "job:ID", "alerts", "stats"]}`
 (or `unsubscribe`); each message that comes is `{"topic", "seq", "data"}`, the topic's whole current value. A hole in
-`seq` means that a slow client was given the newest only. A bad message gets `{"error": ...}`. Browsers send a ticket
+`seq` means that a slow client was given the newest only. `alerts` have no holes: `"since": SEQ` beside the topics sends
+what was missed. A bad message gets `{"error": ...}`. Browsers send a ticket
 from `POST /api/ws-ticket` in the subprotocols `pairscope.v1` and `ticket.<ticket>`.
 """
 
@@ -60,6 +62,7 @@ _EXAMPLES: Mapping[str, Any] = {
     **JOB_EXAMPLES,
     **MONITORING_EXAMPLES,
     **PAPER_EXAMPLES,
+    **ALERT_EXAMPLES,
     "/api/health": {
         "status": "ok",
         "source": "live",

@@ -7,8 +7,9 @@ is not taken, so a client that does not read costs a bounded buffer and, after a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -21,7 +22,7 @@ from pairscope.api.problems import problem
 from pairscope.api.security import SUBPROTOCOL
 from pairscope.api.system import StatsView
 from pairscope.api.topics import Topics
-from pairscope.errors import PairscopeError
+from pairscope.errors import InputError, PairscopeError
 from pairscope.ports import Message, Services
 
 __all__ = ["MAX_MESSAGE", "Stream"]
@@ -30,7 +31,11 @@ MAX_MESSAGE = 4096
 """Bytes that a client may send at once."""
 
 TOO_BIG, RESTART, TRY_LATER = 1009, 1012, 1013
+ALERTS = "alerts"
 _CACHED_ENVELOPES = 4096
+_NEARLY = 200
+"""Alerts behind the newest: when no more are missing, a client listens, and what comes waits until it has them."""
+_NEVER = 1 << 62
 _WATCH_S = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -108,9 +113,10 @@ class _Client:
         except orjson.JSONDecodeError:
             await self._complain("not JSON")
             return
+        act: Callable[[object], Awaitable[None]]
         match wish:
             case {"op": "subscribe", "topics": [*topics]}:
-                act = self._subscribe
+                act = partial(self._subscribe, since=_since(wish.get("since")))
             case {"op": "unsubscribe", "topics": [*topics]}:
                 act = self._unsubscribe
             case _:
@@ -122,12 +128,18 @@ class _Client:
             except PairscopeError as error:
                 await self._complain(str(error), topic=text if isinstance(text, str) else None)
 
-    async def _subscribe(self, text: object) -> None:
-        """Listen to a topic and send where it stands; what the bus says later has a greater ``seq``."""
+    async def _subscribe(self, text: object, *, since: int | None = None) -> None:
+        """Listen to a topic and send where it stands; what the bus says later has a greater ``seq``.
+
+        Alerts stand nowhere: those behind ``since`` are sent, oldest first.
+        """
         stream = self._stream
         topic = await stream.topics.read(text)
         if len(self._told) >= stream.options.max_topics and topic.name not in self._told:
             await self._complain(f"at most {stream.options.max_topics} topics a connection", topic=topic.name)
+            return
+        if topic.kind == "alerts" and since is not None:
+            await self._catch_up(since)
             return
         async with self._turn:
             self._subscription.add([topic.name])
@@ -135,6 +147,31 @@ class _Client:
             value = await stream.topics.current(topic)
             if value is not None:
                 await self._send(envelope(topic.name, seq, value))
+
+    async def _catch_up(self, since: int) -> None:
+        """Send the alerts that a client missed, then listen: first what is long ago, while others may come.
+
+        An alert is in the history before the bus tells of it, so what was sent may be ahead of the bus.
+        """
+        services, told = self._stream.services, self._told
+        self._subscription.remove([ALERTS])
+        told[ALERTS] = _NEVER  # what was taken from the bus before comes from the history
+        seq, before = min(since, services.bus.seq(ALERTS)), -1
+        while services.bus.seq(ALERTS) - seq > _NEARLY and seq > before:
+            before = seq
+            async with aclosing(services.alerts.missed(seq)) as missing:
+                async for missed, value in missing:
+                    async with self._turn:
+                        await self._send(envelope(ALERTS, missed, value))
+                    seq = missed
+        async with self._turn:
+            self._subscription.add([ALERTS])
+            newest = told[ALERTS] = max(services.bus.seq(ALERTS), seq)
+            async with aclosing(services.alerts.missed(seq)) as missing:
+                async for missed, value in missing:
+                    if missed > newest:
+                        break  # the bus will tell
+                    await self._send(envelope(ALERTS, missed, value))
 
     async def _unsubscribe(self, text: object) -> None:
         topic = await self._stream.topics.read(text)
@@ -240,3 +277,12 @@ class Stream:
     def counters(self) -> dict[str, float]:
         """Return the numbers of the stream."""
         return {"clients": len(self._clients), "messages_total": self.sent, "hung_up_total": self.hung_up}
+
+
+def _since(value: object) -> int | None:
+    """Return the ``seq`` that a client has heard of last."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InputError("since: the seq of the last alert that was heard, 0 for all")
+    return value
