@@ -22,7 +22,7 @@ from pairscope.market.continuity import Continuity, Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch, concat_ticks
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class ScriptedExchange:

@@ -26,7 +26,7 @@ from pairscope.feed.synthetic import SyntheticMarket
 from pairscope.feed.tape import PublicFrame, Tape
 
 NOON_MS = 1_790_510_400_000
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 STREAMS = ["ausdt@aggTrade", "币usdt@aggTrade"]
 
 
@@ -150,7 +150,7 @@ async def test_a_recording_waits_for_its_first_subscriber_on_market(play: Serve)
 
 
 async def test_subscribing_in_pieces_misses_nothing_at_any_speed(play: Serve):
-    server = await play(settle_s=0.3)
+    server = await play(settle_s=2.0)
     async with listen(server, "/market/stream") as one, listen(server, "/market/stream") as two:
         for ws, stream in ((one, STREAMS[0]), (two, STREAMS[1])):
             await ws.send(json.dumps({"method": "SUBSCRIBE", "params": [stream], "id": 1}))
@@ -194,16 +194,24 @@ async def test_a_looped_recording_goes_on(play: Serve):
 
 
 async def test_at_ten_times_the_speed_ten_seconds_take_one(play: Serve):
-    server = await play(TapeSource(tape(1000)), speed=10.0)
+    server = await play(TapeSource(tape(4000)), speed=10.0)
+
+    def moment() -> tuple[float, int, float]:
+        """The market's time between two readings of ours: however long this process had to wait, it lies there."""
+        return time.monotonic(), server._clock.target_ms(), time.monotonic()
+
     async with listen(server, f"/market/ws/{STREAMS[0]}") as ws:
         await take(ws, 1)
-        began = time.monotonic()
-        await take(ws, 499)
-        assert 0.8 < time.monotonic() - began < 8.0
+        begins, from_ms, begun = moment()
+        last = (await take(ws, 499))[-1]
+        ends, until_ms, ended = moment()
+    assert last["T"] - NOON_MS == 9_980
+    assert last["T"] <= until_ms, "nothing is printed before its time"
+    assert (ends - begun) * 10_000 - 10 <= until_ms - from_ms <= (ended - begins) * 10_000 + 10
 
 
 async def test_several_clients_each_get_everything_from_where_time_stands(play: Serve):
-    server = await play(speed=1.0)
+    server = await play(TapeSource(tape(4000)), speed=1.0)
     async with listen(server, f"/market/ws/{STREAMS[0]}") as early:
         first = await take(early, 30)
         async with listen(server, f"/market/stream?streams={STREAMS[0]}") as late:
@@ -241,20 +249,20 @@ async def test_a_dummy_segment_and_the_private_route_are_tolerated(play: Serve):
 
 
 async def test_unsubscribing_ends_a_stream_and_framing_can_be_switched(play: Serve):
-    server = await play(speed=1.0)
+    server = await play(TapeSource(tape(4000)), speed=1.0)
     async with listen(server, "/market/stream?streams=" + "/".join(STREAMS)) as ws:
         assert "stream" in (await take(ws, 5))[-1]
         await ws.send(json.dumps({"method": "SET_PROPERTY", "params": ["combined", False], "id": 1}))
         await ws.send(json.dumps({"method": "UNSUBSCRIBE", "params": STREAMS[1:], "id": 2}))
-        frames = await take(ws, 60)
-        after = frames[frames.index({"result": None, "id": 2}) + 1 :]
-        assert len(after) > 10
+        while (await take(ws, 1))[0] != {"result": None, "id": 2}:
+            continue
+        after = await take(ws, 20)
         assert {frame["s"] for frame in after} == {"AUSDT"}
 
 
 async def test_klines_are_pushed_as_they_change_and_once_they_close(play: Serve):
     market = SyntheticMarket(seed=7, symbols=3, ticks_per_second=30.0)
-    start_ms = NOON_MS + 55_000
+    start_ms = NOON_MS + 30_000
     server = await play(SyntheticSource(market), speed=20.0, start_ms=start_ms)
     async with listen(server, "/market/ws/btcusdt@kline_1m/btcusdt@aggTrade") as ws:
         frames = []
@@ -367,12 +375,12 @@ async def test_too_many_streams_or_messages_or_bytes_end_the_connection(play: Se
 
 
 async def test_the_server_pings_and_drops_who_does_not_answer_or_has_lived_long_enough(play: Serve):
-    server = await play(limits=Limits(ping_every_s=0.1, pong_within_s=1.5, life_s=4.0))
+    server = await play(limits=Limits(ping_every_s=0.1, pong_within_s=2.5, life_s=5.0))
+    began = time.monotonic()
     async with listen(server, "/market/ws") as ws:
-        began = time.monotonic()
         end = await closed(ws)
         assert end.rcvd.code == 1001, "pongs kept it alive until its end"
-        assert time.monotonic() - began > 3.0
+        assert time.monotonic() - began > 4.9
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(
         b"GET /market/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -416,11 +424,11 @@ async def test_a_fault_befalls_the_stream_and_not_rest(play: Serve, fault: str):
 async def test_a_connection_is_cut_or_falls_silent_at_the_age_asked_for(play: Serve):
     market = SyntheticMarket(seed=7, symbols=2, ticks_per_second=200.0)
     server = await play(SyntheticSource(market), speed=1.0, faults=[parse_fault("disconnect:700ms")])
+    began = time.monotonic()
     async with listen(server, f"/market/stream?streams={all_streams(server)}") as ws:
-        began = time.monotonic()
         end = await closed(ws)
         assert end.rcvd is None, "without a word"
-        assert time.monotonic() - began > 0.5
+        assert time.monotonic() - began > 0.69
     server = await play(SyntheticSource(market), speed=1.0, faults=[parse_fault("stall:600ms/700ms")])
     async with listen(server, f"/market/stream?streams={all_streams(server)}") as ws:
         newest: dict[str, int] = {}
@@ -476,7 +484,9 @@ async def test_requests_on_one_connection_are_answered_in_their_order(play: Serv
 async def test_over_the_weight_limit_requests_are_refused_with_the_headers_of_the_exchange(play: Serve):
     server = await play(weight_limit=50)
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
-        answers = [await client.get("/fapi/v1/aggTrades?symbol=AUSDT") for _ in range(4)]
+        answers = [
+            await client.get("/fapi/v1/aggTrades?symbol=AUSDT") for _ in range(8)
+        ]  # a minute may begin among them
     assert 429 in {answer.status_code for answer in answers}
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert int(refused.headers["retry-after"]) <= 60
