@@ -34,6 +34,7 @@ export class AlertBell {
     const unseen = this.store.unseen();
     say(this.count, String(unseen));
     say(this.words, unseen === 1 ? " new alert" : " new alerts");
+    this.node.dataset.loaded = String(this.store.loaded);
     this.node.dataset.state = unseen ? "new" : "none";
   }
 

@@ -47,6 +47,7 @@ class AlertFeed {
     this.moment = new AlertMoment({ rest: this.addresses.rest, libraryAddress: data.library, kinds: data.kinds, onClose: () => this.open(null) });
     this.scroller = element("div", { class: "ps-feed-scroll", tabindex: "0", role: "region", "aria-label": "What has fired" }, this.body, this.empty, this.older);
     this.node = element("section", { class: "ps-feed" }, bar, element("div", { class: "ps-feed-both" }, this.scroller, this.moment.node));
+    this.node.addEventListener("keydown", (event) => event.key === "Escape" && this.shown && this.open(null));
     this.host.append(this.node);
     this.writeSound();
   }

@@ -44,7 +44,7 @@ export class AlertMoment {
     const head = element("div", { class: "ps-moment-head" }, element("div", {}, this.title, this.words), close);
     this.node = element("section", { class: "ps-chart ps-moment", hidden: true }, head, this.stage);
     this.node.chart = this; // for who inspects the page
-    this.node.addEventListener("keydown", (event) => (event.key === "Escape" ? onClose() : this.plot?.key(event)));
+    this.stage.addEventListener("keydown", (event) => this.plot?.key(event));
   }
 
   /** Show a firing; null shows nothing. */
@@ -152,7 +152,8 @@ export class AlertMoment {
   mark(library, series, time, condition, column) {
     const { accent, muted } = this.palette;
     const down = ["below", "crosses_below"].includes(condition.condition);
-    library.createSeriesMarkers(series, [{ time: time / 1000, position: down ? "aboveBar" : "belowBar", shape: down ? "arrowDown" : "arrowUp", color: accent, size: 1.6, text: valueWords(this.kinds, condition, this.firing.value) }]);
+    this.marked = time / 1000;
+    library.createSeriesMarkers(series, [{ time: this.marked, position: down ? "aboveBar" : "belowBar", shape: down ? "arrowDown" : "arrowUp", color: accent, size: 1.6, text: valueWords(this.kinds, condition, this.firing.value) }]);
     const drawn = column === null ? condition.type === "price" && condition.condition !== "moves" : column === COLUMNS[condition.type] && column !== "beta";
     if (!drawn) return;
     for (const price of [condition.threshold, condition.lower, condition.upper].filter(known)) {

@@ -1,0 +1,294 @@
+"""The Alerts tab in a real browser: from the form to the feed, told on every tab, looked at, changed, deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote_plus
+
+import pytest
+from playwright.sync_api import Locator, Page
+
+from .conftest import Watched, until
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+TAB = "Alerts & Monitoring"
+PATIENCE_S = 60.0
+MOMENT = "document.querySelector('.ps-moment').chart"
+
+
+def opened(watched: Watched, tab: str = TAB) -> Page:
+    page = watched.page
+    page.set_default_timeout(PATIENCE_S * 1000)
+    page.goto(f"{watched.home}/?tab={quote_plus(tab)}", wait_until="domcontentloaded")
+    if tab == TAB:
+        page.get_by_role("button", name="Create alert", exact=True).wait_for()
+        page.locator(".ps-feed").wait_for()
+    return page
+
+
+def pick(page: Page | Locator, label: str, option: str) -> None:
+    """Choose an option of a field that opens a list."""
+    page.get_by_label(label, exact=True).click()
+    whole = page.page if isinstance(page, Locator) else page
+    whole.get_by_role("option", name=option, exact=True).click()
+
+
+def enter(page: Page | Locator, label: str, text: str) -> None:
+    field = page.get_by_label(label, exact=True)
+    field.fill(text)
+    field.press("Tab")
+
+
+def price_rule(market: Any, **more: Any) -> dict[str, Any]:
+    threshold = round(float(market.symbols["BTCUSDT"].price) * 1.05, 1)
+    body = {"type": "price", "symbol": "BTCUSDT", "condition": "above", "threshold": threshold, "note": "breakout"}
+    kept: dict[str, Any] = market.alerts.keep(body | more)
+    return kept
+
+
+def row_of(page: Page, rule: dict[str, Any]) -> Locator:
+    return page.locator(f'tr[data-alert="{rule["id"]}"]')
+
+
+def item_of(page: Page, firing: dict[str, Any]) -> Locator:
+    return page.locator(f'.ps-feed-item[data-firing="{firing["id"]}"]')
+
+
+def toast_of(page: Page, firing: dict[str, Any]) -> Locator:
+    return page.locator(f'.ps-toast[data-firing="{firing["id"]}"]')
+
+
+def listening(page: Page) -> None:
+    """Wait until the page hears of firings."""
+    page.locator('.ps-status-link b[data-state="open"]').wait_for()
+    page.locator('.ps-bell[data-loaded="true"]').wait_for()
+
+
+def test_from_the_form_to_the_feed(watched: Watched, market: Any) -> None:
+    page = opened(watched)
+    page.get_by_text("Nothing has fired yet.").wait_for()
+    page.get_by_text("No alert stands yet.").wait_for()
+    pick(page, "Type", "Price change")
+    pick(page, "Symbol", "SOLUSDT")
+    pick(page, "Condition", "Crosses above")
+    enter(page, "Threshold", "1.5")
+    enter(page, "Note", "a rise")
+    page.get_by_text("Would have fired in 24 h").wait_for()
+    until(lambda: any(body.get("threshold") == 0.015 for body in market.alerts.previewed), "a preview of it")
+    page.get_by_role("button", name="Create alert", exact=True).click()
+    page.get_by_text("Alert created.").wait_for()
+    ((_, body),) = market.alerts.asked
+    assert {name: body[name] for name in ("type", "symbol", "condition", "threshold", "note")} == {
+        "type": "price_change", "symbol": "SOLUSDT", "condition": "crosses_above", "threshold": 0.015, "note": "a rise",
+    }  # fmt: skip
+    (rule,) = market.alerts.rules.values()
+    row = row_of(page, rule)
+    row.wait_for()
+    assert "SOLUSDT price change crosses above 1.50 %" in row.inner_text()
+    listening(page)
+    firing = market.alerts.fire(rule["id"], late=True)
+    item = item_of(page, firing)
+    item.wait_for()
+    assert firing["message"] in item.inner_text()
+    assert "LATE" in item.inner_text()
+    toast_of(page, firing).wait_for()
+    until(lambda: row.locator('[data-column="fired"] b').inner_text() == "1", "the count", within_s=PATIENCE_S)
+
+
+def test_a_firing_is_told_on_another_tab_and_leads_to_its_chart(watched: Watched, market: Any) -> None:
+    rule = price_rule(market)
+    page = opened(watched, "Price Monitor")
+    page.locator(".ps-chart canvas").first.wait_for()
+    listening(page)
+    bell = page.locator(".ps-bell")
+    until(lambda: bell.inner_text().split()[1] == "0", "a bell without news", within_s=PATIENCE_S)
+    firing = market.alerts.fire(rule["id"])
+    toast = toast_of(page, firing)
+    toast.wait_for()
+    assert firing["message"] in toast.inner_text()
+    assert page.locator(".ps-toast[data-firing]").count() == 1
+    until(lambda: bell.inner_text().split()[1] == "1", "one new alert", within_s=PATIENCE_S)
+    toast.locator(".ps-toast-open").click()
+    page.locator(f'.ps-moment[data-drawn="{firing["id"]}"] canvas').first.wait_for()
+    until(lambda: bell.inner_text().split()[1] == "0", "a bell that has been heard", within_s=PATIENCE_S)
+    page.reload(wait_until="domcontentloaded")
+    item_of(page, firing).wait_for()
+    listening(page)
+    assert bell.inner_text().split()[1] == "0"
+    assert toast_of(page, firing).count() == 0
+
+
+def test_what_fires_while_the_connection_is_lost_is_told_once_it_is_back(watched: Watched, market: Any) -> None:
+    rule = price_rule(market)
+    page = opened(watched)
+    listening(page)
+    first = market.alerts.fire(rule["id"])
+    item_of(page, first).wait_for()
+    market.cut()
+    missed = [market.alerts.fire(rule["id"]) for _ in range(3)]
+    for firing in missed:
+        item_of(page, firing).wait_for()
+    order = page.locator(".ps-feed-item").evaluate_all("items => items.map((item) => item.dataset.firing)")
+    assert order == [firing["id"] for firing in [*reversed(missed), first]]
+
+
+def test_a_click_shows_the_candles_of_that_moment_with_a_mark_and_the_threshold(watched: Watched, market: Any) -> None:
+    rule = price_rule(market)
+    firing = market.alerts.fire(rule["id"], ago_s=1800.0)
+    page = opened(watched)
+    item_of(page, firing).click()
+    page.locator(f'.ps-moment[data-drawn="{firing["id"]}"] canvas').first.wait_for()
+    lines = page.evaluate(f"{MOMENT}.plot.candles.priceLines().map((line) => line.options().price)")
+    assert lines == [rule["threshold"]]
+    at = firing["timestamp"] // 60_000 * 60
+    assert page.evaluate(f"{MOMENT}.marked") == at
+    shown = page.evaluate(f"(() => {{ const r = {MOMENT}.plot.time.getVisibleRange(); return [r.from, r.to]; }})()")
+    assert shown[0] < at < shown[1]
+    page.keyboard.press("Escape")
+    page.locator(".ps-moment").wait_for(state="hidden")
+
+
+def test_a_firing_of_a_pair_shows_its_z_score(watched: Watched, market: Any) -> None:
+    rule = market.alerts.keep(
+        {
+            "type": "zscore", "y": "ETHUSDT", "x": "BTCUSDT", "condition": "crosses_above", "threshold": 2.0,
+            "timeframe": "1m", "window": 60, "lookback": 1440, "method": "ols", "price_space": "log",
+        }
+    )  # fmt: skip
+    firing = market.alerts.fire(rule["id"], ago_s=1800.0)
+    page = opened(watched)
+    item_of(page, firing).click()
+    page.locator(f'.ps-moment[data-drawn="{firing["id"]}"] canvas').first.wait_for()
+    assert page.evaluate(f"{MOMENT}.plot.column") == "zscore"
+    lines = page.evaluate(f"{MOMENT}.plot.series.priceLines().map((line) => line.options().price)")
+    assert sorted(lines) == [0, 2]
+    assert "z-score of ETH on BTC" in page.locator(".ps-moment-words").inner_text()
+
+
+def test_an_alert_is_paused_resumed_edited_tried_out_and_deleted(watched: Watched, market: Any) -> None:
+    rule = price_rule(market, notify=["https://hooks.example/***"])
+    page = opened(watched)
+    row = row_of(page, rule)
+    row.get_by_role("button", name="Pause", exact=True).click()
+    row.get_by_role("button", name="Resume", exact=True).click()
+    row.get_by_role("button", name="Pause", exact=True).wait_for()
+    row.get_by_role("button", name="Send a test message").click()
+    row.get_by_text("✓ https://hooks.example/***").wait_for()
+    row.get_by_role("button", name="Edit", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    threshold = dialog.get_by_label("Threshold", exact=True)
+    until(lambda: threshold.input_value() == f"{rule['threshold']:.2f}", "its threshold", within_s=PATIENCE_S)
+    enter(dialog, "Note", "look at it")
+    dialog.get_by_role("button", name="Save changes").click()
+    dialog.wait_for(state="detached")
+    row.get_by_text("look at it").wait_for()
+    assert market.alerts.asked == [
+        ("change", {"status": "paused"}),
+        ("change", {"status": "active"}),
+        ("test", {"id": rule["id"]}),
+        ("change", {"note": "look at it"}),
+    ]
+    row.get_by_role("button", name="Delete", exact=True).click()
+    row.get_by_role("button", name="No, keep it").click()
+    row.get_by_role("button", name="Delete", exact=True).click()
+    row.get_by_role("button", name="Yes, delete it").click()
+    row.wait_for(state="detached")
+    page.get_by_text("No alert stands yet.").wait_for()
+    assert market.alerts.asked[-1] == ("delete", {"id": rule["id"]})
+
+
+def test_a_change_that_is_refused_is_told_in_the_dialog(watched: Watched, market: Any) -> None:
+    rule = price_rule(market)
+    page = opened(watched)
+    row_of(page, rule).get_by_role("button", name="Edit", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    market.alerts.refusal = ("note", "nobody may write that")
+    enter(dialog, "Note", "that")
+    dialog.get_by_role("button", name="Save changes").click()
+    dialog.get_by_text("Nobody may write that.").wait_for()
+
+
+def test_values_move_in_place_without_a_row_being_made_anew(watched: Watched, market: Any) -> None:
+    rule = price_rule(market)
+    page = opened(watched)
+    row = row_of(page, rule)
+    row.wait_for()
+    row.evaluate("node => (node.kept = true)")
+    now = row.locator('[data-column="now"]')
+    first = now.inner_text()
+    until(lambda: now.inner_text() != first, "another value", within_s=PATIENCE_S)
+    assert row.evaluate("node => node.kept") is True
+    assert float(row.locator(".ps-alert-bar i").evaluate("bar => parseFloat(bar.style.width)")) < 100
+
+
+def test_older_ones_come_by_the_page_and_a_filter_finds_them(watched: Watched, market: Any) -> None:
+    rule = price_rule(market)
+    firings = [market.alerts.fire(rule["id"], ago_s=6000.0 - 30.0 * i) for i in range(120)]
+    other = market.alerts.keep({"type": "volatility", "symbol": "SOLUSDT", "condition": "above", "threshold": 0.4})
+    storm = market.alerts.fire(other["id"], storm=True)
+    market.alerts.deliver(storm["seq"], "given_up", "answered 500")
+    page = opened(watched)
+    items = page.locator(".ps-feed-item")
+    until(lambda: items.count() == 50, "the newest page", within_s=PATIENCE_S)
+    assert "not delivered" in item_of(page, storm).inner_text()
+    older = page.get_by_role("button", name="Show older ones")
+    older.click()
+    until(lambda: items.count() == 100, "a second page", within_s=PATIENCE_S)
+    older.click()
+    until(lambda: items.count() == 121, "all of them", within_s=PATIENCE_S)
+    older.wait_for(state="hidden")
+    assert items.last.get_attribute("data-firing") == firings[0]["id"]
+    page.get_by_label("Filter what has fired").fill("sol")
+    until(lambda: items.count() == 1, "what the filter finds", within_s=PATIENCE_S)
+    page.get_by_label("Filter what has fired").fill("nothing like it")
+    page.get_by_text("None of these fits the filter.").wait_for()
+
+
+def test_a_form_half_filled_in_is_still_there_after_another_tab(watched: Watched, market: Any) -> None:
+    page = opened(watched)
+    pick(page, "Type", "z-score")
+    page.get_by_label("X (its hedge)", exact=True).wait_for()
+    enter(page, "Note", "for later")
+    until(lambda: any(body["type"] == "zscore" for body in market.alerts.previewed), "its preview")
+    page.get_by_role("tab", name="Data Management").click()
+    page.get_by_text("Data Management will").wait_for()
+    page.get_by_role("tab", name=TAB).click()
+    page.get_by_label("X (its hedge)", exact=True).wait_for()
+    assert page.get_by_label("Note", exact=True).input_value() == "for later"
+
+
+def test_the_sound_is_off_until_it_is_wanted_and_the_browser_remembers(watched: Watched, market: Any) -> None:
+    page = opened(watched)
+    page.get_by_role("button", name="Sound off").click()
+    page.get_by_role("button", name="Sound on").wait_for()
+    page.reload(wait_until="domcontentloaded")
+    page.get_by_role("button", name="Sound on").wait_for()
+
+
+def test_many_at_once_are_a_few_toasts_and_a_count(watched: Watched, market: Any) -> None:
+    rule = price_rule(market)
+    page = opened(watched, "Data Management")
+    listening(page)
+    page.get_by_text("Data Management will").wait_for()
+    for _ in range(12):
+        market.alerts.fire(rule["id"])
+    until(lambda: page.locator(".ps-bell").inner_text().split()[1] == "12", "the count", within_s=PATIENCE_S)
+    assert page.locator(".ps-toast[data-firing]").count() <= 3
+
+
+def test_it_fits_a_phone(watched: Watched, market: Any) -> None:
+    watched.page.set_viewport_size({"width": 375, "height": 800})
+    rule = price_rule(market)
+    firing = market.alerts.fire(rule["id"], ago_s=900.0)
+    page = opened(watched)
+    row_of(page, rule).wait_for()
+    item_of(page, firing).click()
+    page.locator(f'.ps-moment[data-drawn="{firing["id"]}"] canvas').first.wait_for()
+    width = "Math.max(document.documentElement.scrollWidth, document.querySelector('[data-testid=stMain]').scrollWidth)"
+    assert page.evaluate(width) <= 376
+    for node in (page.locator(".ps-alerts"), page.locator(".ps-moment")):
+        box = node.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 375
