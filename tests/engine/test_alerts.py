@@ -11,6 +11,7 @@ import pytest
 
 from pairscope.engine.alerts import AlertBook
 from pairscope.market.alert_rules import AlertRule, AlertState
+from pairscope.market.bars import BarBatch
 
 from .walking import NOON_NS, SECOND, Trade, Walk, batch_of, walk_path
 
@@ -422,3 +423,33 @@ def test_rules_under_another_table_of_symbols_see_the_same_ticks() -> None:
 def test_an_unknown_kind_of_rule_is_refused_before_it_comes_here() -> None:
     with pytest.raises(ValueError, match="type"):
         AlertRule.from_document("a", {"type": "moon", "symbol": "BTCUSDT", "condition": "above", "threshold": 1})
+
+
+def test_a_window_longer_than_the_engine_keeps_is_read_from_the_store() -> None:
+    walk = Walk()
+    walk.rule(type="price_change", condition="above", threshold=0.1, timeframe="1h", window=48, frequency="every")
+    walk.trades(trades([100]))
+    (wanted,) = walk.book.lacking()
+    asked = walk.book.begin(wanted)
+    assert asked is not None
+    hour = 3600 * SECOND
+    assert (wanted.timeframe, asked) == ("1h", (NOON_NS - 50 * hour, 50))
+    assert walk.book.lacking() == []
+    stored = bars_of_hours(walk, [80.0 + i / 2 for i in range(50)] + [999.0])
+    walk.book.fill(wanted, asked[1], stored)
+    walk.trades([])
+    (firing,) = walk.fired
+    assert firing.value == (100 - 81) / 81
+    assert (firing.trade_id, walk.book.lacking()) == (1, [])
+    walk.book.reload(["BTCUSDT"])
+    assert walk.book.lacking() == [wanted]
+
+
+def bars_of_hours(walk: Walk, closes: list[float]) -> BarBatch:
+    """Bars of one price each, the last of them the one that is open."""
+    n, close, none = len(closes), np.array(closes), np.zeros(len(closes), np.int64)
+    opens = NOON_NS + (np.arange(n) - n + 1) * 3600 * SECOND
+    table, ones = walk.engine.symbols_table, np.ones(n)
+    rows = np.zeros(n, np.int32)
+    own = (ones, close, ones, none, none, none, rows, np.zeros(n, np.int8))
+    return BarBatch(table, "1h", rows, opens, close, close, close, close, *own)

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from pairscope.engine.alert_closes import Closes
 from pairscope.engine.alert_gauges import Gauge, GaugeKey, GaugeSource, Moment, Note, TickRows
 from pairscope.engine.alert_holes import Holes
 from pairscope.engine.alert_kernels import (
@@ -29,6 +30,7 @@ from pairscope.engine.alert_kernels import (
     scan_prices,
     symbol_rows,
 )
+from pairscope.engine.pairs import Wanted
 from pairscope.engine.updates import Updates
 from pairscope.market.bars import TIMEFRAMES, BarBatch, timeframe_ns
 from pairscope.market.symbols import Symbols
@@ -151,6 +153,7 @@ class PriceGauges(GaugeSource):
     def __init__(self, symbols: Symbols, live: TradeView) -> None:
         self._symbols = symbols
         self._live = live
+        self._closes = Closes(symbols, live)
         self._whole, self._real = symbol_rows(0)
         self._before: F8 = self._real[:, LAST_PRICE].copy()
         self._known = 0
@@ -168,6 +171,8 @@ class PriceGauges(GaugeSource):
     def add(self, gauge: Gauge) -> None:
         s = self._symbols.id_of(gauge.key.symbol)
         kind = _KINDS[gauge.key.type](gauge)
+        if kind.step_ns:
+            self._closes.add(gauge.key)
         if gauge.key.closes:
             self._closing.setdefault((gauge.key.timeframe, s), {})[gauge] = kind
             return
@@ -175,6 +180,8 @@ class PriceGauges(GaugeSource):
 
     def remove(self, gauge: Gauge) -> None:
         s = self._symbols.id_of(gauge.key.symbol)
+        if gauge.key.type != "price":
+            self._closes.remove(gauge.key)
         if gauge.key.closes:
             mine = self._closing[gauge.key.timeframe, s]
             del mine[gauge]
@@ -243,14 +250,26 @@ class PriceGauges(GaugeSource):
 
     def revise(self, batches: Iterable[BarBatch]) -> None:
         for bars in batches:
+            self._closes.tell(bars)
             there = np.unique(bars.symbol_id[bars.symbol_id < self._known])
             there = there[self._whole[there, TIMEFRAMES_USED] & _BITS[bars.timeframe] > 0]
             self._whole[there, UNTIL_NS] = -NEVER
 
     def reload(self, symbols: Iterable[str]) -> None:
         for s in (self._symbols.find(name) for name in symbols):
-            if s is not None and s < self._known and self._whole[s, TIMEFRAMES_USED]:
-                self._whole[s, UNTIL_NS] = -NEVER
+            if s is not None:
+                self._closes.drop(s)
+                self._refer_anew(s)
+
+    def lacking(self) -> list[Wanted]:
+        return self._closes.lacking()
+
+    def begin_reading(self, wanted: Wanted) -> tuple[int, int] | None:
+        return self._closes.begin(wanted)
+
+    def fill(self, wanted: Wanted, slots: int, bars: BarBatch) -> None:
+        if self._closes.fill(wanted, slots, bars):
+            self._new[self._symbols.id_of(wanted.symbol)] = None
 
     def look(self, gauge: Gauge) -> None:
         s = self._symbols.id_of(gauge.key.symbol)
@@ -335,11 +354,14 @@ class PriceGauges(GaugeSource):
                 self._refer(kind, time_ns)
         self._whole[s, SINCE_NS], self._whole[s, UNTIL_NS] = since_ns, until_ns
 
+    def _refer_anew(self, s: int) -> None:
+        if s < self._known and self._whole[s, TIMEFRAMES_USED]:
+            self._whole[s, UNTIL_NS] = -NEVER
+
     def _refer(self, kind: _Price, time_ns: int) -> None:
         if kind.step_ns:
             key = kind.gauge.key
-            bars = self._live.recent_bars(key.symbol, key.timeframe, key.window + 2)
-            kind.refer(bars.ts_open_ns, bars.close, time_ns // kind.step_ns)
+            kind.refer(*self._closes.of(key), time_ns // kind.step_ns)
 
     def _take_late(self, each: _Symbol, trade_id: int, price: float, moment: Moment) -> None:
         """Show a tick that has come late to the shadows of the hole that it lay in."""
