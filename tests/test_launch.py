@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -13,7 +14,7 @@ from pairscope.config import spool_name
 from pairscope.errors import ConfigError, ForeignFile
 from pairscope.launch import decide_source, forget_replay, plan_run, run_everything
 from pairscope.process import load_settings
-from pairscope.supervisor import already_running, free_port
+from pairscope.supervisor import already_running
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,14 @@ def exchange():
     server.server_close()
 
 
+@pytest.fixture
+def nobody():
+    """An address of ours, so that nobody else takes it meanwhile, where nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
 def settings(**given):
     return load_settings(**{"port": "auto", "dashboard_port": "auto", **given})
 
@@ -51,8 +60,8 @@ def test_auto_is_live_where_the_exchange_answers(exchange):
     assert decide_source(settings(exchange_rest_url=exchange))[0] == "live"
 
 
-def test_auto_is_synthetic_where_nobody_answers_and_says_why():
-    source, why = decide_source(settings(exchange_rest_url=f"http://127.0.0.1:{free_port()}"))
+def test_auto_is_synthetic_where_nobody_answers_and_says_why(nobody):
+    source, why = decide_source(settings(exchange_rest_url=nobody))
     assert source == "synthetic"
     assert "did not answer within 3 s" in why
 

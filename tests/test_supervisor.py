@@ -18,7 +18,7 @@ from pairscope.errors import ConfigError
 from pairscope.supervisor import Child, Supervisor, backoff_s, free_port, http_json, is_free, take_port
 
 
-def until(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Wait for a condition with a deadline."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -44,6 +44,15 @@ def taken():
         yield held.getsockname()[1]
 
 
+@pytest.fixture
+def quiet():
+    """A port that is ours, so that nobody else takes it meanwhile, and that nobody listens on."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
 def test_a_taken_port_is_named_with_the_flag_that_chooses_another(taken):
     with pytest.raises(ConfigError, match=f"port {taken} on 127.0.0.1 is taken") as told:
         take_port("127.0.0.1", taken, 8000, "--port")
@@ -54,10 +63,13 @@ def test_auto_takes_the_next_free_port(taken):
     assert take_port("127.0.0.1", "auto", taken, "--port") > taken
 
 
-def test_a_free_port_is_taken_as_asked():
-    port = free_port()
-    assert is_free("127.0.0.1", port)
-    assert take_port("127.0.0.1", port, 1, "--port") == port
+def test_a_free_port_is_taken_as_asked(quiet):
+    assert is_free("127.0.0.1", quiet)
+    assert take_port("127.0.0.1", quiet, 1, "--port") == quiet
+
+
+def test_a_port_that_nobody_listens_on_can_be_had(taken):
+    assert free_port() != taken
 
 
 def test_delays_between_restarts_double_up_to_a_cap():
@@ -66,8 +78,8 @@ def test_delays_between_restarts_double_up_to_a_cap():
     assert delays[0] < 1 and delays[-1] == 30
 
 
-def test_nobody_answering_is_none_and_not_an_error():
-    assert http_json(f"http://127.0.0.1:{free_port()}/", 0.5) is None
+def test_nobody_answering_is_none_and_not_an_error(quiet):
+    assert http_json(f"http://127.0.0.1:{quiet}/", 0.5) is None
 
 
 SLEEPER = "import sys, time; print('up', flush=True); time.sleep(600)"
@@ -109,7 +121,7 @@ def test_a_child_that_may_end_is_started_again(tmp_path):
     began = time.monotonic()
 
     def look() -> None:
-        if (mark.exists() and mark.read_text() == "xx") or time.monotonic() - began > 20:
+        if (mark.exists() and mark.read_text() == "xx") or time.monotonic() - began > 60:
             run._on_signal(signal.SIGTERM, None)
 
     assert run.watch(look) == 0
