@@ -149,3 +149,16 @@ async def test_a_listener_that_gave_up_waiting_misses_nothing(make_bus):
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert [m.value for m in await soon(listener.next())] == [b"1"]
+
+
+async def test_a_topic_goes_on_behind_what_an_earlier_run_has_told(make_bus):
+    bus = make_bus()
+    listener = bus.subscribe()
+    listener.add(["alerts"])
+    bus.resume("alerts", 41)
+    assert bus.seq("alerts") == 41
+    assert bus.publish("alerts", b"1") == 42
+    bus.resume("alerts", 7)
+    assert bus.publish("alerts", b"2") == 43
+    assert [m.seq for m in await soon(listener.next())] == [42, 43]
+    assert bus.publish("price:A", b"") == 1

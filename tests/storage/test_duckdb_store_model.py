@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pairscope.market.bars import bars_of
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
+from pairscope.ports import Document
 from pairscope.storage.duckdb_store import DuckDBStore
 
 FOREVER = 2**62
@@ -34,6 +35,11 @@ def batch_of(symbols: Symbols, keys: list[tuple[int, int]], watermark_ns: int) -
     )
 
 
+def documents_of(keys: list[tuple[int, int]]) -> list[Document]:
+    """What a batch leaves in the records: the newest id of each symbol's sevens, none behind a multiple of five."""
+    return [Document("newest", f"{which}/{i % 7}", b"%d" % i if i % 5 else None) for which, i in keys]
+
+
 class StoreLife(RuleBasedStateMachine):
     """The store's side is real; the model's is one dictionary a symbol."""
 
@@ -47,6 +53,7 @@ class StoreLife(RuleBasedStateMachine):
         self.first: list[int | None] = [None, None]
         self.watermark_ns = 0
         self.sent: list[list[tuple[int, int]]] = []
+        self.documents: dict[str, bytes | None] = {}
 
     def run(self, awaitable):
         return self.runner.run(awaitable)
@@ -69,9 +76,11 @@ class StoreLife(RuleBasedStateMachine):
     def append(self, keys):
         self.watermark_ns = max([self.watermark_ns, *(START_NS + trade_id * 7 * S for _, trade_id in keys)])
         batch = batch_of(self.symbols, keys, self.watermark_ns)
-        admission = self.run(self.store.append(batch))
+        documents = documents_of(keys)
+        admission = self.run(self.store.append(batch, (), documents))
         assert admission.new.tolist() == self.expect(keys)
         self.sent.append(keys)
+        self.documents = {**self.documents, **{document.key: document.body for document in documents}}
 
     @rule(which=st.integers(0, 1), count=st.integers(1, 12), skip=st.sampled_from([0, 0, 0, 1, 5]), chance=st.randoms())
     def arrive(self, which, count, skip, chance):
@@ -98,7 +107,7 @@ class StoreLife(RuleBasedStateMachine):
 
         def break_down() -> None:
             with self.store._transaction() as writing:
-                writing.append(batch, ())
+                writing.append(batch, (), documents_of([(which, 0), (which, 5)]))
                 raise KeyboardInterrupt
 
         async def attempt():
@@ -160,6 +169,9 @@ class StoreLife(RuleBasedStateMachine):
             assert missing == expected
             told = sum(gap.missing for gap in await self.store.gaps(name) if gap.status == "open")
             assert told == len(expected)
+        assert dict([entry async for entry in self.store.scan("newest")]) == {
+            key: body for key, body in self.documents.items() if body is not None
+        }
         assert (await self.store.stats()).ticks == sum(len(stored) for stored in self.stored)
         assert await self.store.watermark_ns() == self.watermark_ns
 

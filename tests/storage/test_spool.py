@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import zlib
 
 import numpy as np
 import pytest
 import structlog
 from numpy.testing import assert_array_equal
 
-from pairscope.errors import WriterOverflow
+from pairscope.errors import SchemaMismatch, WriterOverflow
 from pairscope.market.bars import bars_of
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
+from pairscope.ports import Document
 from pairscope.storage.parcel import Parcel
 from pairscope.storage.spool import Spool
 
 BIG = 1 << 20
+
+FIRST_FORM = zlib.decompress(
+    base64.b85decode(
+        b"c-jjH4lw-"
+        b"A$iU#HwSQmx^5V+er2L%XiOZcroI`_MLe`WgmZTQtCKhGK=M|q9e_psHK6DDhlCu2Fl!=oVIF^=VCTAB<Kf=KP1xExJ7!+P?E_^P"
+        b"|aB7$G79f2@fE6mj3KwCAs^&z}#lRro@ZJGLD*$PT2m`|fdkFo*{s<Ez!;+-LqT-"
+        b"3oD@!tSQ`3qPb5j=?7GpShd2)VEX>MNeJp8W0ZX<ajDDH%+IS*DNQScqE1_nTC7@=%NxC=4E1VaSjA0`Hd<wdDUrI|S?6DPww4vL"
+        b"=5FBBLU!11KK>lDL^vecrK%;b{di8En}7@5|T<`tzDBxV*RCgr3ufy@sWO#&l52><}(%NeW"
+    )
+)
+"""A segment as it was written before parcels had documents: twice the same two trades with what else a parcel had."""
 
 
 @pytest.fixture
@@ -28,6 +42,7 @@ def parcel(ticks_of, market_rows):
         (bars_of(batch, "1s"), bars_of(batch, "1m")),
         (("BTCUSDT", 1, 2), ("币安人生USDT", 3, 4)),
         (Gap("BTCUSDT", 1, 2, "unrepairable", 2, ended_ns=9),),
+        (Document("firings", "币/1", bytes(range(256))), Document("outbox", "", b""), Document("outbox", "x", None)),
     )
 
 
@@ -48,7 +63,7 @@ def test_a_parcel_comes_back_as_it_went_in(tmp_path, parcel):
     got = Spool(tmp_path, max_bytes=BIG).first()
     assert list(got.batch.symbols) == list(parcel.batch.symbols)
     assert (got.batch.watermark_ns, got.batch.void) == (123, ())
-    assert (got.rebuild, got.verdicts) == (parcel.rebuild, parcel.verdicts)
+    assert (got.rebuild, got.verdicts, got.documents) == (parcel.rebuild, parcel.verdicts, parcel.documents)
     for mine, theirs in [(parcel.batch, got.batch), *zip(parcel.bars, got.bars, strict=True)]:
         for name in mine.__slots__:
             sent = getattr(mine, name)
@@ -56,6 +71,36 @@ def test_a_parcel_comes_back_as_it_went_in(tmp_path, parcel):
                 assert_array_equal(getattr(theirs, name), sent)
                 assert getattr(theirs, name).dtype == sent.dtype
     assert [bars.timeframe for bars in got.bars] == ["1s", "1m"]
+
+
+def test_a_spool_of_the_first_form_is_read_and_gone_on_with(tmp_path, parcel):
+    (tmp_path / "0000000001.spool").write_bytes(FIRST_FORM)
+    with structlog.testing.capture_logs() as said:
+        spool = Spool(tmp_path, max_bytes=BIG)
+    assert (said, spool.cut_bytes, spool.size) == ([], 0, len(FIRST_FORM))
+    spool.append(parcel)
+    again = Spool(tmp_path, max_bytes=BIG)
+    start_ns = 1_722_470_400_000_000_000
+    for _ in range(2):
+        old = again.first()
+        assert (list(old.batch.symbols), old.batch.watermark_ns) == (["BTCUSDT"], start_ns + 2_000_000_000)
+        assert old.batch.trade_id.tolist() == [7, 9]
+        assert old.batch.price.tolist() == [64000.5, 64001.0]
+        assert old.batch.void == ((0, 8),)
+        assert [(bars.timeframe, bars.trades.tolist()) for bars in old.bars] == [("1s", [1, 1])]
+        assert old.rebuild == (("BTCUSDT", start_ns, start_ns + 1_000_000_000),)
+        assert old.verdicts == (Gap("BTCUSDT", 1, 2, "unrepairable", 2, ended_ns=9),)
+        assert old.documents == ()
+        again.drop_first()
+    assert again.first().documents == parcel.documents
+
+
+def test_a_spool_of_a_newer_form_is_refused_and_left_as_it_is(tmp_path):
+    path = tmp_path / "0000000001.spool"
+    path.write_bytes(FIRST_FORM.replace(b"PSP1", b"PSP9"))
+    with pytest.raises(SchemaMismatch, match="PSP9"):
+        Spool(tmp_path, max_bytes=BIG)
+    assert path.stat().st_size == len(FIRST_FORM)
 
 
 @pytest.mark.parametrize("segment_bytes", [1, 300, BIG])

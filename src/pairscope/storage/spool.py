@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import structlog
 
-from pairscope.errors import WriterOverflow
+from pairscope.errors import SchemaMismatch, WriterOverflow
 from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols
@@ -53,7 +53,8 @@ class Spool:
     """Parcels in the order of their arrival, in segment files of a directory, at most ``max_bytes`` of them.
 
     A parcel is on the disk when ``append`` returns. A torn or garbled tail is cut off when the spool is opened, and
-    told. One process uses a directory at a time: the one that holds the store.
+    told; records of a newer version's form are refused (``SchemaMismatch``). One process uses a directory at a time:
+    the one that holds the store.
     """
 
     def __init__(self, directory: Path, *, max_bytes: int, segment_bytes: int = 16 << 20) -> None:
@@ -133,6 +134,11 @@ class Spool:
             while len(head := file.read(_HEAD.size)) == _HEAD.size:
                 magic, length, checksum = _HEAD.unpack(head)
                 if magic not in _READABLE:
+                    if magic[:3] == _MAGIC[:3] and magic[3:].isdigit() and magic > _MAGIC:
+                        raise SchemaMismatch(
+                            f"{path} has records of the form {magic.decode()}, this version knows {_MAGIC.decode()}",
+                            hint="start the newer Pairscope that wrote it, or move the file away to go on without it",
+                        )
                     break
                 payload = file.read(length)
                 if len(payload) < length or crc32(payload) != checksum:
