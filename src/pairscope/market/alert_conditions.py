@@ -169,7 +169,12 @@ class AlertCondition:
 
 
 def refuse_unknown(document: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """Refuse a field that is none; ``InputError`` names it."""
+    """Refuse a field that is none; ``InputError`` names it.
+
+    >>> refuse_unknown({"treshold": 3}, ("threshold",))
+    Traceback (most recent call last):
+    pairscope.errors.InputError: treshold: is unknown
+    """
     for name in document:
         if name not in known:
             raise InputError(f"{str(name)[:64]}: is unknown", loc=str(name)[:64])

@@ -196,6 +196,9 @@ class AlertFiring:
     event of the screen, empty otherwise; ``trade_id`` that tick's, -1 otherwise. ``values`` are those of all
     conditions, NaN where none is known. ``late``: found in ticks that came by back-fill. ``storm``: the rule was
     paused by it.
+
+    >>> AlertFiring("a", 3, 0, 0, 0, "BTCUSDT", 7, 0, 101.0, 100.0, (101.0,)).id
+    'a-3'
     """
 
     rule_id: str

@@ -66,12 +66,20 @@ def conditions_of(type_: str) -> tuple[str, ...]:
 
 
 def default_window(type_: str) -> int:
-    """Return how many bars a type looks at where a rule does not say it."""
+    """Return how many bars a type looks at where a rule does not say it.
+
+    >>> default_window("volume"), default_window("volatility")
+    (1, 60)
+    """
     return _WINDOWS.get(type_, 60)
 
 
 def plain_word(document: Mapping[str, Any], name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
-    """Return a field that holds one of some words; ``InputError`` names the field."""
+    """Return a field that holds one of some words; ``InputError`` names the field.
+
+    >>> plain_word({"join": "or"}, "join", ("and", "or")), plain_word({}, "join", ("and", "or"), "and")
+    ('or', 'and')
+    """
     value = document.get(name)
     if value is None and default is not None:
         return default
@@ -104,7 +112,11 @@ def plain_number(document: Mapping[str, Any], name: str) -> float | None:
 
 
 def plain_count(document: Mapping[str, Any], name: str, least: int, most: int, default: int) -> int:
-    """Return a field that holds a whole number within bounds; ``InputError`` names the field."""
+    """Return a field that holds a whole number within bounds; ``InputError`` names the field.
+
+    >>> plain_count({"window": 20}, "window", 1, 100, 60), plain_count({}, "window", 1, 100, 60)
+    (20, 60)
+    """
     value = document.get(name)
     if value is None:
         return default
@@ -115,7 +127,11 @@ def plain_count(document: Mapping[str, Any], name: str, least: int, most: int, d
 
 
 def plain_symbol(document: Mapping[str, Any], name: str, *, needed: bool = True) -> str:
-    """Return a field that holds a symbol, in the exchange's spelling; ``InputError`` names the field."""
+    """Return a field that holds a symbol, in the exchange's spelling; ``InputError`` names the field.
+
+    >>> plain_symbol({"y": " ethusdt"}, "y")
+    'ETHUSDT'
+    """
     value = document.get(name)
     if value is None or value == "":
         if needed:
@@ -153,5 +169,9 @@ def plain_time_ns(document: Mapping[str, Any], name: str) -> int | None:
 
 
 def plain_timeframe(document: Mapping[str, Any]) -> str:
-    """Return the field ``timeframe``, one minute where it is left out."""
+    """Return the field ``timeframe``, one minute where it is left out.
+
+    >>> plain_timeframe({"timeframe": "1h"}), plain_timeframe({})
+    ('1h', '1m')
+    """
     return plain_word(document, "timeframe", tuple(TIMEFRAMES), "1m")
