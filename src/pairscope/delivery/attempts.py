@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Final
 
-__all__ = ["GIVE_UP_S", "MOST_WAIT_S", "Outcome", "again_in_s", "of_status", "retry_after_s"]
+__all__ = ["GIVE_UP_S", "MOST_WAIT_S", "Outcome", "again_in_s", "fault_of", "of_status", "retry_after_s"]
 
 FIRST_WAIT_S: Final = 1.0
 MOST_WAIT_S: Final = 300.0
@@ -90,3 +92,9 @@ def retry_after_s(header: str, now_s: float) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def fault_of(error: BaseException) -> str:
+    """Return what kind of fault an error is and where it arose; its words and values may hold a target's secrets."""
+    frames = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
+    return " < ".join([type(error).__name__, *reversed(frames)])

@@ -13,7 +13,7 @@ from uuid import uuid4
 import orjson
 import structlog
 
-from pairscope.delivery.attempts import GIVE_UP_S, Outcome, again_in_s
+from pairscope.delivery.attempts import GIVE_UP_S, Outcome, again_in_s, fault_of
 from pairscope.delivery.guard import Resolve
 from pairscope.delivery.lines import Lines, Waiting
 from pairscope.delivery.outbox import DELIVERIES, OUTBOX, UNREADABLE, key_of_message, message_id, read, statuses
@@ -171,8 +171,8 @@ class Courier:
         while True:
             try:
                 await self._step()
-            except Exception:  # noqa: BLE001 - logged; what waits must not wait for ever because of one fault
-                _log.exception("a fault among deliveries")
+            except Exception as error:  # noqa: BLE001 - logged; what waits must not wait for ever because of one fault
+                _log.error("a fault among deliveries", fault=fault_of(error))
                 await self._sleep(STORE_AGAIN_S)
 
     async def close(self) -> None:
@@ -238,7 +238,7 @@ class Courier:
         self._sending.discard(task)
         self._woken.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a delivery ended unexpectedly", exc_info=error)
+            _log.error("a delivery ended unexpectedly", fault=fault_of(error))
 
     def _take_up(self, key: str, body: bytes, *, fresh: bool = False) -> None:
         """Let a document of the outbox wait for its turn."""
@@ -303,13 +303,16 @@ class Courier:
         ms = (self._timer() - began_ns) / _MS
         made["attempts"].append(outcome.document(now_ns // _MS, ms))
         if outcome.ok:
+            if self._lines.failures(message.target):
+                _log.info("a target takes messages again", target=masked(message.target))
             self._lines.works(message.target, self._clock())
             self._end(message, made, "delivered", "")
             return
         self._counts["failed"] += 1
         self._counts["refused"] += outcome.refused
         message.failures += 1
-        _log.warning("not delivered", target=masked(message.target), attempt=message.failures, error=outcome.error)
+        if message.failures == 1 or outcome.final:
+            _log.warning("not delivered", target=masked(message.target), final=outcome.final, error=outcome.error)
         now_ns = self._clock()
         pause_s = again_in_s(message.failures, self._rng, outcome.retry_after_s)
         if outcome.final:

@@ -34,7 +34,7 @@ class Waiting:
 class _Line:
     """One target's messages by (due, key); after a failure one at a time, and none before ``opens_ns``.
 
-    ``asked``: the target asked for that pause itself.
+    ``asked``: the target asked for that pause itself. ``hurry``: a message has come while another asked the target.
     """
 
     messages: list[tuple[int, str]] = field(default_factory=list)
@@ -43,6 +43,7 @@ class _Line:
     failed_ns: int = 0
     opens_ns: int = 0
     asked: bool = False
+    hurry: bool = False
     queued_ns: int | None = None
 
 
@@ -64,6 +65,7 @@ class Lines:
         line = self._lines.setdefault(message.target, _Line())
         if fresh and not line.asked:
             line.opens_ns = min(line.opens_ns, line.failed_ns + FRESH_NS)
+            line.hurry = line.sending > 0
         heapq.heappush(line.messages, (message.due_ns, message.key))
         self._queue(message.target, line, 0)
 
@@ -110,15 +112,16 @@ class Lines:
             line.messages = [(min(due_ns, now_ns), key) for due_ns, key in line.messages]
             heapq.heapify(line.messages)
         line.failures = line.opens_ns = 0
-        line.asked = False
+        line.asked = line.hurry = False
 
     def fails(self, target: str, now_ns: int, until_ns: int, *, asked: bool = False) -> None:
         """Note that a target does not answer as it should, and leave it alone until a time."""
         line = self._lines[target]
         line.failures += 1
         line.failed_ns = now_ns
-        line.opens_ns = max(line.opens_ns, until_ns)
+        line.opens_ns = max(line.opens_ns, min(until_ns, now_ns + FRESH_NS) if line.hurry and not asked else until_ns)
         line.asked = asked
+        line.hurry = False
 
     def failures(self, target: str) -> int:
         """Return how often in a row a target has failed."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from pairscope.delivery.attempts import Outcome
+from pairscope.delivery.attempts import Outcome, fault_of
 from pairscope.delivery.guard import Guard, Resolve
 from pairscope.delivery.services import Services
 from pairscope.delivery.targets import Target, check_target, masked
@@ -27,6 +27,8 @@ _log = structlog.get_logger(__name__)
 WEBHOOK_S: Final = 5.0
 SERVICE_S: Final = 20.0
 CHECK_S: Final = 2.0
+LOAD_S: Final = 15.0
+"""How long the library of the services may take to load, the first time; a second on an idle machine."""
 
 
 class Sender:
@@ -58,12 +60,14 @@ class Sender:
         A host that is not found within two seconds is no error: a test message tells.
         """
         target = check_target(url, private=self._guard.private)
+        host, port = target.host, target.port
         try:
-            async with asyncio.timeout(CHECK_S):
-                if target.kind != "webhook":
-                    await self._services.check(target)
-                if target.host:
-                    await self._guard.addresses(target.host, target.port or 443)
+            if target.kind != "webhook":
+                async with asyncio.timeout(LOAD_S):
+                    host, port = await self._services.check(target)
+            if host:
+                async with asyncio.timeout(CHECK_S):
+                    await self._guard.addresses(host, port)
         except (OSError, UnicodeError) as error:  # a time that is over is an OSError too
             _log.info("a target could not be looked up", target=masked(url), error=str(error))
         return target
@@ -83,7 +87,7 @@ class Sender:
         except TimeoutError:
             return Outcome(ok=False, error=f"no answer within {limit_s:g} s")
         except Exception as error:  # noqa: BLE001 - logged, recorded, and tried again
-            _log.exception("a fault while delivering", target=masked(url))
+            _log.error("a fault while delivering", target=masked(url), fault=fault_of(error))
             return Outcome(ok=False, error=f"a fault of ours: {type(error).__name__}")
 
     async def close(self) -> None:

@@ -36,9 +36,17 @@ class Services:
         self._trust = trust
         self._threads = threads
 
-    async def check(self, target: Target) -> None:
-        """Raise ``InputError`` where the service's address is incomplete, or goes elsewhere than it seems to."""
-        await self._threads.call(lambda: _open(target, private=self._guard.private))
+    async def check(self, target: Target) -> tuple[str, int]:
+        """Return the host and port that are to be looked at, empty for a service's own.
+
+        Raises ``InputError`` where the service's address is incomplete, or goes elsewhere than it seems to.
+        """
+        private = self._guard.private
+        if target.kind == "mail":
+            mail = await self._threads.call(lambda: _mail_of(target, private=private))
+            return mail.host, mail.port
+        await self._threads.call(lambda: _open(target, private=private))
+        return target.host, target.port
 
     async def send(self, target: Target, words: Words) -> Outcome:
         """Tell a service once."""
@@ -55,7 +63,7 @@ class Services:
                 addresses = await self._guard.addresses(mail.host, mail.port)
                 return await self._threads.call(lambda: send_mail(mail, addresses, words, self._trust))
             if target.host:
-                await self._guard.addresses(target.host, target.port or 443)
+                await self._guard.addresses(target.host, target.port)
             return await self._threads.call(lambda: _tell(target, words, private=private))
         except InputError as error:
             return Outcome(ok=False, error=str(error), refused=True)
@@ -134,15 +142,24 @@ def _hush() -> None:
 def _open(target: Target, *, private: bool) -> Any:
     """Return the plugin that a target means; ``InputError`` where there is none, or it speaks to another host."""
     import apprise
+    from apprise.plugins import url_to_dict
 
-    plugin = apprise.Apprise.instantiate(target.url, asset=_asset(), suppress_exceptions=True)
+    asset = _asset()
     scheme = urlsplit(target.url).scheme
-    if plugin is None:
+    read: Any = url_to_dict(target.url)  # type: ignore[no-untyped-call]  # it has no types of its own
+    plugin = apprise.Apprise.instantiate(read, asset=asset) if read else None
+    if not read or plugin is None:
         raise InputError(
             f"the {scheme}:// target is incomplete",
             loc="notify",
             hint="https://appriseit.com/services says what each service needs",
         )
+    given = set(read.get("qsd", {})) - (
+        {"mode"} if scheme == "https" else set()
+    )  # of what is pasted it adds that itself
+    odd = sorted(given - target.parameters) + [key for name in ("qsd+", "qsd-", "qsd:") for key in read.get(name, {})]
+    if odd:
+        raise InputError(f"{scheme}:// takes no parameter {odd[0][:40]!r} here", loc="notify")
     if getattr(plugin, "mode", None) == "private" and not private and plugin.host != "ntfy.sh":
         raise InputError(f"a server of one's own is not called by {scheme}://", loc="notify", hint=ALLOW)
     plugin.socket_connect_timeout = SOCKET_S

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pairscope.delivery.guard import ALLOW, literal, refusal
 from pairscope.errors import InputError
@@ -49,7 +49,7 @@ _PASTED: Final = (
     ("discord.com", ("/api/webhooks/",), "tts"),
     ("discordapp.com", ("/api/webhooks/",), "tts"),
     ("hooks.slack.com", ("/services/", "/workflows/", "/triggers/"), ""),
-    ("chat.googleapis.com", ("/v1/spaces/",), "key token threadKey"),
+    ("chat.googleapis.com", ("/v1/spaces/",), "key token threadkey"),
     ("ntfy.sh", ("/",), "priority tags"),
     (".logic.azure.com", ("/workflows/",), "api-version sig sp sv"),
     (".api.powerplatform.com", ("/powerautomate/",), "api-version sig sp sv"),
@@ -63,6 +63,7 @@ class Target:
     """Where a firing is sent: a webhook of one's own, a service, or a mailbox.
 
     ``host`` and ``port`` are those of a webhook or of a server of one's own; of a service they are empty.
+    ``parameters`` are the only ones that a service may be given.
     """
 
     url: str
@@ -70,6 +71,7 @@ class Target:
     host: str = ""
     port: int = 0
     secure: bool = True
+    parameters: frozenset[str] = frozenset()
 
 
 def check_target(url: str, *, private: bool = False) -> Target:
@@ -88,10 +90,9 @@ def check_target(url: str, *, private: bool = False) -> Target:
         case "http" | "https":
             return _pasted(url, parts) or _webhook(url, parts, private=private)
         case "mailto" | "mailtos":
-            _allow(parts, _MAIL)
-            smtp = dict(parse_qsl(parts.query)).get("smtp", parts.hostname or "")
-            _check_host(smtp, private=private)
-            return Target(url, "mail", smtp, secure=parts.scheme == "mailtos")
+            allowed = _allow(url, _MAIL)
+            _check_host(_parameters(url).get("smtp") or parts.hostname or "", private=private)
+            return Target(url, "mail", parameters=allowed)
         case scheme if scheme in _SERVICES or scheme in _OWN:
             return _service(url, parts, private=private)
         case scheme:
@@ -196,8 +197,7 @@ def _pasted(url: str, parts: SplitResult) -> Target | None:
         if ours and parts.path.startswith(paths) and parts.path not in paths:
             if parts.scheme != "https" or "@" in parts.netloc or _port(parts) != 443:
                 raise InputError(f"an address of {name.strip('.')} is given as it was copied, https", loc="notify")
-            _allow(parts, parameters)
-            return Target(url, "service")
+            return Target(url, "service", parameters=_allow(url, parameters))
     return None
 
 
@@ -207,25 +207,34 @@ def _service(url: str, parts: SplitResult, *, private: bool) -> Target:
     own = scheme in _OWN and (scheme not in _SERVICES or bool(path or parts.username or _port(parts)))
     if own and host == "ntfy.sh":
         own = False
-    _allow(parts, _SERVICES.get(scheme, "") + " " + _OWN.get(scheme, ""))
+    allowed = _allow(url, f"{_SERVICES.get(scheme, '')} {_OWN.get(scheme, '')}")
     if own:
         if not private:
             raise InputError(f"a server of one's own is not called by {scheme}://", loc="notify", hint=ALLOW)
         _check_host(host, private=True)
-        return Target(url, "service", host, _port(parts) or (443 if scheme.endswith("s") else 80))
+        return Target(url, "service", host, _port(parts) or (443 if scheme.endswith("s") else 80), parameters=allowed)
     if scheme.startswith("workflow") and not host.endswith(_TEAMS):
         raise InputError(f"{scheme}:// goes to Microsoft's own hosts, *{' or *'.join(_TEAMS)}", loc="notify")
     if not host and not path:
         raise InputError(f"{scheme}:// lacks what says whom to tell", loc="notify")
-    return Target(url, "service")
+    return Target(url, "service", parameters=allowed)
 
 
-def _allow(parts: SplitResult, parameters: str) -> None:
+def _allow(url: str, parameters: str) -> frozenset[str]:
     """Refuse parameters that are not known to be harmless: others would have files read, or hosts called."""
-    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in parameters.split():
-            known = f"; known are {', '.join(parameters.split())}" if parameters.strip() else ""
-            raise InputError(f"{parts.scheme}:// takes no parameter {name[:40]!r} here{known}", loc="notify")
+    allowed = frozenset(parameters.split())
+    for name in _parameters(url):
+        if name not in allowed:
+            known = f"; known are {', '.join(sorted(allowed))}" if allowed else ""
+            scheme = url.partition(":")[0]
+            raise InputError(f"{scheme}:// takes no parameter {name[:40]!r} here{known}", loc="notify")
+    return allowed
+
+
+def _parameters(url: str) -> dict[str, str]:
+    """Return a target's parameters as services read them: from the first ``?`` on, parted by ``&`` or ``;``."""
+    pairs = [pair.partition("=") for pair in url.partition("?")[2].replace(";", "&").split("&") if pair]
+    return {unquote(name).lower().strip(): unquote(value).strip() for name, _, value in pairs}
 
 
 def _check_host(host: str, *, private: bool) -> None:
