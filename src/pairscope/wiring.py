@@ -43,6 +43,7 @@ from pairscope.research.exchange_terms import ExchangeTerms
 from pairscope.research.jobs import JobBoard
 from pairscope.research.screen_line import settings_of
 from pairscope.screener import Screener
+from pairscope.storage.buffered_records import BufferedRecords
 from pairscope.storage.buffered_store import BufferedStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 from pairscope.storage.spool import Spool
@@ -53,7 +54,6 @@ __all__ = ["Backend", "run_backend", "whom_to_follow"]
 
 _log = structlog.get_logger(__name__)
 
-Say = Callable[[str], None]
 ASK_AGAIN_S: Final = 5.0
 RETRY_S: Final = 1.0
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -76,16 +76,17 @@ class Backend:
         self.positions = PaperBook(self.symbols)
         self.rules = AlertBook(self.symbols, self.engine)
         self.spool = Spool(settings.data_dir / spool_name(settings.store_url), max_bytes=settings.spool_mb << 20)
-        secret = secret_of(settings.webhook_secret, settings.data_dir / "webhook.secret")
-        self.courier = Courier(store, clock, secret=secret, private=settings.alert_private_targets)
         self.writer = StoreWriter(
             store,
             spool=self.spool,
             max_batches=settings.queue_batches,
             on_revised=self._adopt,
-            on_kept=self.courier.kept,
+            on_kept=lambda documents: self.courier.kept(documents),  # noqa: PLW0108 - it is made behind the writer
         )
         self.buffered = BufferedStore(store, self.writer)
+        self.records = BufferedRecords(store, self.writer)
+        secret = secret_of(settings.webhook_secret, settings.data_dir / "webhook.secret")
+        self.courier = Courier(self.records, clock, secret=secret, private=settings.alert_private_targets)
         tellers: list[Teller] = [PairTeller(self.book), self.positions, self.rules]
         self.journal = LiveJournal(self.symbols, tellers, store, started_ns=self.started_ns)
         beside: dict[str, Any] = {"store": self.buffered, "records": store, "bus": self.bus, "live": self.engine}
@@ -111,7 +112,7 @@ class Backend:
         )
         self.alerts = AlertDesk(
             self.rules,
-            **beside,
+            **{**beside, "records": self.records},
             cache=self.cache,
             pairs=self.watchlist,
             screens=self.screener,
@@ -222,6 +223,7 @@ class Backend:
         self.screener.close()
         await self.paper.close()
         await self.courier.close()
+        self.alerts.close()
         await self.writer.close()
         await self.journal.close()
         await self.rest.close()
@@ -378,17 +380,15 @@ def _report(task: asyncio.Task[None]) -> int:
 def api_options(settings: Settings) -> ApiOptions:
     """Return the API's share of the settings."""
     own = tuple(f"http://{name}:{settings.dashboard_port}" for name in ("127.0.0.1", "localhost"))
-    dashboard_key = (
-        f"sha256:{hashlib.sha256(settings.dashboard_key.encode()).hexdigest()}" if settings.dashboard_key else ""
-    )
-    keyed = bool(settings.api_keys)
+    key = settings.dashboard_key
+    dashboard_key = f"sha256:{hashlib.sha256(key.encode()).hexdigest()}" if key else ""
     return ApiOptions(
         api_keys=settings.api_keys,
         dashboard_key=dashboard_key,
         jwt_secret=settings.jwt_secret or secrets.token_urlsafe(32),
         cors_origins=settings.cors_origins or own,
         hosts=_hosts(settings),
-        rate_limit=settings.rate_limit or ("600/minute" if keyed else ""),
+        rate_limit=settings.rate_limit or ("600/minute" if settings.api_keys else ""),
     )
 
 

@@ -15,7 +15,7 @@ import structlog
 from pairscope.alerts.feeding import AlertFeeding, Funding
 from pairscope.alerts.history import FiringHistory
 from pairscope.alerts.kept import KeptAlert, changed, made, state_after, state_of
-from pairscope.alerts.telling import PriceDecimals, firing_document, trial_document
+from pairscope.alerts.telling import PriceDecimals, cache_key, firing_document, trial_document
 from pairscope.delivery import OUTBOX, Courier, masked, statuses, waiting
 from pairscope.engine.alerts import AlertBook
 from pairscope.engine.updates import Updates
@@ -50,6 +50,8 @@ class Preview(Protocol):
     """Looks at the past for a rule."""
 
     async def of(self, rule: AlertRule, *, hours: float) -> Mapping[str, Any]: ...
+
+    def close(self) -> None: ...
 
 
 class Taken(NamedTuple):
@@ -97,7 +99,7 @@ class AlertDesk:
         self._courier = courier
         self._preview = preview
         self._feeding = AlertFeeding(
-            book, store=store, records=records, screens=screens, funding=funding, clock=clock, note=note
+            book, store=store, records=records, live=live, screens=screens, funding=funding, clock=clock, note=note
         )
         self._clock = clock
         self._keep = keep
@@ -197,9 +199,9 @@ class AlertDesk:
     async def test(self, alert_id: str) -> Mapping[str, Any]:
         """Fire a rule for a test: told and kept as such, and sent to each target at once; says what came of it."""
         kept = self._found(alert_id)
-        firing = trial_document(kept, self._values(alert_id), self._clock(), self._decimals, said="Test")
+        firing = self._trial(kept, "Test")
         seq, body, document = self._history.add(firing)
-        self._untold.append((seq, _cache_key(firing), body))
+        self._untold.append((seq, cache_key(firing), body))
         await self.tell()
         await self._keep_now([document])
         return {**firing, "seq": seq, "delivery": await self._send(kept.notify, {**firing, "seq": seq})}
@@ -282,6 +284,10 @@ class AlertDesk:
             except TimeoutError:
                 continue
 
+    def close(self) -> None:
+        """Look back no longer."""
+        self._preview.close()
+
     async def look(self) -> None:
         """Do once what ``run`` does again and again."""
         await self._feeding.catch_up()
@@ -329,7 +335,7 @@ class AlertDesk:
             return []
         told = firing_document(kept, firing, self._decimals)
         seq, body, document = self._history.add(told)
-        self._untold.append((seq, _cache_key(told), body))
+        self._untold.append((seq, cache_key(told), body))
         sent = {**told, "seq": seq}
         now_ms = self._clock() // _MS
         outgoing = [waiting(seq, index, sent, target, now_ms) for index, target in enumerate(kept.notify)]
@@ -358,16 +364,16 @@ class AlertDesk:
         """Send a message to targets that are new; return what came of each."""
         if not targets:
             return []
-        firing = trial_document(kept, self._values(kept.id), self._clock(), self._decimals, said="This alert is set")
-        return await self._send(targets, firing)
+        return await self._send(targets, self._trial(kept, "This alert is set"))
 
     async def _send(self, targets: Sequence[str], firing: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = await asyncio.gather(*(self._courier.test(target, dict(firing)) for target in targets))
         return [{name: one[name] for name in ("target", "ok", "error")} for one in found]
 
-    def _values(self, alert_id: str) -> Sequence[float | None]:
-        stands = self._book.view(alert_id)
-        return [] if stands is None else list(stands["values"])
+    def _trial(self, kept: KeptAlert, said: str) -> dict[str, Any]:
+        stands = self._book.view(kept.id)
+        values = [] if stands is None else list(stands["values"])
+        return trial_document(kept, next(self._numbers), values, self._clock(), self._decimals, said=said)
 
     def _view(self, kept: KeptAlert) -> dict[str, Any]:
         state, stands = self._book.state(kept.id), self._book.view(kept.id) or {}
@@ -391,8 +397,3 @@ class AlertDesk:
 
 def _gone(alert_id: str) -> list[Document]:
     return [Document(RULES, alert_id, None), Document(STATES, alert_id, None)]
-
-
-def _cache_key(firing: Mapping[str, Any]) -> str:
-    subject = firing.get("symbol") or f"{firing.get('y')}:{firing.get('x')}"
-    return f"alert:{subject}:{firing['id']}"

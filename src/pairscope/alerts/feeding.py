@@ -13,7 +13,7 @@ import structlog
 from pairscope.engine.alerts import AlertBook, warm_up
 from pairscope.engine.pairs import Wanted
 from pairscope.errors import FeedError, StorageError
-from pairscope.ports import Clock, Document, Records, TickStore
+from pairscope.ports import Clock, Document, LiveView, Records, TickStore
 from pairscope.ports_research import MarketScreen
 
 __all__ = ["MARKS", "AlertFeeding", "Funding"]
@@ -50,6 +50,7 @@ class AlertFeeding:
         *,
         store: TickStore,
         records: Records,
+        live: LiveView,
         screens: MarketScreen,
         funding: Funding,
         clock: Clock,
@@ -58,6 +59,7 @@ class AlertFeeding:
         self._book = book
         self._store = store
         self._records = records
+        self._live = live
         self._screens = screens
         self._funding = funding
         self._clock = clock
@@ -93,7 +95,7 @@ class AlertFeeding:
 
     async def catch_up(self) -> None:
         """Read the bars that gauges lack, once, a few symbols at a time."""
-        lacking = self._book.lacking()
+        lacking = sorted(self._book.lacking(), key=lambda wanted: -self._traded(wanted.symbol))
         if lacking and not self._warm:
             await asyncio.to_thread(warm_up)  # where there are no such rules, nobody pays for them
             self._warm = True
@@ -118,6 +120,11 @@ class AlertFeeding:
             return
         self._book.fill(wanted, slots, bars)
         self._note("alert_filled", wanted.symbol, wanted.timeframe)
+
+    def _traded(self, symbol: str) -> float:
+        """Return what was traded of a symbol in a day, in quote units: where most is, most rules wait."""
+        view = self._live.price(symbol)
+        return 0.0 if view is None else float(view["price"]) * float(view["volume_24h"] or 0.0)
 
     def hear(self) -> None:
         """Hand on what the screens found and lost since they were last heard, oldest first."""

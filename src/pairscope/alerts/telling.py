@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from pairscope.alerts.words import decimals_of, fields_of, filled_in, sentence_o
 from pairscope.market.alert_rules import AlertCondition, AlertFiring
 from pairscope.ports import LiveView
 
-__all__ = ["PriceDecimals", "firing_document", "trial_document"]
+__all__ = ["PriceDecimals", "cache_key", "firing_document", "trial_document"]
 
 _MS: Final = 1_000_000
 _SEEN: Final = 20
@@ -26,16 +26,15 @@ class PriceDecimals:
         self._live = live
         self._seen: dict[str, int] = {}
 
-    def of(self, symbol: str) -> int:
-        """Return the decimals of a symbol's prices; 0 where none is known."""
-        price = self._live.price(symbol)
-        if price is None:
-            return 0
+    def of(self, symbol: str, price: float | None) -> int:
+        """Return the decimals of a symbol's prices, this one among them."""
         known = self._seen.get(symbol)
         if known is None:
             closes = self._live.recent_bars(symbol, "1m", _SEEN).close.tolist()
             known = max(map(decimals_of, closes), default=0)
-        known = self._seen[symbol] = max(known, decimals_of(float(price["price"])))
+        if price is not None:
+            known = max(known, decimals_of(price))
+        self._seen[symbol] = known
         return known
 
 
@@ -60,18 +59,26 @@ def firing_document(kept: KeptAlert, firing: AlertFiring, price_decimals: PriceD
 
 
 def trial_document(
-    kept: KeptAlert, values: Sequence[float | None], now_ns: int, price_decimals: PriceDecimals, *, said: str
+    kept: KeptAlert,
+    number: int,
+    values: Sequence[float | None],
+    now_ns: int,
+    price_decimals: PriceDecimals,
+    *,
+    said: str,
 ) -> dict[str, Any]:
     """Return what is told where a rule is fired for a test; ``said`` goes before the words of a real firing."""
     condition = kept.rule.conditions[0]
     message = f"{said}: {_message(kept, condition, 0, values, now_ns, price_decimals)}"
-    firing_id = f"{kept.id}-test-{now_ns // _MS:x}"
-    return _document(kept, condition, firing_id, values, 0, message, now_ns, now_ns) | {
-        "number": 0,
-        "late": False,
-        "storm": False,
-        "test": True,
-    }
+    firing_id = f"{kept.id}-test-{now_ns // _MS:x}-{number}"
+    told = _document(kept, condition, firing_id, values, 0, message, now_ns, now_ns)
+    return told | {"number": 0, "late": False, "storm": False, "test": True}
+
+
+def cache_key(firing: Mapping[str, Any]) -> str:
+    """Return the cache's key of a firing: ``alert:{symbol}:{id}``, of a pair ``Y:X`` for the symbol."""
+    subject = firing.get("symbol") or f"{firing.get('y')}:{firing.get('x')}"
+    return f"alert:{subject}:{firing['id']}"
 
 
 def _document(
@@ -117,7 +124,8 @@ def _message(
     """Return the rule's own words filled in, or the sentence that says what happened."""
     conditions = list(kept.rule.conditions)
     conditions[fired] = condition
-    decimals = max((price_decimals.of(one.symbol) for one in conditions if one.type == "price"), default=0)
+    prices = [(one.symbol, value) for one, value in zip(conditions, values, strict=False) if one.type == "price"]
+    decimals = max((price_decimals.of(symbol, value) for symbol, value in prices), default=0)
     if kept.message:
         value = values[fired] if fired < len(values) else None
         fields = fields_of(condition, value, time_ns=time_ns, note=kept.note, decimals=decimals)
