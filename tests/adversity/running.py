@@ -19,7 +19,8 @@ from typing import Any
 import psutil
 
 FOREVER_MS = 4_102_444_800_000
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
+"""A start takes seconds, and a minute where other tests have the cores."""
 
 
 def until(condition: Callable[[], Any], *, seconds: float = DEADLINE_S, what: str = "", every_s: float = 0.05) -> Any:
@@ -31,6 +32,14 @@ def until(condition: Callable[[], Any], *, seconds: float = DEADLINE_S, what: st
             return found
         time.sleep(every_s)
     raise AssertionError(f"{what or condition} did not come true within {seconds} s")
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """The words that a process was started with; none of one that has ended since it was found."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
 
 
 class Program:
@@ -80,7 +89,7 @@ class Program:
 
     def child(self, *words: str) -> psutil.Process:
         """The descendant in whose command line these words are."""
-        [found] = [p for p in self.family()[1:] if set(words) <= set(p.cmdline())]
+        [found] = [p for p in self.family()[1:] if set(words) <= set(command_line(p))]
         return found
 
 
@@ -118,7 +127,7 @@ class Programs:
             except psutil.NoSuchProcess:
                 continue
         for program in self._started:
-            program.process.wait(10)
+            program.process.wait(DEADLINE_S)
 
 
 class Api:

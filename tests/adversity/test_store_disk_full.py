@@ -78,7 +78,7 @@ async def write_into_a_full_disk(folder: Path, *, spool_fits: bool) -> dict[str,
         await asyncio.sleep(0.002)
         status.add(writer.status()["status"])
     limit_files(resource.RLIM_INFINITY)
-    for _ in range(1500):
+    for _ in range(10_000):
         await asyncio.sleep(0.01)
         if writer.status()["status"] == "ok" and not writer.counters()["depth"]:
             break
@@ -101,11 +101,11 @@ def in_a_process_of_its_own(work: Any, folder: Path, **keywords: Any) -> dict[st
     process.start()
     theirs.close()
     try:
-        assert mine.poll(60)
+        assert mine.poll(200)
         return mine.recv()
     finally:
         process.kill()
-        process.join(10)
+        process.join(60)
 
 
 def test_a_full_disk_refuses_whole_batches_and_takes_them_later(tmp_path):
