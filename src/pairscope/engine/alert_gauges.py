@@ -6,12 +6,11 @@ costs one comparison, and one that passes k of them k machine steps, however man
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from math import inf, isnan, nan
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from pairscope.engine.alert_machine import UNSEEN, Sides, bounds_of, step_of
 from pairscope.engine.pairs import Wanted
@@ -223,7 +222,7 @@ class TickRows(NamedTuple):
         return Moment(int(b.ts_event_ns[row]), int(b.ts_recv_ns[row]), self.watermark_ns, name, ids, late)
 
 
-class GaugeSource(ABC):
+class GaugeSource(Protocol):
     """Feeds the gauges of some types. What a source does not need it leaves as it is here.
 
     The book asks in this order. Before the engine takes a batch: ``begin`` with its rows; then, tick by tick, each
@@ -235,17 +234,17 @@ class GaugeSource(ABC):
     the same batches only where something was told.
     """
 
-    @abstractmethod
     def handles(self, key: GaugeKey) -> bool:
         """Return whether gauges of this key are this source's."""
+        ...
 
-    @abstractmethod
     def add(self, gauge: Gauge) -> None:
         """Feed a gauge from now on."""
+        ...
 
-    @abstractmethod
     def remove(self, gauge: Gauge) -> None:
         """Feed a gauge no longer."""
+        ...
 
     def changed(self, gauge: Gauge) -> None:
         """Hear that a condition has been added to a gauge or taken away, so that its bounds have changed."""
