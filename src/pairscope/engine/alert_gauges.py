@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from math import inf, isnan, nan
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from pairscope.engine.alert_machine import UNSEEN, Sides, bounds_of, step_of
 from pairscope.engine.pairs import Wanted
@@ -222,7 +222,7 @@ class TickRows(NamedTuple):
         return Moment(int(b.ts_event_ns[row]), int(b.ts_recv_ns[row]), self.watermark_ns, name, ids, late)
 
 
-class GaugeSource(Protocol):
+class GaugeSource:
     """Feeds the gauges of some types. What a source does not need it leaves as it is here.
 
     The book asks in this order. Before the engine takes a batch: ``begin`` with its rows; then, tick by tick, each
@@ -236,15 +236,13 @@ class GaugeSource(Protocol):
 
     def handles(self, key: GaugeKey) -> bool:
         """Return whether gauges of this key are this source's."""
-        ...
+        return False
 
     def add(self, gauge: Gauge) -> None:
         """Feed a gauge from now on."""
-        ...
 
     def remove(self, gauge: Gauge) -> None:
         """Feed a gauge no longer."""
-        ...
 
     def changed(self, gauge: Gauge) -> None:
         """Hear that a condition has been added to a gauge or taken away, so that its bounds have changed."""
