@@ -97,3 +97,38 @@ def test_the_screen_says_what_the_api_says(running: dict[str, str], browser: Bro
     page.wait_for_timeout(1000)
     context.close()
     assert not watched.trouble
+
+
+def test_an_alert_of_the_form_fires_in_the_engine_and_is_told_once(running: dict[str, str], browser: Browser) -> None:
+    api = running["api"]
+    symbol = max(_fetch(f"{api}/api/symbols"), key=lambda row: row["tick_count"])["symbol"]
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
+    context.set_default_timeout(60_000)
+    watched = Watched(context.new_page(), running["dashboard"])
+    page = watched.page
+    page.goto(f"{watched.home}/?tab=Alerts+%26+Monitoring", wait_until="domcontentloaded")
+    page.locator('.ps-bell[data-loaded="true"]').wait_for()
+    page.get_by_label("Symbol", exact=True).click()
+    page.get_by_role("option", name=symbol, exact=True).click()
+    threshold = page.get_by_label("Threshold", exact=True)
+    threshold.fill(f"{0.9 * _fetch(f'{api}/api/price/{symbol}')['price']:.8f}")
+    threshold.press("Tab")
+    page.get_by_text("holds now").wait_for()
+    page.get_by_text("Would have fired in").wait_for()
+    page.get_by_role("button", name="Create alert", exact=True).click()
+    page.get_by_text("Alert created.").wait_for()
+    (rule,) = _fetch(f"{api}/api/alerts")["alerts"]
+    (fired,) = until(lambda: _fetch(f"{api}/api/alerts/triggered")["alerts"], "its firing", within_s=60)
+    assert fired["alert_id"] == rule["id"]
+    assert fired["value"] > rule["threshold"]
+    item = page.locator(f'.ps-feed-item[data-firing="{fired["id"]}"]')
+    item.wait_for()
+    assert fired["message"] in item.inner_text()
+    item.click()
+    page.locator(f'.ps-moment[data-drawn="{fired["id"]}"] canvas').first.wait_for()
+    lines = "document.querySelector('.ps-moment').chart.plot.candles.priceLines().map((line) => line.options().price)"
+    assert page.evaluate(lines) == [rule["threshold"]]
+    row = page.locator(f'tr[data-alert="{rule["id"]}"]')
+    until(lambda: row.locator('[data-column="fired"] b').inner_text() == "1", "its count", within_s=60)
+    context.close()
+    assert not watched.trouble

@@ -126,6 +126,7 @@ class ScriptedAlerts:
         @app.post("/api/alerts/preview")
         async def preview(request: Request) -> Response:
             body = json.loads(await request.body())
+            hours = body.pop("hours", 24.0)
             self.previewed.append(body)
             await asyncio.sleep(self.slow_s)
             problem = self.problem_of(body)
@@ -137,7 +138,7 @@ class ScriptedAlerts:
                 {
                     "values": seen["values"], "distance": seen["distance"], "holds": seen["holds"], "reason": "",
                     "fired": self.fired, "suppressed": 2, "paused": None, "times": [now - 60_000] * self.fired,
-                    "marks": [], "from": now - 86_400_000, "to": now, "complete": True,
+                    "marks": [], "from": now - int(hours * 3_600_000), "to": now, "complete": True,
                     "basis": "from one-minute bars",
                 }
             )  # fmt: skip

@@ -181,6 +181,31 @@ def test_the_preview_says_where_it_stands_and_how_often_it_would_have_fired(page
     assert market.alerts.previewed[-1]["threshold"] == 1.0
 
 
+def test_a_volume_is_in_units_of_the_symbol_or_in_times_the_usual(page: Page, market: ScriptedMarket) -> None:
+    app = opened(page)
+    pick(app, "Type", "volume")
+    assert "In BTC." in said(app)
+    labelled(app.number_input, "Against the usual of (bars)").set_value(60).run()
+    assert "In × the usual." in said(app)
+    assert labelled(app.number_input, "Threshold").value == 3.0
+    press(app, "Create alert")
+    _, body = market.alerts.asked[0]
+    assert (body["threshold"], body["window"], body["baseline"]) == (3.0, 1, 60)
+
+
+def test_a_pair_is_found_by_one_of_the_continuous_screens(page: Page, market: ScriptedMarket) -> None:
+    app = opened(page)
+    pick(app, "Type", "cointegration")
+    pick(app, "Screen", "5m:2016")
+    labelled(app.toggle, "Any pair of the market").set_value(True).run()
+    press(app, "Create alert")
+    _, body = market.alerts.asked[0]
+    assert body == {
+        "type": "cointegration", "condition": "found", "timeframe": "5m", "lookback": 2016, "frequency": "every",
+        "cooldown_s": 60,
+    }  # fmt: skip
+
+
 def test_two_conditions_are_joined_and_refused_each_at_its_place(page: Page, market: ScriptedMarket) -> None:
     app = opened(page)
     press(app, "Add a condition")

@@ -56,6 +56,8 @@ class ConditionChoice:
             value: float | None = getattr(self, name)
             if name in fields and value is not None:
                 found[name] = round(value / scale, 12)
+        if "screen" in fields:
+            found |= {"timeframe": self.timeframe, "lookback": self.lookback}
         found |= {name: getattr(self, name) for name in ("timeframe", "window") if name in fields}
         if "baseline" in fields and self.baseline:
             found["baseline"] = self.baseline
@@ -121,7 +123,7 @@ def scale_of(kind: str, condition: str) -> float:
     return 100.0 if condition == "moves" else KINDS[kind].scale
 
 
-def unit_of(kind: str, condition: str, symbol: str) -> str:
+def unit_of(kind: str, condition: str, symbol: str, baseline: int | None = None) -> str:
     """Return what a threshold is counted in on screen.
 
     >>> unit_of("price", "above", "BTCUSDT"), unit_of("price", "moves", "BTCUSDT")
@@ -129,6 +131,8 @@ def unit_of(kind: str, condition: str, symbol: str) -> str:
     >>> unit_of("volume", "above", "BTCUSDT"), unit_of("staleness", "above", "BTCUSDT")
     ('BTC', 's')
     """
+    if baseline:
+        return "× the usual"
     if condition == "moves":
         return "%"
     base, unit = base_of(symbol), KINDS[kind].unit

@@ -13,7 +13,7 @@ import streamlit as st
 from pairscope.client import Client
 from pairscope.dashboard.alert_choice import AlertChoice, ConditionChoice, conditions_of, unit_of
 from pairscope.dashboard.alert_fields import Fields
-from pairscope.dashboard.alert_kinds import CONDITIONS, KINDS, SENTINEL_LEVELS, fields_of, frequencies_of
+from pairscope.dashboard.alert_kinds import CONDITIONS, KINDS, SENTINEL_LEVELS, fields_of, frequencies_of, screens_of
 from pairscope.dashboard.pair_choice import METHODS, SPACES, TIMEFRAMES
 from pairscope.dashboard.pair_source import ask
 from pairscope.dashboard.pair_words import plain
@@ -123,7 +123,20 @@ def _condition(client: Client, known: Sequence[str], fields: Fields, place: int,
                     f"Window (bars){of}", f"window{place}_{usual}", usual, step=1 if usual == 1 else 10
                 )
                 bars["window"] = usual if window is None else window
-    fields.beside("window", "timeframe", "lookback", place=place)
+        if "baseline" in shown:
+            bars["baseline"] = fields.count(
+                f"Against the usual of (bars){of}",
+                f"baseline{place}",
+                None,
+                step=10,
+                placeholder="not",
+                help="The threshold is then in times the mean volume of so many bars before: 3 is three times it.",
+            )
+    if kind == "cointegration":
+        screen = fields.choose(f"Screen{of}", f"screen{place}", screens_of(fields.value(f"screen{place}")))
+        bars["timeframe"], lookback = str(screen).split(":")
+        bars["lookback"] = int(lookback)
+    fields.beside("window", "timeframe", "baseline", "lookback", place=place)
     chosen = ConditionChoice(kind, condition=condition, **subject, **numbers, **bars)
     st.caption(plain(_meaning(chosen)))
     return chosen
@@ -154,8 +167,9 @@ def _thresholds(
     if not shown & {"threshold", "lower"}:
         return {}
     symbol = subject.get("symbol", "")
-    name = f"{kind}_{symbol}_{'moves' if condition == 'moves' else 'at'}{place}"
-    first, decimals = _first(client, kind, condition, symbol)
+    times = kind == "volume" and bool(fields.value(f"baseline{place}"))
+    name = _threshold_name(kind, condition, symbol, times=times, place=place)
+    first, decimals = (3.0, 2) if times else _first(client, kind, condition, symbol)
     decimals = max(decimals, fields.value(f"decimals_{name}", 0))  # a price may come with fewer than the last one
     fields.set(f"decimals_{name}", decimals)
     step = max(10.0**-decimals, _step(first))
@@ -167,6 +181,12 @@ def _thresholds(
     lower = fields.number(f"Lower{of}", f"lower_{name}", _rounded(ends[0], decimals), **look)
     upper = fields.number(f"Upper{of}", f"upper_{name}", _rounded(ends[1], decimals), **look)
     return {"lower": lower, "upper": upper}
+
+
+def _threshold_name(kind: str, condition: str, symbol: str, *, times: bool, place: int) -> str:
+    """Return what the threshold's field is kept under: another unit is another number."""
+    unit = "times" if times else "moves" if condition == "moves" else "at"
+    return f"{kind}_{symbol}_{unit}{place}"
 
 
 def _first(client: Client, kind: str, condition: str, symbol: str) -> tuple[float | None, int]:
@@ -224,9 +244,9 @@ def _meaning(chosen: ConditionChoice) -> str:
     if chosen.condition == "moves":
         return "In %: how far the price is from the lowest or highest of {window} bars of {timeframe}.".format(**bars)
     means = kind.means.format(**bars)
-    if chosen.type == "volume" and chosen.baseline:
-        means = f"Times the usual: {means} Against the mean of the {chosen.baseline} bars before."
-    unit = unit_of(chosen.type, chosen.condition, chosen.symbol)
+    if chosen.baseline:
+        means = f"{means} Against the mean of the {chosen.baseline} bars before."
+    unit = unit_of(chosen.type, chosen.condition, chosen.symbol, chosen.baseline)
     level = {
         "above": "a level: tells at once where it holds already",
         "below": "a level: tells at once where it holds already",
@@ -243,11 +263,11 @@ def _details(fields: Fields, place: int, part: ConditionChoice, frequency: str, 
     shown = fields_of(part.type, part.condition, frequency)
     of = f" ({place + 1})" if place else ""
     found: dict[str, Any] = {}
-    if several and shown & {"hysteresis", "lookback", "baseline"}:
+    if several and shown & {"hysteresis", "lookback"}:
         st.caption(f"Condition {place + 1}: {KINDS[part.type].label}")
     with st.grid(2, min_column_width=130):
         if "hysteresis" in shown:
-            unit = unit_of(part.type, part.condition, part.symbol)
+            unit = unit_of(part.type, part.condition, part.symbol, part.baseline)
             back = fields.number(
                 f"Hysteresis{f' ({unit})' if unit else ''}{of}",
                 f"hysteresis{place}_{part.type}",
@@ -258,15 +278,6 @@ def _details(fields: Fields, place: int, part: ConditionChoice, frequency: str, 
                 help="How far it must go back behind the threshold before it can fire again.",
             )
             found["hysteresis"] = back or 0.0
-        if "baseline" in shown:
-            found["baseline"] = fields.count(
-                f"Against the usual of (bars){of}",
-                f"baseline{place}",
-                None,
-                step=10,
-                placeholder="not",
-                help="The threshold is then in times the mean volume of so many bars before: 3 is three times it.",
-            )
         if "lookback" in shown:
             lookback = fields.count(
                 f"Lookback (bars){of}",
@@ -277,7 +288,7 @@ def _details(fields: Fields, place: int, part: ConditionChoice, frequency: str, 
                 help="Bars that the hedge ratio is fitted on.",
             )
             found["lookback"] = lookback or 1440
-    fields.beside("hysteresis", "baseline", place=place)
+    fields.beside("hysteresis", place=place)
     if "method" in shown:
         with st.grid(2, min_column_width=130):
             found["method"] = fields.choose(f"Hedge ratio{of}", f"method{place}", _METHODS)
@@ -322,7 +333,7 @@ def first_of(rule: Mapping[str, Any]) -> dict[str, Any]:
     parts = conditions_of(rule)
     found["count"] = len(parts)
     for place, part in enumerate(parts):
-        name = f"{part.type}_{part.symbol}_{'moves' if part.condition == 'moves' else 'at'}{place}"
+        name = _threshold_name(part.type, part.condition, part.symbol, times=bool(part.baseline), place=place)
         found |= {
             f"type{place}": part.type, f"symbol{place}": part.symbol, f"y{place}": part.y, f"x{place}": part.x,
             f"any{place}": KINDS[part.type].subject == "pair or any" and not part.y,
@@ -330,7 +341,9 @@ def first_of(rule: Mapping[str, Any]) -> dict[str, Any]:
             f"window{place}_{KINDS[part.type].window or 60}": part.window, f"sentinel{place}": part.threshold,
             f"threshold_{name}": part.threshold, f"lower_{name}": part.lower, f"upper_{name}": part.upper,
             f"hysteresis{place}_{part.type}": part.hysteresis, f"baseline{place}": part.baseline,
-            f"lookback{place}": part.lookback, f"method{place}": part.method, f"space{place}": part.price_space,
+            f"lookback{place}": part.lookback,
+            f"screen{place}": f"{part.timeframe}:{part.lookback}",
+            f"method{place}": part.method, f"space{place}": part.price_space,
         }  # fmt: skip
     expires = rule.get("expires")
     if isinstance(expires, int | float):

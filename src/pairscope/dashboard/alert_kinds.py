@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pairscope.dashboard.scanner_choice import PRESETS
+
 __all__ = [
     "CONDITIONS",
     "FREQUENCIES",
@@ -146,7 +148,7 @@ def fields_of(kind: str, condition: str, frequency: str = "every") -> frozenset[
     >>> sorted(fields_of("zscore", "enters"))
     ['hysteresis', 'lookback', 'lower', 'method', 'price_space', 'timeframe', 'upper', 'window']
     >>> sorted(fields_of("cointegration", "found"))
-    []
+    ['screen']
     """
     known = KINDS[kind]
     fields = {"timeframe"} if known.timeframe or condition == "moves" or frequency in _OF_BARS else set[str]()
@@ -154,6 +156,8 @@ def fields_of(kind: str, condition: str, frequency: str = "every") -> frozenset[
         fields.add("window")
     if known.fitted:
         fields |= {"lookback", "method", "price_space"}
+    if kind == "cointegration":
+        fields |= {"screen"}
     if kind == "volume":
         fields.add("baseline")
     if condition in {"enters", "leaves"}:
@@ -171,6 +175,16 @@ def frequencies_of(kinds: Iterable[str]) -> Mapping[str, str]:
     """
     closing = not set(kinds) & {"cointegration", "funding", "staleness"}
     return {name: words for name, words in FREQUENCIES.items() if closing or name != "once_per_bar_close"}
+
+
+def screens_of(held: str | None = None) -> Mapping[str, str]:
+    """Return the continuous screens that a pair may be found by, as ``timeframe:lookback``, and the one that is held.
+
+    >>> screens_of()["5m:2016"]
+    '5m × 2,016'
+    """
+    known = {f"{timeframe}:{lookback}": words for words, (timeframe, lookback) in PRESETS.items()}
+    return known if held is None else {**known, held: known.get(held, held.replace(":", " × "))}
 
 
 def kinds_for_views() -> dict[str, Any]:

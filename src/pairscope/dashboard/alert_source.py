@@ -24,6 +24,7 @@ __all__ = [
     "try_alert",
 ]
 
+_LONG_H: Final = 1.0
 _PLACED: Final = re.compile(r"conditions[.\[](\d+)")
 _QUOTED: Final = re.compile(r"^[\w.\[\]]+: ")
 
@@ -64,16 +65,19 @@ def rule_of(client: Client, rule_id: str) -> Told:
     return _tell(lambda: client.get(f"/api/alerts/{rule_id}"))
 
 
-def preview_of(client: Client, body: Mapping[str, Any]) -> Told:
-    """Return where an alert would stand now and how often it would have fired; asked again soon, it is remembered."""
-    return _tell(lambda: _previewed(client.base_url, json.dumps(body, sort_keys=True), _client=client))
+def preview_of(client: Client, body: Mapping[str, Any], *, hours: float) -> Told:
+    """Return where an alert would stand and how often it would have fired in so many hours; remembered for a while."""
+    asked = json.dumps({**body, "hours": hours}, sort_keys=True)
+    look = _looked if hours >= _LONG_H else _stood
+    return _tell(lambda: look(client.base_url, asked, _client=client))
 
 
 def _preview(address: str, body: str, _client: Client) -> Any:
     return _client.send("POST", "/api/alerts/preview", json.loads(body))
 
 
-_previewed = st.cache_data(ttl=9, max_entries=64, show_spinner=False)(_preview)
+_stood = st.cache_data(ttl=3, max_entries=64, show_spinner=False)(_preview)
+_looked = st.cache_data(ttl=55, max_entries=64, show_spinner=False)(_preview)
 
 
 def delivery_words(delivery: Any) -> str:

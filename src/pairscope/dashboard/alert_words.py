@@ -9,12 +9,12 @@ from pairscope.dashboard.alert_choice import ConditionChoice, scale_of, unit_of
 from pairscope.dashboard.alert_kinds import CONDITIONS, KINDS, SENTINEL_LEVELS
 from pairscope.dashboard.pair_words import MISSING, base_of, duration, number, plain, when
 
-__all__ = ["condition_words", "distance_words", "fired_words", "times_words", "value_words"]
+__all__ = ["condition_words", "distance_words", "fired_words", "span_words", "times_words", "value_words"]
 
 _SENTINEL: Final = ("quiet", "warning", "broken")
 
 
-def value_words(kind: str, condition: str, value: float | None, symbol: str = "") -> str:
+def value_words(kind: str, condition: str, value: float | None, symbol: str = "", baseline: int | None = None) -> str:
     """Write a value of the API's as it stands on screen.
 
     >>> value_words("price", "above", 67012.4, "BTCUSDT"), value_words("price_change", "above", 0.0123)
@@ -26,7 +26,7 @@ def value_words(kind: str, condition: str, value: float | None, symbol: str = ""
         return MISSING
     if kind == "sentinel":
         return _SENTINEL[min(2, max(0, round(value)))]
-    unit = unit_of(kind, condition, symbol)
+    unit = unit_of(kind, condition, symbol, baseline)
     shown = value * scale_of(kind, condition)
     decimals = 2 if condition == "moves" else KINDS[kind].decimals
     if kind in {"price", "volume"} and condition != "moves":
@@ -52,7 +52,7 @@ def distance_words(choice: ConditionChoice, value: float | None, distance: float
         return "holds now"
     if distance is None:
         return "back first" if back else MISSING
-    words = value_words(choice.type, choice.condition, abs(distance), choice.symbol)
+    words = value_words(choice.type, choice.condition, abs(distance), choice.symbol, choice.baseline)
     if choice.type == "sentinel":
         words = f"{abs(distance):g}"
     elif choice.type == "price" and choice.condition != "moves" and value:
@@ -82,7 +82,9 @@ def condition_words(choice: ConditionChoice) -> str:
     if choice.type == "sentinel":
         level = SENTINEL_LEVELS.get(choice.threshold or 0.0, "").lower()
     else:
-        level = " to ".join(value_words(choice.type, choice.condition, one / scale, choice.symbol) for one in levels)
+        level = " to ".join(
+            value_words(choice.type, choice.condition, one / scale, choice.symbol, choice.baseline) for one in levels
+        )
     return f"{KINDS[choice.type].label} of {named} {word} {level}".strip()
 
 
@@ -98,20 +100,31 @@ def fired_words(document: Mapping[str, Any]) -> str:
     return {0: "not once", 1: "once", 2: "twice"}.get(int(fired), f"{int(fired):,} times")
 
 
-def times_words(document: Mapping[str, Any]) -> str:
-    """Say when it would have fired, on which bars or trades that rests, and what was left out, as Markdown."""
-    parts = []
+def span_words(document: Mapping[str, Any]) -> str:
+    """Say how far back was looked.
+
+    >>> span_words({"from": 0, "to": 86_400_000}), span_words({"from": None, "to": None})
+    ('24 h', 'the stored past')
+    """
     start, end = document.get("from"), document.get("to")
-    if isinstance(start, int) and isinstance(end, int) and end > start:
-        parts.append(f"Looked back over {duration((end - start) / 1000, 1)}")
-    basis = str(document.get("basis") or "").rstrip(".")
-    if basis:
-        parts[-1:] = [f"{parts[-1]}: {basis}"] if parts else [basis[:1].upper() + basis[1:]]
+    if not isinstance(start, int) or not isinstance(end, int) or end <= start:
+        return "the stored past"
+    return duration((end - start) / 1000, 1)
+
+
+def times_words(document: Mapping[str, Any]) -> str:
+    """Say when it would have fired, on which bars or trades that rests, and what was left out, as Markdown.
+
+    >>> times_words({"basis": "from one-minute bars", "times": [], "suppressed": 2})
+    'From one-minute bars. 2 more fell into the cooldown.'
+    """
+    parts = [str(document.get("basis") or "").rstrip(".")]
     times: Sequence[Any] = document.get("times") or ()
     if times:
-        parts.append(f"Last at {when(times[0], 1)}")
+        parts.append(f"the last at {when(times[0], 1)}")
     if document.get("suppressed"):
         parts.append(f"{document['suppressed']:,} more fell into the cooldown")
     if document.get("paused"):
         parts.append(f"the storm guard would have paused it at {when(document['paused'], 1)}")
-    return ". ".join(plain(part[:1].upper() + part[1:]) for part in parts) + ("." if parts else "")
+    told = [plain(part[:1].upper() + part[1:]) for part in parts if part]
+    return ". ".join(told) + ("." if told else "")

@@ -15,7 +15,14 @@ from pairscope.dashboard.alert_form import choose_alert
 from pairscope.dashboard.alert_kinds import kinds_for_views
 from pairscope.dashboard.alert_source import Told, create_alert, delivery_words, preview_of
 from pairscope.dashboard.alert_table import show_alerts
-from pairscope.dashboard.alert_words import condition_words, distance_words, fired_words, times_words, value_words
+from pairscope.dashboard.alert_words import (
+    condition_words,
+    distance_words,
+    fired_words,
+    span_words,
+    times_words,
+    value_words,
+)
 from pairscope.dashboard.live_chart import LiveApi, live_view
 from pairscope.dashboard.pair_words import plain
 from pairscope.dashboard.price_monitor import palette_chosen
@@ -24,7 +31,10 @@ __all__ = ["TAB", "show"]
 
 TAB: Final = "Alerts & Monitoring"
 
-_REFRESH_S: Final = 10
+_REFRESH_S: Final = 4
+_PAST_REFRESH_S: Final = 60
+_NOW_H: Final = 0.001  # nothing to look back on: only where it stands, which is told at once
+_PAST_H: Final = 24.0
 _OUTCOME: Final = "_alert_outcome"
 
 
@@ -59,11 +69,16 @@ def _new(client: Client, known: Sequence[str]) -> None:
         with st.spinner(words):
             st.session_state[_OUTCOME] = (_asked(choice), create_alert(client, choice.body()))
     _outcome(choice, fields)
-    heard = preview_of(client, choice.watched()) if choice.complete else Told()
+    heard = preview_of(client, choice.watched(), hours=_NOW_H) if choice.complete else Told()
     if heard.problem and heard.loc:
         fields.refuse(heard)
-    else:
-        _preview(client, choice)
+        return
+    with st.container(border=True, gap="small", key="alert-preview"):
+        if not choice.complete:
+            st.caption("Fill in the threshold to see where the alert would stand, and how often it would have fired.")
+            return
+        _standing(client, choice)
+        _looked_back(client, choice)
 
 
 _form = st.fragment(_new)
@@ -91,29 +106,33 @@ def _outcome(choice: AlertChoice, fields: Fields) -> None:
     say("  \n".join(filter(None, (words, lines))), icon=":material/notifications_active:")
 
 
-def _look_ahead(client: Client, choice: AlertChoice) -> None:
-    """Say where the alert would stand now, and how often it would have fired."""
-    with st.container(border=True, gap="small", key="alert-preview"):
-        if not choice.complete:
-            st.caption(
-                "Fill in the threshold to see where the alert would stand now, and how often it would have fired."
-            )
-            return
-        heard = preview_of(client, choice.watched())
-        if heard.problem:
-            passing = "The preview comes as soon as the API answers" if heard.passing else "There is no preview"
-            st.caption(f":orange[▲ {passing}: {plain(heard.problem)}]")
-            return
-        document: Mapping[str, Any] = heard.document or {}
-        _figures(choice, document)
-        with st.grid(2, min_column_width=120):
-            st.metric("Would have fired in 24 h", fired_words(document))
-        if document.get("reason"):
-            st.caption(f":orange[▲ {plain(str(document['reason']))}]")
-        st.caption(times_words(document))
+def _stand(client: Client, choice: AlertChoice) -> None:
+    """Say where the alert would stand now."""
+    heard = preview_of(client, choice.watched(), hours=_NOW_H)
+    if heard.problem:
+        passing = "The preview comes as soon as the API answers" if heard.passing else "There is no preview"
+        st.caption(f":orange[▲ {passing}: {plain(heard.problem)}]")
+        return
+    document: Mapping[str, Any] = heard.document or {}
+    _figures(choice, document)
+    if document.get("reason") and document.get("fired") is not None:
+        st.caption(f":orange[▲ {plain(str(document['reason']))}]")
 
 
-_preview = st.fragment(run_every=_REFRESH_S)(_look_ahead)
+_standing = st.fragment(run_every=_REFRESH_S)(_stand)
+
+
+def _look_back(client: Client, choice: AlertChoice) -> None:
+    """Say how often the alert would have fired over the stored past."""
+    with st.spinner("Looking back over the last 24 h…"):
+        heard = preview_of(client, choice.watched(), hours=_PAST_H)
+    document: Mapping[str, Any] = heard.document or {}
+    if document.get("fired") is not None:
+        st.metric(f"Would have fired in {span_words(document)}", fired_words(document))
+    st.caption(times_words(document))
+
+
+_looked_back = st.fragment(run_every=_PAST_REFRESH_S)(_look_back)
 
 
 def _figures(choice: AlertChoice, document: Mapping[str, Any]) -> None:
@@ -131,7 +150,9 @@ def _figures(choice: AlertChoice, document: Mapping[str, Any]) -> None:
             st.caption(plain(condition_words(condition)))
         value = at("values", place)
         with st.grid(2, min_column_width=120):
-            st.metric("Now", value_words(condition.type, condition.condition, value, condition.symbol))
+            st.metric(
+                "Now", value_words(condition.type, condition.condition, value, condition.symbol, condition.baseline)
+            )
             st.metric(
                 "Until it fires",
                 distance_words(condition, value, at("distance", place), holds=bool(at("holds", place))),

@@ -80,7 +80,7 @@ export class AlertMoment {
   conditionOf(firing, rule) {
     const same = (one) => one.type === firing.type && one.condition === firing.condition && one.symbol === firing.symbol && one.y === firing.y;
     const found = rule ? conditionsOf(rule) : [];
-    return { timeframe: "1m", window: 60, lookback: 1440, method: "ols", price_space: "log", ...defined(found.find(same) ?? found.find(({ type }) => type === firing.type) ?? {}), ...defined({ type: firing.type, condition: firing.condition, symbol: firing.symbol, y: firing.y, x: firing.x, threshold: firing.threshold }) };
+    return { timeframe: "1m", window: 60, lookback: 1440, method: "ols", price_space: "log", ...defined(found.find(same) ?? found.find(({ type }) => type === firing.type) ?? {}), ...defined(rule ? {} : { timeframe: firing.timeframe, window: firing.window, lower: firing.lower, upper: firing.upper }), ...defined({ type: firing.type, condition: firing.condition, symbol: firing.symbol, y: firing.y, x: firing.x, threshold: firing.threshold }) };
   }
 
   async draw(run, library, condition) {

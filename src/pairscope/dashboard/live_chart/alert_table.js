@@ -147,7 +147,7 @@ class AlertTable {
     say(row.note, rule.note ?? "");
     row.note.hidden = !rule.note;
     const live = rule.status === "active";
-    say(row.now, live ? parts.map((one, i) => valueWords(kinds, valued(one), values[i])).join(" · ") : "–");
+    say(row.now, live ? parts.map((one, i) => valueWords(kinds, one, values[i])).join(" · ") : "–");
     const held = parts.map((_, i) => Boolean(rule.holds?.[i]));
     const far = parts.map((one, i) => distanceWords(kinds, one, values[i], away[i], held[i]));
     const near = parts.map((one, i) => nearness(one, values[i], away[i], held[i])).filter(known);
@@ -198,8 +198,5 @@ class AlertTable {
     clearTimeout(this.timer);
   }
 }
-
-/** Against the usual, a volume is a multiple. */
-const valued = (condition) => (condition.baseline ? { ...condition, type: "ratio" } : condition);
 
 export const mount = mountable((host, data, tell) => new AlertTable(host, data, tell));

@@ -15,8 +15,9 @@ const FREQUENCIES = { once: "once", once_per_bar: "at most once a bar", once_per
 export const conditionsOf = (rule) => (Array.isArray(rule.conditions) && rule.conditions.length ? rule.conditions : [rule]);
 
 /** A value of the API's as it stands on screen, `kinds` as the page tells them. */
-export function valueWords(kinds, { type, condition, symbol = "", threshold = null }, value) {
+export function valueWords(kinds, { type, condition, symbol = "", threshold = null, baseline = null }, value) {
   if (!known(value)) return "–";
+  if (baseline) return `${fixed(value, 2)} × the usual`;
   const kind = kinds[type] ?? { unit: "", scale: 1, decimals: 4 };
   if (condition === "moves") return `${fixed(value * 100, 2)} %`;
   if (type === "sentinel") return SENTINEL[Math.min(2, Math.max(0, Math.round(value)))];
@@ -34,11 +35,10 @@ export function subjectWords({ symbol, y, x }) {
 
 /** What a condition says of its subject: "price above 67,000 USDT". */
 export function conditionWords(kinds, condition) {
-  const { type, condition: word, threshold, lower, upper, baseline } = condition;
+  const { type, condition: word, threshold, lower, upper } = condition;
   const label = (kinds[type]?.label ?? type).replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase());
   if (word === "found" || word === "lost") return `${label} ${CONDITIONS[word]}`;
-  const of = baseline ? { ...condition, type: "ratio" } : condition;
-  const level = (value) => (baseline ? `${fixed(value, 2)} × the usual` : type === "sentinel" ? (value >= 1 ? "broken" : "warning") : valueWords(kinds, of, value));
+  const level = (value) => (type === "sentinel" ? (value >= 1 ? "broken" : "warning") : valueWords(kinds, condition, value));
   const levels = [threshold, lower, upper].filter(known).map(level).join(" to ");
   return `${label} ${CONDITIONS[word] ?? word} ${levels}`;
 }
