@@ -241,7 +241,7 @@ class WatchedBars:
         tape, found = self.tape, np.empty(ids.size, np.int64)
         units, decimals, traded = self._open
         count = read_volumes(
-            self._volumes, ids, slot, tape.units, tape.decimals, tape.logs, units, decimals, traded, at_close, found
+            self._volumes, ids, slot, tape.units, tape.decimals, tape.since, units, decimals, traded, at_close, found
         )
         self._feed(self._volumes, self._volume_gauges, found[:count], moment)
 
@@ -274,7 +274,7 @@ class WatchedBars:
         one["as_of"] = -1
         units, decimals, traded = opened
         first, found = np.zeros(1, np.int64), np.empty(1, np.int64)
-        read_volumes(one, first, slot, tape.units, tape.decimals, tape.logs, units, decimals, traded, 1, found)
+        read_volumes(one, first, slot, tape.units, tape.decimals, tape.since, units, decimals, traded, 1, found)
         value = float(one["value"][0])
         if not math.isnan(value):
             return value, ""

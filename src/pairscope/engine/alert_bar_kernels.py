@@ -108,22 +108,13 @@ def add_units(
 
 
 @kernel
-def _covered(logs: Cells, row: int, slots: int, start: int, span: int) -> bool:  # pragma: no cover - compiled
-    """Return whether a bar is known at a slot or up to ``span`` slots before it: from when on volumes were counted."""
-    for slot in range(start, max(start - span, -1), -1):  # noqa: SIM110 - compiled
-        if not np.isnan(logs[row, slot % slots]):
-            return True
-    return False
-
-
-@kernel
 def read_volumes(
     table: Table,
     ids: I8,
     slot: int,
     units: Units,
     decimals: I8,
-    logs: Cells,
+    since: I8,
     open_units: I8,
     open_decimals: I8,
     open_traded: I8,
@@ -132,8 +123,8 @@ def read_volumes(
 ) -> int:  # pragma: no cover - compiled
     """Compute the volumes ``ids`` with ``slot`` open; return how many of them may change something, named in ``found``.
 
-    ``open_units`` are those of the open slot by row, ``open_traded`` whether anything was. NaN where no bar is known
-    from the window's beginning or before, and where a baseline has no volume at all.
+    ``open_units`` are those of the open slot by row, ``open_traded`` whether anything was, ``since`` the first slot of
+    which a bar is known: NaN where it lies behind the window's beginning, and where a baseline has no volume at all.
     """
     slots = units.shape[1]
     count = 0
@@ -154,7 +145,7 @@ def read_volumes(
             g.as_of = slot
             g.decimals = decimals[r]
         start = slot - w + 1 - n
-        known = (start == slot and open_traded[r] != 0) or _covered(logs, r, slots, start, w + n + 64)
+        known = since[r] <= start or (start == slot and open_traded[r] != 0)
         total, places, _ = plus(g.closed, g.decimals, open_units[r], open_decimals[r])
         value = np.nan
         if known and n == 0:

@@ -6,6 +6,8 @@ history is being read are kept over it.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from pairscope.engine.alert_bar_kernels import put_units
@@ -15,9 +17,11 @@ from pairscope.market.ticks import B1, I8
 
 __all__ = ["BarTape"]
 
+_NEVER: Final = 1 << 60
+
 
 class BarTape(CloseTape):
-    """``units`` are volumes in units of ``decimals`` of their row, 0 where a slot has no bar."""
+    """``units`` are volumes in the row's ``decimals``, 0 where a slot has no bar; ``since`` is the first slot with one."""
 
     def __init__(self, timeframe: str) -> None:
         super().__init__()
@@ -25,6 +29,7 @@ class BarTape(CloseTape):
         self.step_ns = timeframe_ns(timeframe)
         self.units: I8 = np.zeros((0, self.slots), np.int64)
         self.decimals: I8 = np.zeros(0, np.int64)
+        self.since: I8 = np.zeros(0, np.int64)
         self.needs: dict[int, int] = {}
         self._depth: dict[int, int] = {}
         self._told: dict[int, set[int]] = {}
@@ -43,6 +48,7 @@ class BarTape(CloseTape):
         super().release(row)
         self.units[row] = 0
         self.decimals[row] = 0
+        self.since[row] = _NEVER
         for kept in (self.needs, self._depth, self._told):
             kept.pop(row, None)
 
@@ -125,6 +131,7 @@ class BarTape(CloseTape):
 
     def _lay(self, rows: I8, slots: I8, bars: BarBatch) -> None:
         self.write(rows, slots, bars.close)
+        np.minimum.at(self.since, rows, slots)
         kept = slots > self.top - self.slots
         put_units(self.units, self.decimals, rows[kept], slots[kept] % self.slots, bars.volume[kept])
 
@@ -136,3 +143,4 @@ class BarTape(CloseTape):
         more = self.closes.shape[0] - self.units.shape[0]
         self.units = np.concatenate([self.units, np.zeros((more, self.slots), np.int64)])
         self.decimals = np.concatenate([self.decimals, np.zeros(more, np.int64)])
+        self.since = np.concatenate([self.since, np.full(more, _NEVER)])
