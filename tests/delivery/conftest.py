@@ -6,7 +6,7 @@ import asyncio
 import base64
 import datetime
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,14 @@ class Box:
         if new or replace:
             self.held[collection, key] = document
         return new
+
+    async def put_many(self, documents: Sequence[Document]) -> None:
+        await self._pass()
+        for collection, key, body in documents:
+            if body is None:
+                self.held.pop((collection, key), None)
+            else:
+                self.held[collection, key] = body
 
     async def get(self, collection: str, key: str) -> bytes | None:
         await self._pass()

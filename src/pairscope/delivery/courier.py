@@ -7,6 +7,7 @@ import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 from uuid import uuid4
 
@@ -33,6 +34,8 @@ MOST_BODIES: Final = 1000
 TEST_S: Final = 5.0
 STOP_S: Final = 2.0
 STORE_AGAIN_S: Final = 1.0
+MOST_AT_ONCE: Final = 500
+"""Documents of so many messages are written in one transaction."""
 _MS: Final = 1_000_000
 _S: Final = 1_000_000_000
 
@@ -85,6 +88,7 @@ class Courier:
         self._sending: set[asyncio.Task[None]] = set()
         self._unwritten: dict[str, list[Document]] = {}
         self._woken = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._tests = asyncio.Semaphore(most_in_flight)
         self._bodies = 0
         self._more = False
@@ -125,15 +129,14 @@ class Courier:
 
     async def forget(self, before_seq: int) -> int:
         """Forget messages that have ended of firings before a ``seq``; return how many."""
-        end = key_of_message(before_seq, 0)
-        keys = []
+        end, gone = key_of_message(before_seq, 0), []
         async for key, _ in self._records.scan(DELIVERIES):
             if key >= end:
                 break
-            keys.append(key)
-        for key in keys:
-            await self._records.delete(DELIVERIES, key)
-        return len(keys)
+            gone.append(Document(DELIVERIES, key, None))
+        for start in range(0, len(gone), MOST_AT_ONCE):
+            await self._records.put_many(gone[start : start + MOST_AT_ONCE])
+        return len(gone)
 
     def counters(self) -> Mapping[str, Any]:
         """Return the numbers of messages and attempts, for ``/api/stats``."""
@@ -151,19 +154,13 @@ class Courier:
     async def restore(self) -> None:
         """Take up what an earlier run left in the outbox."""
         self._more = False
-        done: list[str] = []
         async for key, body in self._records.scan(OUTBOX):
             if key in self._lines.waiting:
                 continue
             if len(self._lines.waiting) >= self._most_waiting:
                 self._more = True
                 break
-            if await self._records.get(DELIVERIES, key) is not None:
-                done.append(key)  # it ended, and the process before it was taken out
-                continue
             self._take_up(key, body)
-        for key in done:
-            await self._records.delete(OUTBOX, key)
         self._woken.set()
 
     async def run(self) -> None:
@@ -359,20 +356,17 @@ class Courier:
 
     async def _write(self) -> None:
         """Record what came of messages, each whole; what the store refuses waits."""
-        for key in list(self._unwritten):
-            documents = self._unwritten.get(key)
-            if documents is None:
-                continue
-            for collection, name, body in documents:
-                if body is None:
-                    await self._records.delete(collection, name)
-                else:
-                    await self._records.put(collection, name, body)
-            if self._unwritten.get(key) is documents:
-                del self._unwritten[key]
-                message = self._lines.waiting.get(key)
-                if message is not None and message.ended:
-                    self._lines.forget(key)
+        async with self._writing:
+            taken = dict(islice(self._unwritten.items(), MOST_AT_ONCE))
+            if not taken:
+                return
+            await self._records.put_many([document for documents in taken.values() for document in documents])
+            for key, documents in taken.items():
+                if self._unwritten.get(key) is documents:
+                    del self._unwritten[key]
+                    message = self._lines.waiting.get(key)
+                    if message is not None and message.ended:
+                        self._lines.forget(key)
 
 
 async def _await(what: Awaitable[object]) -> None:

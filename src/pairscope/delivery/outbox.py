@@ -14,6 +14,7 @@ __all__ = ["DELIVERIES", "OUTBOX", "UNREADABLE", "key_of_message", "message_id",
 
 OUTBOX: Final = "outbox"
 DELIVERIES: Final = "deliveries"
+FEW: Final = 20
 UNREADABLE: Final = "outbox_unreadable"
 """Documents of the outbox that are none, put here so that they hold nothing up."""
 
@@ -59,14 +60,30 @@ async def statuses(records: Records, wanted: Mapping[int, int]) -> dict[int, lis
     Each is ``target`` (masked), ``status`` (waiting, delivered or given_up), ``attempts`` (how many), ``at`` (ms of the
     last one, or None), ``error`` (why the last one failed). Messages that were forgotten are left out.
     """
-    found: dict[int, list[dict[str, Any]]] = {}
-    for seq, count in wanted.items():
-        found[seq] = []
-        for index in range(count):
-            key = key_of_message(seq, index)
-            body = await records.get(DELIVERIES, key) or await records.get(OUTBOX, key)
-            if body is not None:
-                found[seq].append(_status(orjson.loads(body)))
+    made: dict[str, bytes] = {}
+    for stretch in _stretches(sorted(wanted)):
+        for collection in (OUTBOX, DELIVERIES):  # in this order: one that has just ended is seen as such
+            last = key_of_message(stretch[-1] + 1, 0)
+            async for key, body in records.scan(collection, f"{stretch[0]:020d}"):
+                if key >= last:
+                    break
+                made[key] = body
+    keys = {seq: [key_of_message(seq, index) for index in range(count)] for seq, count in wanted.items()}
+    return {seq: [_status(orjson.loads(made[key])) for key in keys[seq] if key in made] for seq in wanted}
+
+
+def _stretches(seqs: Sequence[int]) -> list[list[int]]:
+    """Part numbers in order where more than a few lie between two, which then are not worth reading.
+
+    >>> _stretches([1, 2, 4, 900, 901])
+    [[1, 2, 4], [900, 901]]
+    """
+    found: list[list[int]] = []
+    for seq in seqs:
+        if found and seq - found[-1][-1] <= FEW:
+            found[-1].append(seq)
+        else:
+            found.append([seq])
     return found
 
 
