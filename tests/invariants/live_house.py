@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from pairscope.alerts import AlertDesk
+from pairscope.delivery import Courier
+from pairscope.engine.alerts import AlertBook
 from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.journal import PairTeller
 from pairscope.engine.pairs import PairBook
@@ -19,6 +23,8 @@ from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.paper import PaperTrader
 from pairscope.pipeline import LiveJournal, Pipeline, Publisher, warm_start
+from pairscope.research.alert_preview import AlertPreview
+from pairscope.storage.buffered_records import BufferedRecords
 from pairscope.storage.buffered_store import BufferedStore
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
@@ -84,6 +90,16 @@ class Script:
         return
 
 
+class Screens:
+    """Stands for the screens: ``events`` are what they found and lost, oldest first."""
+
+    def __init__(self) -> None:
+        self.events: list[Mapping[str, Any]] = []
+
+    def discoveries(self, limit: int = 20) -> Mapping[str, Any]:
+        return {"discoveries": self.events[::-1][:limit]}
+
+
 class LiveHouse:
     """One process's life over a store: opened, fed, and closed or left as a crash leaves it."""
 
@@ -95,9 +111,17 @@ class LiveHouse:
         self.book = PairBook(symbols, self.engine)
         self.bus = MemoryBus()
         self.positions = PaperBook(symbols)
-        self.publisher = Publisher(self.engine, MemoryCache(), self.bus, self.book, self.positions)
-        self.writer = StoreWriter(store, spool=Spool(folder / "spool", max_bytes=1 << 20), on_revised=self.adopt)
-        self.journal = LiveJournal(symbols, [PairTeller(self.book), self.positions], store, started_ns=now_ns)
+        self.rules = AlertBook(symbols, self.engine)
+        self.screens = Screens()
+        self.rates: dict[str, list[tuple[str, int, float]]] = {}
+        self.writer = StoreWriter(
+            store,
+            spool=Spool(folder / "spool", max_bytes=1 << 20),
+            on_revised=self.adopt,
+            on_kept=lambda documents: self.courier.kept(documents),  # noqa: PLW0108 - it is made behind the writer
+        )
+        tellers = [PairTeller(self.book), self.positions, self.rules]
+        self.journal = LiveJournal(symbols, tellers, store, started_ns=now_ns)
         self.watchlist = Watchlist(
             self.book,
             store=BufferedStore(store, self.writer),
@@ -115,6 +139,28 @@ class LiveHouse:
             clock=lambda: now_ns,
             note=self.journal.note,
         )
+        buffered, records, cache = BufferedStore(store, self.writer), BufferedRecords(store, self.writer), MemoryCache()
+        self.courier = Courier(records, lambda: now_ns, secret="whsec_" + "c2Vj" * 8)
+        self.alerts = AlertDesk(
+            self.rules,
+            store=buffered,
+            records=records,
+            cache=cache,
+            bus=self.bus,
+            live=self.engine,
+            pairs=self.watchlist,
+            screens=self.screens,  # type: ignore[arg-type]  # of the port the desk asks for this alone
+            courier=self.courier,
+            preview=AlertPreview(store=buffered, live=self.engine),
+            funding=self.funding,
+            clock=lambda: now_ns,
+            keep=self.writer.keep_now,
+            note=self.journal.note,
+        )
+        self.publisher = Publisher(self.engine, cache, self.bus, self.book, self.positions, self.alerts)
+
+    async def funding(self, symbol: str, _start_ns: int, _end_ns: int) -> Sequence[tuple[str, int, float]]:
+        return self.rates.get(symbol, [])
 
     @classmethod
     async def open(cls, path: Path, symbols: Symbols, *, now_ns: int = 1) -> LiveHouse:
@@ -126,6 +172,8 @@ class LiveHouse:
         await house.watchlist.catch_up()
         await house.paper.restore()
         await house.paper.catch_up()
+        await house.alerts.restore()
+        await house.alerts.look()
         return house
 
     async def watch(self, pairs: Iterable[PairSettings]) -> None:
@@ -141,12 +189,14 @@ class LiveHouse:
         self.engine.adopt_history(bars)
         self.watchlist.history_came(self.symbols[i] for i in set(bars.symbol_id.tolist()))
         self.paper.history_came([self.symbols[i] for i in set(bars.symbol_id.tolist())])
+        self.alerts.reload([self.symbols[i] for i in set(bars.symbol_id.tolist())])
         await self.catch_up()
 
     async def catch_up(self) -> None:
-        """Read what pairs and paper positions lack, as they do beside the feed."""
+        """Read what pairs, paper positions and alerts lack, as they do beside the feed."""
         await self.watchlist.catch_up()
         await self.paper.catch_up()
+        await self.alerts.look()
 
     def adopt(self, bars: Sequence[BarBatch]) -> None:
         self.publisher.adopt(bars)
@@ -157,7 +207,7 @@ class LiveHouse:
         """Take batches their way; pairs that lack history read it now and then, as the watch-list does."""
         pipeline = Pipeline(
             Script(batches), self.engine, self.writer, self.publisher, self.book, clock=lambda: 0,
-            journal=self.journal.take, paper=self.positions,
+            journal=self.journal.take, paper=self.positions, alerts=self.alerts,
         )  # fmt: skip
         for i, batch in enumerate(batches):
             await pipeline.step(batch)
@@ -167,12 +217,14 @@ class LiveHouse:
 
     async def close(self) -> None:
         await self.paper.close()
+        self.alerts.close()
         await self.writer.close()
         await self.journal.close()
         await self.store.close()
 
     async def crash(self) -> None:
         """End as a killed process does: what waits in memory is gone."""
+        self.alerts.close()
         await self.writer.drain()
         await self.writer.close()
         await self.store.close()

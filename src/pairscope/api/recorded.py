@@ -94,7 +94,8 @@ def add_recorded(app: FastAPI, services: Services) -> None:
 
     @app.get("/api/recorded/documents", include_in_schema=False)
     async def documents(
-        collection: Literal["journal", "paper", "paper_events"], after: Annotated[str, Query(max_length=200)] = ""
+        collection: Literal["journal", "paper", "paper_events", "alert_firings"],
+        after: Annotated[str, Query(max_length=200)] = "",
     ) -> Response:
         """Records of a collection by key."""
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from pairscope.engine.alerts import ALERTS_KIND, AlertBook
 from pairscope.engine.data_processor import DataProcessor, Updates
 from pairscope.engine.journal import (
     PAIR_KIND,
@@ -25,6 +26,7 @@ from pairscope.engine.journal import (
 )
 from pairscope.engine.pairs import PairBook
 from pairscope.engine.paper import PAPER_KIND, PaperBook
+from pairscope.market.alert_rules import AlertFiring
 from pairscope.market.bars import BarBatch
 from pairscope.market.pairs import PairSettings
 from pairscope.market.symbols import Symbols
@@ -53,11 +55,16 @@ class Difference(NamedTuple):
 
 
 class Rerun:
-    """A fresh engine with its pairs. ``compared`` counts by kind, ``unknown`` what cannot be worked out again."""
+    """A fresh engine with its pairs, paper positions and alerts.
+
+    ``compared`` counts by kind, ``unknown`` what cannot be worked out again. ``fired`` are the firings that were told
+    and told again, by id.
+    """
 
     def __init__(self) -> None:
         self.compared: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
+        self.fired: dict[str, AlertFiring] = {}
         self.restart()
 
     def restart(self) -> None:
@@ -65,14 +72,26 @@ class Rerun:
         self.engine = DataProcessor(Symbols())
         self.book = PairBook(self.engine.symbols_table, self.engine)
         self.paper = PaperBook(self.engine.symbols_table, remember=True)
+        self.alerts = AlertBook(self.engine.symbols_table, self.engine)
         self._journal = Journal(self.engine.symbols_table)
-        self._tellers: dict[str, Teller] = {PAIR_KIND: PairTeller(self.book), PAPER_KIND: self.paper}
+        self._tellers: dict[str, Teller] = {
+            PAIR_KIND: PairTeller(self.book),
+            PAPER_KIND: self.paper,
+            ALERTS_KIND: self.alerts,
+        }
+        self._alerted: Values | None = None
+        self._fired: list[AlertFiring] = []
 
     def step(self, ticks: TickBatch, entry: Entry) -> Updates:
         """Take the ticks of an entry, up to its time."""
-        updates = self.engine.on_batch(ticks.with_watermark(entry.watermark_ns))
+        batch = ticks.with_watermark(entry.watermark_ns)
+        self.alerts.on_ticks(batch)
+        updates = self.engine.on_batch(batch)
         self.book.take(updates)
         self.paper.take(updates)
+        self.alerts.on_updates(updates)
+        self._alerted = self.alerts.told()
+        self._fired = self.alerts.firings()
         return updates
 
     def unseen(self, entry: Entry) -> list[PairSettings]:
@@ -93,13 +112,20 @@ class Rerun:
         for left in mine.values():
             yield from _bar_differences(None, left, batches[left.timeframe, left.revised])
         own = {told.kind: plain_values(told) for told in values}
+        if self._alerted is not None and self._alerted.keys:
+            own[ALERTS_KIND] = self._alerted
         for said in entry.values:
-            teller = self._tellers.get(said.kind)
+            teller = None if said.kind == ALERTS_KIND else self._tellers.get(said.kind)
             again = own.pop(said.kind, None) if teller is None else teller.again(said.keys)
             yield from self._value_differences(said, again)
-        for kind, values_left in own.items():
-            for key, time_ns, number in zip(values_left.keys, values_left.times, values_left.numbers, strict=True):
-                yield Difference(kind, key, "1m", int(time_ns), None, _number(number), "not told live")
+            if said.kind == ALERTS_KIND and again is not None:
+                known = set(zip(said.keys, plain_values(said).times.tolist(), strict=True))
+                self.fired |= {one.id: one for one in self._fired if (one.rule_id, one.time_ns) in known}
+                yield from _not_told(known, again)
+        for kind, rest in own.items():
+            for key, time_ns, number in zip(rest.keys, rest.times.tolist(), rest.numbers.tolist(), strict=True):
+                timeframe = "" if kind == ALERTS_KIND else "1m"
+                yield Difference(kind, key, timeframe, time_ns, None, _number(number), "not told live")
 
     def _value_differences(self, told: ValuesTold, again: Values | None) -> Iterator[Difference]:
         said = plain_values(told)
@@ -126,6 +152,8 @@ class Rerun:
                 continue
             replayed = _number(same[0][2]) if same else None
             what = "" if same else "not told by the replay"
+            if told.kind == ALERTS_KIND and not same:
+                what = f"told live at {number:.12g}, not told by the replay"
             yield Difference(told.kind, key, "", time_ns, _number(number), replayed, what)
 
 
@@ -149,6 +177,13 @@ def _bar_differences(told: BarsTold | None, mine: BarsTold | None, bars: BarBatc
         return
     what = f"{recorded.size} told live, {again.size} by the replay"
     yield Difference("bars", "", bars.timeframe, int(bars.ts_open_ns.max()), None, None, what)
+
+
+def _not_told(known: set[tuple[str, int]], again: Values) -> Iterator[Difference]:
+    """Yield the firings that a replay tells and that were not told live."""
+    for key, time_ns, number in zip(again.keys, again.times.tolist(), again.numbers.tolist(), strict=True):
+        if (key, time_ns) not in known:
+            yield Difference(ALERTS_KIND, key, "", time_ns, None, _number(number), f"{number:.12g}, not told live")
 
 
 def _number(value: float) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from math import ceil
+from math import ceil, gcd
 from time import sleep
 from typing import Any, Final, NamedTuple
 
@@ -22,11 +22,14 @@ from pairscope.ports import TickStore
 
 __all__ = ["MOST_STEPS", "AlertPast", "PastPlan", "past_plan"]
 
-MOST_STEPS: Final = 15_000
-"""So many times the machine looks at bars and time; each takes about a tenth of a millisecond."""
+MOST_STEPS: Final = 10_080
+"""So many times the machine looks at bars and time; each takes about half a millisecond."""
 Run = Callable[[Callable[[], None]], Awaitable[None]]
 _SECOND_NS: Final = 1_000_000_000
 _MINUTE_NS: Final = 60_000_000_000
+_LONGEST_STEP_NS: Final = 300 * _SECOND_NS
+"""The engine takes ticks up to five minutes ahead of its time."""
+_YIELDED: Final = 4
 _DIVISORS: Final = (1, 2, 3, 5, 6, 10, 15, 20, 30, 60)
 _RING_NS: Final = 1500 * _MINUTE_NS
 _SECONDS_NS: Final = 600 * _SECOND_NS
@@ -58,7 +61,7 @@ def past_plan(rule: AlertRule, *, start_ns: int, end_ns: int) -> PastPlan:
     unknown = next((_EVENTS[one.type] for one in conditions if one.type in _EVENTS), "")
     at_closes = rule.at_closes
     lengths = [timeframe_ns(one.timeframe) for one in conditions if _has_bars(one) or at_closes]
-    step_ns = min([_MINUTE_NS, *lengths])
+    step_ns = gcd(_LONGEST_STEP_NS, *lengths)
     short = step_ns < _MINUTE_NS
     ticks = not at_closes and any(one.type in _AT_TICKS for one in conditions)
     if not at_closes and any(one.type == "volume" for one in conditions):
@@ -110,9 +113,11 @@ class AlertPast:
 
     def feed(self, portion: TickBatch, stop: Callable[[], bool]) -> bool:
         """Take a portion its way, in steps; False where ``stop`` said so before its end."""
-        for start, end, until_ns in self._steps(portion):
+        for number, (start, end, until_ns) in enumerate(self._steps(portion)):
             if stop():
                 return False
+            if number % _YIELDED == 0:
+                sleep(0)  # who waits for the interpreter goes first
             batch = portion.take(slice(start, end)).with_watermark(until_ns)
             self._book.on_ticks(batch)
             self._book.on_updates(self._engine.on_batch(batch))
@@ -121,7 +126,6 @@ class AlertPast:
                 self.first_ns = int(portion.ts_event_ns[start])
             self._fed += np.bincount(batch.symbol_id, minlength=self._fed.size)
             self.reached_ns = until_ns
-            sleep(0)  # who waits for the interpreter goes first
         return True
 
     @property
@@ -149,7 +153,11 @@ class AlertPast:
         edges = times if times.size and times[-1] == end_ns else np.append(times, end_ns)
         rows = np.searchsorted(portion.ts_event_ns, edges)
         firsts = np.concatenate([[0], rows[:-1]])
-        return list(zip(firsts.tolist(), rows.tolist(), edges.tolist(), strict=True))
+        traded = rows > firsts
+        needed = traded | np.concatenate([[True], traded[:-1]])  # nothing happens in between but that time goes by
+        needed[-1:] = True
+        steps = zip(firsts[needed].tolist(), rows[needed].tolist(), edges[needed].tolist(), strict=True)
+        return list(steps)
 
     async def _bars(self, store: TickStore, name: str, timeframe: str, from_ns: int) -> BarBatch:
         end_ns = self.plan.start_ns // timeframe_ns(timeframe) * timeframe_ns(timeframe)

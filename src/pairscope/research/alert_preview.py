@@ -92,12 +92,19 @@ class AlertPreview:
             return _nothing(
                 rule, f"{plan.unknown}: there is nothing to look back on" if end_ns else "nothing is stored"
             )
+        plan = plan._replace(start_ns=await self._first_ns(plan, end_ns))
         look = await self._whole(rule, hours, plan, end_ns, deadline_s, seconds)
         now = look.past
         if now.reached_ns < end_ns - _MINUTE_NS or now.state().status != "active":
             recent = plan._replace(start_ns=end_ns - _NOW_NS)
             now = (await self._looked(rule, recent, end_ns, lambda: False)).past
         return _told(look, now.view(), plan, end_ns - round(hours * _HOUR_NS))
+
+    async def _first_ns(self, plan: PastPlan, end_ns: int) -> int:
+        """Return when what is stored begins, in whole minutes; where there are no bars yet, shortly before now."""
+        firsts = [await self._store.bars(name, "1m", plan.start_ns, end_ns, limit=1) for name in plan.symbols]
+        first_ns = min((int(bars.ts_open_ns[0]) for bars in firsts if len(bars)), default=end_ns - _NOW_NS)
+        return max(plan.start_ns, first_ns // _MINUTE_NS * _MINUTE_NS)
 
     async def _whole(
         self, rule: AlertRule, hours: float, plan: PastPlan, end_ns: int, deadline_s: float, seconds: float

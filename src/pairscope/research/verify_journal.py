@@ -11,15 +11,18 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from pairscope.engine.journal import pair_of_key
 from pairscope.engine.paper_rules import rule_of_text
 from pairscope.engine.rerun import Difference, Rerun
+from pairscope.market.alert_rules import AlertRule, AlertState
 from pairscope.market.bars import BarBatch, Origin, bars_of, concat_bars, timeframe_ns
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1, TickBatch, concat_ticks
 from pairscope.research.recorded import Recorded, ended
+from pairscope.research.verify_firings import Covered, verify_firings
 from pairscope.schemas.journal import Entry, Note
 
 __all__ = ["verify_journal"]
@@ -93,6 +96,7 @@ class _Playing:
         self.arrivals = arrivals
         self.to_come: dict[str, list[Note]] = {}
         self.came: dict[str, list[Note]] = {}
+        self.rule_ids: set[str] = set()
         for note in to_come:
             self.to_come.setdefault(note.name, []).append(note)
 
@@ -114,6 +118,7 @@ class _Playing:
             taken = engine.adopt_bars(await self._rebuilt(note))
             book.revise(taken)
             self.rerun.paper.revise(taken)
+            self.rerun.alerts.revise(taken)
         elif note.kind == "pair":
             book.put(pair_of_key(note.name))
         elif note.kind == "unpaired":
@@ -127,6 +132,33 @@ class _Playing:
             self.rerun.paper.remove(note.name)
         elif note.kind == "paper_filled":
             await self.fill_paper(note.name)
+        elif note.kind.startswith(("alert", "unalert")):
+            await self.apply_alert(note)
+
+    async def apply_alert(self, note: Note) -> None:
+        """Give the book of alerts what it was given live: a rule with how it stood, an event, bars that were read."""
+        alerts = self.rerun.alerts
+        if note.kind == "alert":
+            told = msgspec.json.decode(note.name)
+            state = told.get("state")
+            rule = AlertRule.from_document(told["id"], told["rule"])
+            self.rule_ids.add(rule.id)
+            alerts.put(rule, None if state is None else AlertState.from_document(state))
+        elif note.kind == "unalert":
+            alerts.remove(note.name)
+        elif note.kind == "alert_event":
+            told = msgspec.json.decode(note.name)
+            what = told["kind"], told["name"], told["value"], note.start_ns
+            alerts.on_event(*what, told.get("timeframe", ""), told.get("lookback", 0))
+        elif note.kind == "alert_reload":
+            alerts.reload([note.name])
+        elif note.kind == "alert_filled":
+            for wanted in alerts.lacking():
+                mine = (wanted.symbol, wanted.timeframe) == (note.name, note.timeframe)
+                asked = alerts.begin(wanted) if mine else None
+                if asked is not None:
+                    bars = await self._as_it_stands(wanted.symbol, wanted.timeframe, asked[0])
+                    alerts.fill(wanted, asked[1], bars)
 
     async def restore(self, watermark_ns: int, recv_ns: int) -> None:
         """Bring a fresh engine to where the stored ticks stood when so much had been received."""
@@ -255,6 +287,7 @@ async def verify_journal(
     rerun = Rerun()
     playing: _Playing | None = None
     before: Entry | None = None
+    covered = Covered()
     async with AsyncExitStack() as stack:
         entries = await stack.enter_async_context(ended(_looking_ahead(source, read, collection)))
         async for entry, keep in entries:
@@ -272,7 +305,11 @@ async def verify_journal(
                     await playing.restore(before.watermark_ns, before.recv_ns)
                 stack.push_async_callback(arrivals.close)
             await playing.compare(entry, keep, on_difference)
+            covered.add(entry)
             progress(entry.watermark_ns)
+    if playing is not None:
+        compared = await verify_firings(source, rerun.fired, covered, playing.rule_ids, on_difference)
+        rerun.compared["firings kept"] += compared
     return rerun
 
 

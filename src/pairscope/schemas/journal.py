@@ -21,8 +21,11 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
     ``kind``: ``start`` (a process began with what the store held up to ``start_ns``, at ``end_ns`` of its clock),
     ``history`` (the exchange's bars of symbol ``name`` in a range came), ``rebuilt`` (the store made the bars of a
     range anew), ``pair`` and ``unpaired`` (a pair was taken up, or let go), ``filled`` (the bars of a symbol were read
-    for pairs), ``paper``, ``unpaper`` and ``paper_filled`` (the same of rules on paper), ``hole`` (entries before this
-    one are lost).
+    for pairs), ``paper``, ``unpaper`` and ``paper_filled`` (the same of rules on paper), ``alert`` (an alert rule was
+    taken up: ``name`` is JSON with its ``id``, its ``rule`` and the ``state`` in which it stood, null for a new one),
+    ``unalert`` (let go), ``alert_event`` (``name`` is JSON: ``kind``, ``name``, ``value``, ``timeframe``, ``lookback``;
+    it happened at ``start_ns``), ``alert_reload`` and ``alert_filled`` (bars of a symbol were no longer right, and were
+    read, for alerts), ``hole`` (entries before this one are lost).
     """
 
     kind: str
