@@ -84,21 +84,21 @@ async def test_a_read_does_not_wait_for_the_writer_nor_the_writer_for_a_read(sto
     symbols = Symbols()
     await store.append(ticks_of([("BTCUSDT", 1, noon_ns, "1.5", "2", True)], symbols=symbols))
     gate = threading.Event()
-    writer_is_stuck = asyncio.create_task(store._write(lambda: gate.wait(10)))
+    writer_is_stuck = asyncio.create_task(store._write(lambda: gate.wait(250)))
     try:
-        ticks = await asyncio.wait_for(store.ticks("BTCUSDT", 0, FOREVER, limit=5), 5)
+        ticks = await asyncio.wait_for(store.ticks("BTCUSDT", 0, FOREVER, limit=5), 60)
         assert ticks.trade_id.tolist() == [1]
-        await asyncio.wait_for(store.symbols(), 8)
-        await asyncio.wait_for(store.stats(), 8)
+        await asyncio.wait_for(store.symbols(), 60)
+        await asyncio.wait_for(store.stats(), 60)
     finally:
         gate.set()
         await writer_is_stuck
     gate.clear()
-    stuck = [asyncio.create_task(store._read(lambda *_: gate.wait(10))) for _ in range(4)]
+    stuck = [asyncio.create_task(store._read(lambda *_: gate.wait(250))) for _ in range(4)]
     try:
         await asyncio.sleep(0.01)
         batch = ticks_of([("BTCUSDT", 2, noon_ns, "1.5", "2", True)], symbols=symbols)
-        assert (await asyncio.wait_for(store.append(batch), 5)).new.all()
+        assert (await asyncio.wait_for(store.append(batch), 60)).new.all()
     finally:
         gate.set()
         await asyncio.gather(*stuck)
@@ -182,7 +182,9 @@ async def test_the_newest_bars_of_many_days_are_read_without_the_rest(store, tic
     batch = ticks_of(rows, watermark_ns=noon_ns + 40_001 * 60 * S)
     await store.append(batch, [bars_of(batch, "1m")])
     best = FOREVER
-    for _ in range(5):
+    for turn in range(100):
+        if turn >= 5 and best < 50_000_000:
+            break  # where the machine has other things to do a turn may take longer
         began = time.perf_counter_ns()
         got = await store.bars("BTCUSDT", "1m", 0, FOREVER, limit=500, newest=True)
         best = min(best, time.perf_counter_ns() - began)

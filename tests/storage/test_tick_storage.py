@@ -108,7 +108,7 @@ async def test_a_full_queue_slows_who_puts_and_counts_it(make_writer, moody, som
     assert writer.counters()["blocked"] == 1
     assert writer.counters()["depth"] == writer.counters()["max_depth"] == 4
     moody.gate.set()
-    await asyncio.wait_for(blocked, 5)
+    await asyncio.wait_for(blocked, 60)
     await writer.drain()
     assert await stored_ids(moody) == [0, 1, 2, 3, 4]
     assert writer.counters()["max_depth"] == 4
@@ -194,7 +194,7 @@ async def test_beyond_the_spools_bound_the_oldest_ticks_are_dropped_counted_and_
     await writer.drain()
     moody.refuse()
     for k in range(1, 40):
-        await asyncio.wait_for(writer.put(some([k])), 5)
+        await asyncio.wait_for(writer.put(some([k])), 60)
         await asyncio.sleep(0.002)
     await until(lambda: writer.counters()["dropped_rows"] > 0)
     assert writer.status()["status"] == "down"
