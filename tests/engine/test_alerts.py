@@ -244,6 +244,48 @@ def test_trades_that_changed_places_on_their_way_fire_as_they_come() -> None:
     assert ids(walk) == [("rule", 3)]
 
 
+def test_a_rule_made_after_a_while_without_any_knows_which_trades_are_late() -> None:
+    walk = Walk()
+    walk.rule("gone", **ABOVE)
+    walk.trades(trades([99]))
+    walk.book.remove("gone")
+    walk.trades(trades([99, 98], first_id=2, first_s=1))
+    walk.trades(trades([97], first_id=8, first_s=4))
+    walk.rule("new", **ABOVE)
+    walk.trades(trades([101], first_id=5, first_s=3), until_s=5)
+    assert walk.fired == []
+    walk.trades(trades([101], first_id=9, first_s=6))
+    assert ids(walk) == [("new", 9)]
+
+
+def test_a_rule_that_ends_within_a_batch_is_not_stepped_by_the_rest_of_it() -> None:
+    walk = Walk(["BTCUSDT", "ETHUSDT"])
+    walk.rule("one", **ABOVE, once=True)
+    either = [{**ABOVE, "threshold": 102}, {**ABOVE, "symbol": "ETHUSDT"}]
+    walk.rule("either", join="or", conditions=either, once=True)
+    eth = [("ETHUSDT", 1 + i, 1 + i / 10, price) for i, price in enumerate([99.0, 101.0, 99.0])]
+    walk.trades(
+        [*trades([99, 101, 99, 101, 103, 99, 101]), *eth, ("BTCUSDT", 20, 2, 103.0), ("BTCUSDT", 9, 0.9, 103.0)]
+    )
+    walk.trades(trades([99, 103], first_id=21, first_s=3))
+    assert ids(walk) == [("one", 2), ("either", 5)]
+    assert [walk.book.state(name).reason for name in ("one", "either")] == ["fired once", "fired once"]
+
+
+@pytest.mark.parametrize("kind", ["price", "staleness"])
+def test_a_rule_on_two_symbols_that_ends_at_the_first_of_them_ends_for_both(kind: str) -> None:
+    walk = Walk(["BTCUSDT", "ETHUSDT"])
+    walk.trades([("BTCUSDT", 1, 0, 101.0), ("ETHUSDT", 1, 0.5, 101.0)])
+    one = {"type": kind, "condition": "above", "threshold": 2}
+    walk.rule(join="or", conditions=[{**one, "symbol": "BTCUSDT"}, {**one, "symbol": "ETHUSDT"}], once=True)
+    walk.trades([], until_s=1)
+    walk.trades([], until_s=30)
+    assert [f.number for f in walk.fired] == [1]
+    assert walk.book.counters()["gauges"] == 0
+    walk.trades([("BTCUSDT", 2, 31, 1.0), ("ETHUSDT", 2, 31.5, 101.0)], until_s=60)
+    assert len(walk.fired) == 1
+
+
 # -- restarts and replays ----------------------------------------------------------------------------------------------
 
 

@@ -162,6 +162,7 @@ class PriceGauges(GaugeSource):
         self._stale: set[int] = set()
         self._new: dict[int, None] = {}
         self._rows: TickRows | None = None
+        self._anew = False
         self._columns: tuple[I4, I8, I8, I8, F8] | None = None
         self.late = 0
 
@@ -193,13 +194,20 @@ class PriceGauges(GaugeSource):
         each.holes.drop(gauge)
         if not each.kinds:
             del self._each[s]
+            self._whole[s : s + 1, WATCHED] = 0
         self._stale.add(s)
+        self._anew = self._anew or not self._each
 
     def changed(self, gauge: Gauge) -> None:
         if not gauge.key.closes:
             self._new[self._symbols.id_of(gauge.key.symbol)] = None
 
     def begin(self, rows: TickRows) -> None:
+        if self._anew:  # for a while nobody followed the trades: the engine knows how far they are
+            self._whole, self._real = symbol_rows(0)
+            self._known, self._anew, self._columns = 0, False, None
+        if not self._each:
+            return
         b = self._rows_of(rows)
         self._before = self._real[:, LAST_PRICE].copy()
         self._columns = (b.symbol_id, b.trade_id, b.ts_event_ns, b.ts_recv_ns, b.price)
@@ -211,8 +219,7 @@ class PriceGauges(GaugeSource):
         self._new.clear()
 
     def seek(self, start: int) -> int:
-        assert self._columns is not None  # noqa: S101 - begin comes first
-        return scan_prices(*self._columns, start, self._whole, self._real)
+        return NEVER if self._columns is None else scan_prices(*self._columns, start, self._whole, self._real)
 
     def tick(self, row: int) -> None:
         assert self._rows is not None  # noqa: S101 - begin comes first

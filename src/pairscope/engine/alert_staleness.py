@@ -62,13 +62,14 @@ class SilenceGauges(GaugeSource):
             return
         self._look_up()
         for s, gauge in sorted(self._gauges.items(), key=lambda item: self._symbols[item[0]]):
-            times = sorted(self._times[s])
+            times = sorted(self._times.get(s, ()))
             if not times:
                 gauge.reason = "no trade yet"
                 continue
             first = before + 1 if before >= 0 else second
             self._go(gauge, times, first, second, moment._replace(symbol=self._symbols[s]))
-            self._times[s] = times[max(0, bisect_left(times, second * _SECOND_NS) - 1) :]
+            if s in self._gauges:
+                self._times[s] = times[max(0, bisect_left(times, second * _SECOND_NS) - 1) :]
 
     def _go(self, gauge: Gauge, times: list[int], first: int, last: int, moment: Moment) -> None:
         """Feed the seconds from ``first`` to ``last`` at which something may change, and the last one."""

@@ -23,6 +23,7 @@ from pairscope.engine.alert_pairs import PairGauges
 from pairscope.engine.alert_prices import PriceGauges, TradeView
 from pairscope.engine.alert_staleness import SilenceGauges
 from pairscope.engine.alert_standing import Edge, Standing, standing_of
+from pairscope.engine.alert_warm_up import warm_up as warm_gauges
 from pairscope.engine.journal import Values, digests
 from pairscope.engine.pairs import Wanted
 from pairscope.engine.updates import Updates
@@ -130,6 +131,11 @@ class AlertBook:
 
     def on_ticks(self, batch: TickBatch) -> None:
         """Take a batch's ticks, before the engine does. O(ticks + conditions whose bounds they pass)."""
+        if len(batch):
+            self._recv_ns = max(self._recv_ns, int(batch.ts_recv_ns.max()))
+        if not self._gauges:
+            self._newest = self._newest[:0]
+            return
         rows = self._rows(batch)
         size = len(rows.batch)
         for source in self._sources:
@@ -148,7 +154,6 @@ class AlertBook:
             heads = [source.seek(row + 1) if heads[i] == row else heads[i] for i, source in enumerate(self._sources)]
             row = min(heads)
         self._row = -1
-        self._recv_ns = max(self._recv_ns, int(batch.ts_recv_ns.max()))
 
     def on_updates(self, updates: Updates) -> None:
         """Take what closed, was corrected, and the time, after the engine has taken the batch."""
@@ -346,6 +351,7 @@ class AlertBook:
 def warm_up() -> None:
     """Compile the kernels of alerts, so that no batch waits for them. Seconds at the first start."""
     warm_scans()
+    warm_gauges()
 
 
 class _Nobody(GaugeSource):
