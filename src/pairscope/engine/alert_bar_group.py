@@ -238,6 +238,8 @@ class WatchedBars:
         return table
 
     def _feed_volumes(self, ids: I8, slot: int, moment: Moment, *, at_close: int) -> None:
+        if not ids.size:
+            return
         tape, found = self.tape, np.empty(ids.size, np.int64)
         units, decimals, traded = self._open
         count = read_volumes(
@@ -246,6 +248,8 @@ class WatchedBars:
         self._feed(self._volumes, self._volume_gauges, found[:count], moment)
 
     def _feed_volatilities(self, rows: I8, slot: int, moment: Moment) -> None:
+        if not rows.size or not self._volatilities.size:
+            return
         found = np.empty(self._volatilities.size, np.int64)
         count = self._read_volatilities(self._volatilities, self._first_volatility, rows, slot, found)
         self._feed(self._volatilities, self._volatility_gauges, found[:count], moment)

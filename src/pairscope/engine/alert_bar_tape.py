@@ -21,7 +21,7 @@ _NEVER: Final = 1 << 60
 
 
 class BarTape(CloseTape):
-    """``units`` are volumes in the row's ``decimals``, 0 where a slot has no bar; ``since`` is the first slot with one."""
+    """``units`` are volumes in the row's ``decimals``, 0 where a slot has no bar; ``since`` the first that has one."""
 
     def __init__(self, timeframe: str) -> None:
         super().__init__()

@@ -76,6 +76,7 @@ class WatchedPairs:
         self._last_price: F8 = np.zeros(0)
         self._last_ns: I8 = np.zeros(0, np.int64)
         self._listed = False
+        self._begun = False
 
     def __len__(self) -> int:
         return len(self._gauges)
@@ -126,9 +127,11 @@ class WatchedPairs:
 
     def scan(self, batch: TickBatch, in_order: B1) -> Iterator[Hit]:
         """Yield the ticks at which a spread or z-score may pass a boundary, and all later ones of such a pair."""
+        group, begin = self.group, 0
+        if not self._begun and not (group.pairs["state"] == READY).any():
+            return
         if not self._listed:
             self._list_legs()
-        group, begin = self.group, 0
         size = max(_NOTES, 2 * int(np.diff(self._first).max(initial=0)))
         tick, place, slots = np.empty((3, size), np.int64)
         prices, rows = np.empty((size, 2)), np.empty((2, int(group.pairs["lookback"].max(initial=0)) + 2))
@@ -286,7 +289,7 @@ class WatchedPairs:
             else:
                 prices[symbol_id], times[symbol_id] = self._last_trade(self._symbols[symbol_id])
         self._last_price, self._last_ns = prices, times
-        self._listed = True
+        self._listed = self._begun = True
 
     def _order_symbols(self) -> set[int]:
         """Return the symbols whose last prices are followed already."""
