@@ -27,6 +27,7 @@ class House:
         self.said: dict[str, Any] = {}
         self.checks: dict[str, Any] = {"feed": {"status": "ok"}, "store": {"status": "ok"}}
         self.store_error: Exception | None = None
+        self.slow_ns = 0
         self.asleep_s: list[float] = []
         self.end_ns = math.inf
         self.monitor = Monitor(
@@ -46,6 +47,7 @@ class House:
     async def stats(self) -> StoreStats:
         if self.store_error is not None:
             raise self.store_error
+        self.now_ns += self.slow_ns
         return StoreStats("DuckDB", 5, 0, 4096, "here")
 
     async def sleep(self, seconds: float) -> None:
@@ -169,6 +171,11 @@ async def test_a_late_wake_is_the_loops_lag_of_its_sample_and_is_not_made_up_for
     assert house.asleep_s[4] == pytest.approx(0.47)  # it is back in step after a little delay
     assert house.asleep_s[21] == pytest.approx(0.5)  # and begins anew after a long one
     assert [view["now"]["loop_lag_ms"][name] for name in ("value", "status")] == [3000, "critical"]
+
+
+async def test_waiting_for_a_slow_store_is_no_lag_of_the_loop(house: House) -> None:
+    house.slow_ns = 900_000_000
+    assert column(await house.run(12), "loop_lag_ms") == [0, 0]
 
 
 async def test_values_are_judged_by_ranges_which_may_be_shares_of_a_capacity(house: House) -> None:

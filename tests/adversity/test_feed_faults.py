@@ -20,7 +20,7 @@ from pairscope.market.continuity import Continuity, Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch, concat_ticks
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 MARKET = "synthetic:seed=3,symbols=6,rate=300"
 TAPES = [
     Path(__file__).parents[3] / "shared" / "data" / "tape" / f"um_{name}_2024-08-08.gz"
