@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -110,3 +111,63 @@ def test_the_library_that_speaks_to_services_is_imported_only_when_one_is_told()
     code = "import sys, pairscope.delivery; print([m for m in ('apprise', 'requests') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"
+
+
+EXAMPLES = [
+    "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+    "gchat://workspace/key/token",
+    "ifttt://webhookid@event",
+    "line://abcdefghijklmno/user12345",
+    "ntfy://my-alerts",
+    "ntfys://my-alerts",
+    "opsgenie://apikey1234567890",
+    "pagerduty://integrationkey@apikey",
+    "pbul://o.gn5kj6nfhv736I7jC3cj3QLRiyhgl98b",
+    "pover://uservkpnu1zzavtq3cbu9bh4h84nj@azxvkpnu1zzavtq3cbu9bh4h84njab",
+    "psafers://privatekey",
+    "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general",
+    "spush://apikey",
+    "tgram://123456789:abcdefg_hijklmnop/12315544/",
+    "twilio://AC123456789012345678901234567890ab:token12345678901234567890123456@15551234567/15551234568",
+    "webex://" + "abcdefgh01" * 8,
+    "wxteams://" + "abcdefgh01" * 8,
+    "workflow://prod-1.westus.logic.azure.com:443/643e69f83c8944438d68119179a10a64/KODuebWbDGYFr0z0eu",
+    "workflows://prod-1.westus.logic.azure.com:443/643e69f83c8944438d68119179a10a64/KODuebWbDGYFr0z0eu",
+    "https://discordapp.com/api/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+    "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+    "https://chat.googleapis.com/v1/spaces/AAAA/messages?key=k&token=t",
+    "https://prod-1.westus.logic.azure.com:443/workflows/643e69f83c8944438d68119179a10a64/triggers/manual/paths/invoke"
+    "?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=KODuebWbDGYFr0z0eu",
+    "https://ntfy.sh/my-alerts",
+]
+HOSTS = {
+    "discord.com", "chat.googleapis.com", "maker.ifttt.com", "api.line.me", "ntfy.sh", "api.opsgenie.com",
+    "events.pagerduty.com", "api.pushbullet.com", "api.pushover.net", "www.pushsafer.com", "hooks.slack.com",
+    "api.simplepu.sh", "api.telegram.org", "api.twilio.com", "api.ciscospark.com", "webexapis.com",
+    "prod-1.westus.logic.azure.com",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("url", EXAMPLES)
+async def test_a_service_is_called_at_its_own_host_and_nowhere_else(
+    url: str, house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the library would call is read off its one way out, which leads nowhere here."""
+    import requests
+
+    called = []
+
+    def call(session: Any, **given: Any) -> Any:
+        called.append((urlsplit(given["url"]), given.get("allow_redirects")))
+        raise requests.ConnectionError("no way out")
+
+    monkeypatch.setattr(requests.Session, "request", call)
+    await house.begin(run=False, private=False)
+    await house.courier.check(url)
+    said = await house.courier.test(url, FIRING)
+    assert not said["ok"]
+    assert called, said
+    assert {(address.scheme, address.hostname in HOSTS) for address, _ in called} == {("https", True)}
+    assert {follows for _, follows in called} == {False}
+    loaded = {name for name in sys.modules if name.startswith("apprise.plugins.")}
+    assert len(loaded) < 60  # not all of them

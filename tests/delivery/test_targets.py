@@ -79,6 +79,7 @@ REFUSED = {
     "ftp://example.com": "not allowed",
     "apprise://example.com/token": "not allowed",
     "matrix://user:pass@example.com": "not allowed",
+    "psafer://key": "not allowed",  # it would go without encryption
     "gotify://example.com/token": "server of one's own",
     "ntfy://example.com/topic": "server of one's own",
     "ntfy://user:pass@example.com": "server of one's own",

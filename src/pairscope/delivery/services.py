@@ -6,6 +6,7 @@ import logging
 import re
 import ssl
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -24,6 +25,33 @@ CALL_S: Final = 12.0
 _LONGEST: Final = 200
 _FINAL: Final = {400, 401, 403, 404, 410}
 """What a service answers when the key, the chat or the hook is wrong; it will be tomorrow too."""
+_PLUGINS: Final = {
+    "discord": "discord.NotifyDiscord",
+    "gchat": "google_chat.NotifyGoogleChat",
+    "gotify": "gotify.NotifyGotify",
+    "gotifys": "gotify.NotifyGotify",
+    "ifttt": "ifttt.NotifyIFTTT",
+    "line": "line.NotifyLine",
+    "mailto": "email.NotifyEmail",
+    "mmost": "mattermost.NotifyMattermost",
+    "mmosts": "mattermost.NotifyMattermost",
+    "ntfy": "ntfy.NotifyNtfy",
+    "ntfys": "ntfy.NotifyNtfy",
+    "opsgenie": "opsgenie.NotifyOpsgenie",
+    "pagerduty": "pagerduty.NotifyPagerDuty",
+    "pbul": "pushbullet.NotifyPushBullet",
+    "pover": "pushover.NotifyPushover",
+    "psafers": "pushsafer.NotifyPushSafer",
+    "slack": "slack.NotifySlack",
+    "spush": "simplepush.NotifySimplePush",
+    "tgram": "telegram.NotifyTelegram",
+    "twilio": "twilio.NotifyTwilio",
+    "webex": "webexteams.NotifyWebexTeams",
+    "workflow": "workflows.NotifyWorkflows",
+    "workflows": "workflows.NotifyWorkflows",
+    "wxteams": "webexteams.NotifyWebexTeams",
+}
+"""The plugin of each service; the other hundred and fifty are never loaded, which would take most of a second."""
 _SAID: Final = {"WARNING", "ERROR", "CRITICAL"}
 _INSECURE: Final = "insecure"
 
@@ -98,7 +126,12 @@ def _tell(target: Target, words: Words, *, private: bool) -> Outcome:
 
     teller = apprise.Apprise(asset=_asset())
     teller.add(_open(target, private=private))
-    result = teller.notify(body=words.text, title=words.title, body_format=apprise.NotifyFormat.TEXT)
+    result = teller.notify(
+        body=words.text,
+        title=words.title,
+        notify_type=apprise.NotifyType.WARNING,  # what is for information opens no incident
+        body_format=apprise.NotifyFormat.TEXT,
+    )
     if result:
         return Outcome(ok=True)
     said = [str(entry.message) for service in result for entry in service.logs() if entry.level in _SAID]
@@ -141,22 +174,24 @@ def _hush() -> None:
 
 def _open(target: Target, *, private: bool) -> Any:
     """Return the plugin that a target means; ``InputError`` where there is none, or it speaks to another host."""
-    import apprise
-    from apprise.plugins import url_to_dict
+    from apprise.exception import AppriseException
 
-    asset = _asset()
-    scheme = urlsplit(target.url).scheme
-    read: Any = url_to_dict(target.url)  # type: ignore[no-untyped-call]  # it has no types of its own
-    plugin = apprise.Apprise.instantiate(read, asset=asset) if read else None
-    if not read or plugin is None:
+    asset, scheme = _asset(), urlsplit(target.url).scheme
+    module, _, name = _PLUGINS[target.service].partition(".")
+    kind = getattr(import_module(f"apprise.plugins.{module}"), name)
+    read: Any = kind.parse_native_url(target.url) if scheme == "https" else kind.parse_url(target.url)
+    try:
+        plugin = kind(**read, asset=asset) if read else None
+    except (AppriseException, TypeError, ValueError):
+        plugin = None
+    if plugin is None:
         raise InputError(
             f"the {scheme}:// target is incomplete",
             loc="notify",
             hint="https://appriseit.com/services says what each service needs",
-        )
-    given = set(read.get("qsd", {})) - (
-        {"mode"} if scheme == "https" else set()
-    )  # of what is pasted it adds that itself
+        ) from None  # its own words may quote the target
+    added = {"mode"} if scheme == "https" else set()  # by the plugin itself, to what was pasted
+    given = set(read.get("qsd", {})) - added
     odd = sorted(given - target.parameters) + [key for name in ("qsd+", "qsd-", "qsd:") for key in read.get(name, {})]
     if odd:
         raise InputError(f"{scheme}:// takes no parameter {odd[0][:40]!r} here", loc="notify")

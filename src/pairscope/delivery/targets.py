@@ -30,7 +30,6 @@ _SERVICES: Final = {
     "pagerduty": "region",
     "pbul": "",
     "pover": "priority sound",
-    "psafer": "priority",
     "psafers": "priority",
     "slack": "footer format image",
     "spush": "",
@@ -46,15 +45,15 @@ _OWN: Final = {"gotify": "priority", "gotifys": "priority", "mmost": "", "mmosts
 """Schemes whose host is a server of one's own: only where private targets are allowed."""
 _MAIL: Final = "bcc cc from mode name pass reply smtp to user"
 _PASTED: Final = (
-    ("discord.com", ("/api/webhooks/",), "tts"),
-    ("discordapp.com", ("/api/webhooks/",), "tts"),
-    ("hooks.slack.com", ("/services/", "/workflows/", "/triggers/"), ""),
-    ("chat.googleapis.com", ("/v1/spaces/",), "key token threadkey"),
-    ("ntfy.sh", ("/",), "priority tags"),
-    (".logic.azure.com", ("/workflows/",), "api-version sig sp sv"),
-    (".api.powerplatform.com", ("/powerautomate/",), "api-version sig sp sv"),
+    ("discord", "discord.com", ("/api/webhooks/",), "tts"),
+    ("discord", "discordapp.com", ("/api/webhooks/",), "tts"),
+    ("slack", "hooks.slack.com", ("/services/", "/workflows/", "/triggers/"), ""),
+    ("gchat", "chat.googleapis.com", ("/v1/spaces/",), "key token threadkey"),
+    ("ntfy", "ntfy.sh", ("/",), "priority tags"),
+    ("workflows", ".logic.azure.com", ("/workflows/",), "api-version sig sp sv"),
+    ("workflows", ".api.powerplatform.com", ("/powerautomate/",), "api-version sig sp sv"),
 )
-"""Addresses that services give out for pasting: host (with a dot: its ending), beginnings of the path, parameters."""
+"""Addresses that services give out for pasting: whose, host (with a dot: its ending), how paths begin, parameters."""
 _TEAMS: Final = (".logic.azure.com", ".api.powerplatform.com")
 
 
@@ -62,12 +61,14 @@ _TEAMS: Final = (".logic.azure.com", ".api.powerplatform.com")
 class Target:
     """Where a firing is sent: a webhook of one's own, a service, or a mailbox.
 
-    ``host`` and ``port`` are those of a webhook or of a server of one's own; of a service they are empty.
+    ``service`` is the scheme of what speaks to it. ``host`` and ``port`` are those of a webhook or of a server of one's
+    own; of a service they are empty.
     ``parameters`` are the only ones that a service may be given.
     """
 
     url: str
     kind: Kind
+    service: str = ""
     host: str = ""
     port: int = 0
     secure: bool = True
@@ -92,7 +93,7 @@ def check_target(url: str, *, private: bool = False) -> Target:
         case "mailto" | "mailtos":
             allowed = _allow(url, _MAIL)
             _check_host(_parameters(url).get("smtp") or parts.hostname or "", private=private)
-            return Target(url, "mail", parameters=allowed)
+            return Target(url, "mail", "mailto", parameters=allowed)
         case scheme if scheme in _SERVICES or scheme in _OWN:
             return _service(url, parts, private=private)
         case scheme:
@@ -186,18 +187,18 @@ def _webhook(url: str, parts: SplitResult, *, private: bool) -> Target:
     if not private and port != 443 and port < 1024:
         raise InputError(f"port {port} is not called: 443, or 1024 and above", loc="notify", hint=ALLOW)
     _check_host(host, private=private)
-    return Target(url, "webhook", host, port, secure)
+    return Target(url, "webhook", host=host, port=port, secure=secure)
 
 
 def _pasted(url: str, parts: SplitResult) -> Target | None:
     """Recognise the address that a service gives out."""
     host = parts.hostname or ""
-    for name, paths, parameters in _PASTED:
+    for service, name, paths, parameters in _PASTED:
         ours = host.endswith(name) if name.startswith(".") else host == name
         if ours and parts.path.startswith(paths) and parts.path not in paths:
             if parts.scheme != "https" or "@" in parts.netloc or _port(parts) != 443:
                 raise InputError(f"an address of {name.strip('.')} is given as it was copied, https", loc="notify")
-            return Target(url, "service", parameters=_allow(url, parameters))
+            return Target(url, "service", service, parameters=_allow(url, parameters))
     return None
 
 
@@ -212,12 +213,14 @@ def _service(url: str, parts: SplitResult, *, private: bool) -> Target:
         if not private:
             raise InputError(f"a server of one's own is not called by {scheme}://", loc="notify", hint=ALLOW)
         _check_host(host, private=True)
-        return Target(url, "service", host, _port(parts) or (443 if scheme.endswith("s") else 80), parameters=allowed)
+        return Target(
+            url, "service", scheme, host, _port(parts) or (443 if scheme.endswith("s") else 80), parameters=allowed
+        )
     if scheme.startswith("workflow") and not host.endswith(_TEAMS):
         raise InputError(f"{scheme}:// goes to Microsoft's own hosts, *{' or *'.join(_TEAMS)}", loc="notify")
     if not host and not path:
         raise InputError(f"{scheme}:// lacks what says whom to tell", loc="notify")
-    return Target(url, "service", parameters=allowed)
+    return Target(url, "service", scheme, parameters=allowed)
 
 
 def _allow(url: str, parameters: str) -> frozenset[str]:
