@@ -142,15 +142,16 @@ class AlertsQuery(BaseModel):
     symbol: Symbol | None = Field(None, description="Only those of this symbol, also as a leg; in any case.")
 
 
-def _since(value: Any) -> tuple[str, int]:
+def _since(value: Any) -> str:
+    """Return ``seq N`` or ``time NS``: what a page begins behind, or when."""
     text = str(value).strip()
-    if re.fullmatch(r"[0-9]{1,11}", text) and int(text) < _FIRST_TIME_MS:
-        return "seq", int(text)
-    return "time", parse_time_ns(value)
+    if re.fullmatch(r"[0-9]{1,12}", text) and int(text) < _FIRST_TIME_MS:
+        return f"seq {int(text)}"
+    return f"time {parse_time_ns(text)}"
 
 
 Since = Annotated[
-    tuple[str, int],
+    str,
     BeforeValidator(_since),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "format": "date-time"}]}),
 ]
@@ -173,12 +174,12 @@ class TriggeredQuery(BaseModel):
         """Return the same as the history knows it; ``InputError`` where the cursor is none of ours."""
         if self.cursor is not None and not re.fullmatch(r"[0-9]{1,17}", self.cursor):
             raise InputError("cursor: not one that a page named as its next", loc="cursor")
-        kind, since = self.since or ("", 0)
+        kind, _, since = (self.since or "").partition(" ")
         return FiringQuery(
             limit=self.limit,
             before=None if self.cursor is None else int(self.cursor),
-            after=since if kind == "seq" else 0,
-            since_ns=since if kind == "time" else None,
+            after=int(since) if kind == "seq" else 0,
+            since_ns=int(since) if kind == "time" else None,
             alert_id=self.alert_id,
             symbol=symbol,
         )
