@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pairscope.engine.alert_gauges import Gauge, GaugeKey, GaugeSource, TickRows
 from pairscope.engine.alerts import AlertBook
 from pairscope.market.alert_rules import AlertRule, AlertState
 from pairscope.market.bars import BarBatch
@@ -495,3 +496,48 @@ def bars_of_hours(walk: Walk, closes: list[float]) -> BarBatch:
     rows = np.zeros(n, np.int32)
     own = (ones, close, ones, none, none, none, rows, np.zeros(n, np.int8))
     return BarBatch(table, "1h", rows, opens, close, close, close, close, *own)
+
+
+class EveryTick(GaugeSource):
+    """A source that looks at each tick: of a symbol's trades, as if they were its funding rate."""
+
+    def __init__(self) -> None:
+        self.gauges: list[Gauge] = []
+
+    def handles(self, key: GaugeKey) -> bool:
+        return key.type == "funding"
+
+    def add(self, gauge: Gauge) -> None:
+        self.gauges.append(gauge)
+
+    def begin(self, rows: TickRows) -> None:
+        self.rows = rows
+
+    def seek(self, start: int) -> int:
+        return start
+
+    def tick(self, row: int) -> None:
+        moment = self.rows.moment(row)
+        for gauge in self.gauges:
+            if gauge.key.symbol == moment.symbol:
+                gauge.feed(float(self.rows.batch.price[row]), moment)
+
+
+@pytest.mark.parametrize("place", [0, 4])
+@pytest.mark.parametrize("cut", range(6))
+def test_sources_are_asked_in_the_order_of_the_ticks_wherever_a_batch_is_cut(place: int, cut: int) -> None:
+    walk = Walk(["BTCUSDT", "ETHUSDT"])
+    walk.book._sources.insert(place, EveryTick())
+    level = {"type": "funding", "symbol": "ETHUSDT", "condition": "above", "threshold": 50}
+    walk.rule("both", join="and", conditions=[CROSSES, level])
+    walk.rule("wide", join="and", conditions=[{**ABOVE, "threshold": 1}, level])
+    btc, eth = "BTCUSDT", "ETHUSDT"
+    rows = [(eth, 51.0), (btc, 99.0), (eth, 49.0), (btc, 101.0), (btc, 99.5), (eth, 52.0), (btc, 98.0), (btc, 103.0)]
+    made = [(name, i + 1, i / 10, price) for i, (name, price) in enumerate(rows)]
+    for part in (made[: cut + 1], made[cut + 1 :]):
+        walk.trades(part, until_s=0)
+    assert [(f.rule_id, f.trade_id, f.values) for f in walk.fired] == [
+        ("wide", 2, (99.0, 51.0)),
+        ("wide", 6, (99.5, 52.0)),
+        ("both", 8, (103.0, 52.0)),
+    ]

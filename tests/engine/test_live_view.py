@@ -47,6 +47,13 @@ def test_a_late_tick_counts_in_the_volume_of_24_hours(tick: Any) -> None:
     assert (first["volume_24h"], second["volume_24h"], second["change_24h"]) == (0.3, 0.7, None)
 
 
+def test_the_last_trade_is_the_one_with_the_highest_id_whenever_it_came(tick: Any, noon_ns: int) -> None:
+    engine = DataProcessor(tick.symbols)
+    assert engine.last_trade("BTCUSDT") is None
+    play(engine, [tick(1, 1, "100"), tick(3, 3, "103"), tick(2, 2, "102")])
+    assert engine.last_trade("btcusdt") == (3, 103.0, noon_ns + 3 * SECOND)
+
+
 def test_nothing_is_said_of_symbols_that_are_not_there(tick: Any) -> None:
     engine = DataProcessor(tick.symbols)
     assert engine.price("BTCUSDT") is None and engine.open_bar("BTCUSDT", "1m") is None
