@@ -541,3 +541,13 @@ def test_sources_are_asked_in_the_order_of_the_ticks_wherever_a_batch_is_cut(pla
         ("wide", 6, (99.5, 52.0)),
         ("both", 8, (103.0, 52.0)),
     ]
+
+
+@pytest.mark.parametrize("again", [1, 30])
+def test_a_rule_that_fires_before_the_first_tick_of_a_batch_is_not_stepped_by_it(again: int) -> None:
+    walk = Walk()
+    walk.trades(trades([101]))
+    walk.rule(**ABOVE, once=True)
+    walk.trades(trades([101, 99, 103, 99] * again, first_id=2, first_s=1))
+    walk.trades(trades([99, 101], first_id=200, first_s=20))
+    assert ids(walk) == [("rule", 1)]
