@@ -43,5 +43,5 @@ lock: setup  ## rewrite the locks from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:  ## remove what was made (not the data)
-	@rm -rf .venv .venv-clients .venv-vectorbt .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov build src/*.egg-info
+	@rm -rf .venv .venv-clients .venv-vectorbt .venv-clients.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov build src/*.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ They live in an environment of their own, made from ``clients/requirements.lock`
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
@@ -32,6 +33,13 @@ pytestmark = pytest.mark.xdist_group("clients")
 @pytest.fixture(scope="session")
 def client_python() -> Path:
     """Return the interpreter of an environment that holds exactly what the lock says."""
+    with (ROOT / ".venv-clients.lock").open("w") as mine:
+        fcntl.flock(mine, fcntl.LOCK_EX)  # two runs in one place would make it at once
+        return made_environment()
+
+
+def made_environment() -> Path:
+    """Make the environment where it is not there yet."""
     python = ENVIRONMENT / "bin" / "python"
     stamp = ENVIRONMENT / "made-from"
     digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()

@@ -7,7 +7,6 @@ import math
 import re
 from dataclasses import replace
 from decimal import Decimal
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -167,12 +166,9 @@ def test_a_document_may_hold_numpy_values() -> None:
     assert exact(schemas.plain_json(document)) == {"n": 3, "x": Decimal("1e-9"), "y": [1, None], "t": [True, False]}
 
 
-def test_ten_thousand_bars_take_milliseconds_also_of_tiny_prices() -> None:
+def test_a_page_of_ten_thousand_tiny_prices_has_each_as_the_exchange_wrote_it() -> None:
     price = np.round(np.random.default_rng(5).uniform(1e-8, 1e-6, 10_000), 10)
     bars = replace(bars_of([price.tolist()] * 7, 10_000))
-    best = 60.0
-    for _ in range(3):
-        began = perf_counter()
-        schemas.encode_bars("BTCUSDT", bars, closed=[True] * 10_000, next_cursor=None)
-        best = min(best, perf_counter() - began)
-    assert best < 0.5
+    page = schemas.encode_bars("BTCUSDT", bars, closed=[True] * 10_000, next_cursor=None).decode()
+    said = [bar["close"] for bar in json.loads(page, parse_float=str)["bars"]]
+    assert said == [f"{value:.10f}".rstrip("0") for value in price.tolist()]
