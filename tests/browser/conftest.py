@@ -31,6 +31,8 @@ FLAGS = [
     "--disable-sync",
 ]
 STALL_S = 2.0
+PATIENCE_S = 90.0
+"""So long is waited for what takes a moment where nothing else runs."""
 
 
 def free_port() -> int:
@@ -107,11 +109,11 @@ def dashboard(served: tuple[Any, str], tmp_path_factory: pytest.TempPathFactory)
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: _answers(f"{address}/_stcore/health"), f"the dashboard, see {folder / 'log'}", within_s=40)
+        until(lambda: _answers(f"{address}/_stcore/health"), f"the dashboard, see {folder / 'log'}", within_s=120)
         yield address
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _answers(url: str) -> bool:
@@ -153,14 +155,14 @@ class Watched:
     def open(self, query: str = "") -> Page:
         """Open the dashboard and wait for its charts."""
         self.page.goto(f"{self.home}/{query}", wait_until="domcontentloaded")
-        self.page.locator(".ps-chart canvas").first.wait_for(timeout=20_000)
+        self.page.locator(".ps-chart canvas").first.wait_for()
         until(lambda: self.page.locator(".ps-card-price").first.inner_text() != "–", "a first price")
         return self.page
 
 
 def _watching(browser: Browser, dashboard: str) -> Iterator[Watched]:
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE_S * 1000)
     seen = Watched(context.new_page(), dashboard)
     yield seen
     context.close()
@@ -179,7 +181,7 @@ def shared(browser: Browser, dashboard: str) -> Iterator[Watched]:
     yield from _watching(browser, dashboard)
 
 
-def until(holds: Callable[[], Any], what: str, *, within_s: float = 30.0) -> Any:
+def until(holds: Callable[[], Any], what: str, *, within_s: float = PATIENCE_S) -> Any:
     """Wait until something holds and return it; fail with its name after a while."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

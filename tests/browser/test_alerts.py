@@ -8,6 +8,8 @@ from urllib.parse import quote_plus
 import pytest
 from playwright.sync_api import Locator, Page
 
+from pairscope.dashboard.live_chart.assets import PREFIX, VERSION
+
 from .conftest import Watched, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -88,11 +90,11 @@ def test_from_the_form_to_the_feed(watched: Watched, market: Any) -> None:
     assert "SOLUSDT price change crosses above 1.50 %" in row.inner_text()
     listening(page)
     firing = market.alerts.fire(rule["id"], late=True)
+    toast_of(page, firing).wait_for()
     item = item_of(page, firing)
     item.wait_for()
     assert firing["message"] in item.inner_text()
     assert "LATE" in item.inner_text()
-    toast_of(page, firing).wait_for()
     until(lambda: row.locator('[data-column="fired"] b').inner_text() == "1", "the count", within_s=PATIENCE_S)
 
 
@@ -106,6 +108,7 @@ def test_a_firing_is_told_on_another_tab_and_leads_to_its_chart(watched: Watched
     firing = market.alerts.fire(rule["id"])
     toast = toast_of(page, firing)
     toast.wait_for()
+    toast.hover()  # it stays for as long as one points at it
     assert firing["message"] in toast.inner_text()
     assert page.locator(".ps-toast[data-firing]").count() == 1
     until(lambda: bell.inner_text().split()[1] == "1", "one new alert", within_s=PATIENCE_S)
@@ -292,3 +295,45 @@ def test_it_fits_a_phone(watched: Watched, market: Any) -> None:
         assert box is not None
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 375
+
+
+KINDS = """const kinds = {
+    price: {label: "Price", unit: "quote", scale: 1, decimals: 2},
+    volume: {label: "Volume", unit: "base", scale: 1, decimals: 4},
+    volatility: {label: "Volatility", unit: "% a year", scale: 100, decimals: 1},
+    zscore: {label: "z-score", unit: "σ", scale: 1, decimals: 2},
+    sentinel: {label: "Break sentinel", unit: "", scale: 1, decimals: 0},
+};
+const price = {type: "price", symbol: "BTCUSDT", condition: "above", threshold: 70000};
+const z = {type: "zscore", y: "ETHUSDT", x: "BTCUSDT", condition: "crosses_above", threshold: 2};
+"""
+
+
+def test_values_and_distances_are_written_as_a_trader_reads_them(watched: Watched) -> None:
+    expected = {
+        "m.valueWords(kinds, price, 67012.4)": "67,012.40 USDT",
+        "m.valueWords(kinds, {type: 'price', symbol: 'PEPEUSDT', condition: 'above'}, 0.00001234)": "0.00001234 USDT",
+        "m.valueWords(kinds, {type: 'volatility'}, 0.6)": "60.0 % a year",
+        "m.valueWords(kinds, {...price, condition: 'moves'}, -0.0123)": "−1.23 %",
+        "m.valueWords(kinds, {type: 'volume', symbol: 'BTCUSDT', baseline: 60}, 3)": "3.00 × the usual",
+        "m.valueWords(kinds, {type: 'sentinel'}, 2)": "broken",
+        "m.valueWords(kinds, price, null)": "–",
+        "m.conditionWords(kinds, z)": "z-score crosses above 2.00 σ",
+        "m.conditionWords(kinds, {type: 'cointegration', condition: 'found'})": "cointegration found",
+        "m.subjectWords({})": "any pair",
+        "m.distanceWords(kinds, price, 69300, 700, false)": "700.00 USDT (1.01 %)",
+        "m.distanceWords(kinds, price, 71000, 0, true)": "holds",
+        "m.distanceWords(kinds, z, 2.5, 0.5, true)": "back 0.50 σ first",
+        "m.distanceWords(kinds, z, 2.5, 0.5, false)": "back 0.50 σ first",
+        "m.distanceWords(kinds, z, 1.5, 0.5, false)": "0.50 σ",
+        "m.nearness(price, 69300, 700, false).toFixed(2)": "0.49",
+        "String(m.nearness(z, 2.5, 0.5, true))": "0",
+        "m.timeWords(Date.UTC(2026, 0, 2, 3, 4, 5), Date.UTC(2026, 0, 2, 9))": "03:04:05",
+        "m.timeWords(Date.UTC(2026, 0, 2, 3, 4, 5), Date.UTC(2026, 0, 3, 9))": "01-02 03:04:05",
+        "m.deliveryWords([{status: 'delivered'}, {status: 'given_up'}]).words": "✗ 1 of 2 not delivered",
+    }
+    watched.page.goto(f"{watched.home}/_stcore/health")
+    address = f"/{PREFIX}/{VERSION}/alert_words.js"
+    body = f"{KINDS} return [{', '.join(expected)}];"
+    found = watched.page.evaluate(f"async () => {{ const m = await import('{address}'); {body} }}")
+    assert dict(zip(expected, found, strict=True)) == expected

@@ -243,10 +243,10 @@ def _meaning(chosen: ConditionChoice) -> str:
     bars = {"window": chosen.window, "timeframe": chosen.timeframe}
     if chosen.condition == "moves":
         return "In %: how far the price is from the lowest or highest of {window} bars of {timeframe}.".format(**bars)
-    means = kind.means.format(**bars)
+    means = kind.means.format(**bars).replace("newest 1 bars", "newest bar").replace(" 1 bars", " 1 bar")
     if chosen.baseline:
         means = f"{means} Against the mean of the {chosen.baseline} bars before."
-    unit = unit_of(chosen.type, chosen.condition, chosen.symbol, chosen.baseline)
+    unit = "times the usual" if chosen.baseline else unit_of(chosen.type, chosen.condition, chosen.symbol)
     level = {
         "above": "a level: tells at once where it holds already",
         "below": "a level: tells at once where it holds already",

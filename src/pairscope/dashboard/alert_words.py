@@ -26,7 +26,9 @@ def value_words(kind: str, condition: str, value: float | None, symbol: str = ""
         return MISSING
     if kind == "sentinel":
         return _SENTINEL[min(2, max(0, round(value)))]
-    unit = unit_of(kind, condition, symbol, baseline)
+    if baseline:
+        return f"{value:,.2f} {unit_of(kind, condition, symbol, baseline)}"
+    unit = unit_of(kind, condition, symbol)
     shown = value * scale_of(kind, condition)
     decimals = 2 if condition == "moves" else KINDS[kind].decimals
     if kind in {"price", "volume"} and condition != "moves":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ _REFRESH_S: Final = 4
 _PAST_REFRESH_S: Final = 60
 _NOW_H: Final = 0.001  # nothing to look back on: only where it stands, which is told at once
 _PAST_H: Final = 24.0
+_LOOKED: Final = "_alert_looked_back"
 _OUTCOME: Final = "_alert_outcome"
 
 
@@ -124,8 +126,11 @@ _standing = st.fragment(run_every=_REFRESH_S)(_stand)
 
 def _look_back(client: Client, choice: AlertChoice) -> None:
     """Say how often the alert would have fired over the stored past."""
-    with st.spinner("Looking back over the last 24 h…"):
-        heard = preview_of(client, choice.watched(), hours=_PAST_H)
+    body = choice.watched()
+    again = st.session_state.get(_LOOKED) == body  # what stands there stays until it is known anew
+    with contextlib.nullcontext() if again else st.spinner("Looking back over the last 24 h…"):
+        heard = preview_of(client, body, hours=_PAST_H)
+    st.session_state[_LOOKED] = body
     document: Mapping[str, Any] = heard.document or {}
     if document.get("fired") is not None:
         st.metric(f"Would have fired in {span_words(document)}", fired_words(document))

@@ -5,7 +5,7 @@ import { sharedAlerts } from "./alert_store.js";
 import { timeWords } from "./alert_words.js";
 import { element, say } from "./lifecycle.js";
 
-const SHOWN_MS = 8000;
+const SHOWN_MS = 15000;
 const MOST_TOASTS = 3;
 const NARROW = "(max-width: 640px)"; // where one hides enough already
 

@@ -1,4 +1,4 @@
-// The alerts that stand: what each watches, where its value is and how far from firing, replaced in place every two seconds.
+// The alerts that stand: what each watches, where its value is and how far from firing, replaced in place every two seconds or less often.
 
 import { conditionWords, conditionsOf, detailWords, distanceWords, nearness, subjectWords, timeWords, valueWords } from "./alert_words.js";
 import { arrange, element, mountable, say } from "./lifecycle.js";
@@ -7,8 +7,7 @@ import { paint, paletteAt, samePalette } from "./palette.js";
 import { addressesOf, get } from "./rest.js";
 
 const REFRESH_MS = 2000;
-const SLOW_MS = 10000; // where there are many
-const MANY = 300;
+const LEISURE = 12; // many alerts take long to tell: the table then asks for a small part of the time only
 const MOST_ROWS = 200;
 const ASK_MS = 6000; // so long a deletion waits for its yes
 const COLUMNS = ["Alert", "Now", "Until it fires", "Fired", "Status", ""];
@@ -58,6 +57,7 @@ class AlertTable {
   async refresh() {
     clearTimeout(this.timer);
     const run = (this.run = (this.run ?? 0) + 1);
+    const began = performance.now();
     try {
       const { alerts } = await get(this.addresses.rest, "/api/alerts", {}, { signal: this.abort.signal });
       if (run !== this.run) return;
@@ -70,7 +70,7 @@ class AlertTable {
       this.fail(this.loaded ? `These are the last values that came: ${error.message}.` : "");
       if (!this.loaded) say(this.empty, `The alerts cannot be read now: ${error.message}. Trying again…`);
     }
-    if (!this.abort.signal.aborted) this.timer = setTimeout(() => this.refresh(), this.rules.length > MANY ? SLOW_MS : REFRESH_MS);
+    if (!this.abort.signal.aborted) this.timer = setTimeout(() => this.refresh(), Math.max(REFRESH_MS, LEISURE * (performance.now() - began)));
   }
 
   fail(text) {
