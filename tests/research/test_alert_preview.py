@@ -263,12 +263,16 @@ async def test_where_time_will_not_do_it_looks_at_the_newest_part_and_says_so(
         live=Live(noon_ns + SPAN_S * SECOND),  # type: ignore[arg-type]  # of a view only that
         monotonic_s=lambda: float(next(clock)),  # a second goes by between any two looks at it
     )
-    found = await slow.of(rule_of(type="price", symbol="BTCUSDT", condition="above", threshold=1.0), seconds=40.0)
+    rule = rule_of(type="price_change", symbol="BTCUSDT", condition="above", threshold=9.0, window=1)
+    found = await slow.of(rule, seconds=24.0)
     slow.close()
     assert not found["complete"]
     assert "would take too long" in found["basis"]
     assert found["from"] > noon_ns // 1_000_000 + 60_000
-    assert found["values"] == [float(ticks.of_symbol("BTCUSDT").price[-1])]
+    last = float(ticks.of_symbol("BTCUSDT").price[-1])
+    before = ticks.of_symbol("BTCUSDT")
+    before = before.take(before.ts_event_ns < noon_ns + (SPAN_S - 60) * SECOND)
+    assert found["values"] == [pytest.approx(last / float(before.price[-1]) - 1.0, rel=1e-9)]
 
 
 async def test_asked_again_it_goes_on_where_it_stood_and_says_what_a_new_look_says(

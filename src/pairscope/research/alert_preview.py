@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -33,16 +33,16 @@ _HOUR_NS: Final = 3_600_000_000_000
 _MINUTE_NS: Final = 60_000_000_000
 _MS: Final = 1_000_000
 _NOW_NS: Final = 120_000_000_000
+_LASTING: Final = {"once": "every"}
 _TRIED: Final = 0.25
 """After this share of the time it is clear whether it is enough for the whole range."""
 
 
 @dataclass(slots=True)
 class _Look:
-    """A machine on its way: from when on it was to look, until when bars stood for trades, and when it was used."""
+    """A machine on its way: until when bars stood for trades, whether any were read, and when it was last used."""
 
     past: AlertPast
-    asked_ns: int
     bars_until_ns: int | None = None
     of_ticks: bool = False
     used_s: float = 0.0
@@ -92,38 +92,38 @@ class AlertPreview:
             return _nothing(
                 rule, f"{plan.unknown}: there is nothing to look back on" if end_ns else "nothing is stored"
             )
-        plan = plan._replace(start_ns=await self._first_ns(plan, end_ns))
-        look = await self._whole(rule, hours, plan, end_ns, deadline_s, seconds)
+        asked_ns = await self._first_ns(plan.symbols, start_ns, end_ns)
+        plan = plan._replace(start_ns=max(plan.start_ns, asked_ns))
+        look = await self._whole((rule, hours), plan, end_ns, deadline_s, seconds)
         now = look.past
-        if now.reached_ns < end_ns - _MINUTE_NS or now.state().status != "active":
-            recent = plan._replace(start_ns=end_ns - _NOW_NS)
-            now = (await self._looked(rule, recent, end_ns, lambda: False)).past
-        return _told(look, now.view(), plan, end_ns - round(hours * _HOUR_NS))
+        whole = now.state().status != "active" or now.reached_ns >= end_ns - _MINUTE_NS
+        if not whole or now.state().status != "active":
+            calm = replace(rule, frequency=_LASTING.get(rule.frequency, rule.frequency), cooldown_ns=_NOW_NS)
+            recent = plan._replace(start_ns=max(plan.start_ns, end_ns - _NOW_NS))
+            now = (await self._looked(calm, recent, end_ns, lambda: False)).past
+        told = _told(look, now.view(), end_ns - round(hours * _HOUR_NS))
+        return told | {"complete": whole and look.past.plan.start_ns <= asked_ns, "basis": _basis(look, asked_ns)}
 
-    async def _first_ns(self, plan: PastPlan, end_ns: int) -> int:
-        """Return when what is stored begins, in whole minutes; where there are no bars yet, shortly before now."""
-        firsts = [await self._store.bars(name, "1m", plan.start_ns, end_ns, limit=1) for name in plan.symbols]
+    async def _first_ns(self, symbols: Sequence[str], start_ns: int, end_ns: int) -> int:
+        """Return when what is stored of a range begins, in whole minutes; without any bar, shortly before its end."""
+        firsts = [await self._store.bars(name, "1m", start_ns, end_ns, limit=1) for name in symbols]
         first_ns = min((int(bars.ts_open_ns[0]) for bars in firsts if len(bars)), default=end_ns - _NOW_NS)
-        return max(plan.start_ns, first_ns // _MINUTE_NS * _MINUTE_NS)
+        return max(start_ns, first_ns // _MINUTE_NS * _MINUTE_NS)
 
     async def _whole(
-        self, rule: AlertRule, hours: float, plan: PastPlan, end_ns: int, deadline_s: float, seconds: float
+        self, key: tuple[AlertRule, float], plan: PastPlan, end_ns: int, deadline_s: float, seconds: float
     ) -> _Look:
-        """Look back over the whole range, or as much of its end as there is time for."""
-        key = rule, hours
+        """Look back over the whole of a plan, or as much of its end as there is time for."""
         self._kept = {key: look for key, look in self._kept.items() if self._now_s() - look.used_s < KEPT_S}
         look = self._kept.pop(key, None)
         if look is None:
             tried_s = deadline_s - (1.0 - _TRIED) * seconds
-            look = await self._looked(rule, plan, end_ns, lambda: self._now_s() > tried_s)
-            asked_ns = look.asked_ns
-            done = (look.past.reached_ns - look.past.plan.start_ns) / max(end_ns - look.past.plan.start_ns, 1)
-            if done < _TRIED:
-                left_ns = max(round((end_ns - plan.start_ns) * done / _TRIED * 0.5), 2 * _MINUTE_NS)
-                later_ns = (end_ns - left_ns) // _MINUTE_NS * _MINUTE_NS
-                later = plan._replace(start_ns=later_ns)
-                look = await self._looked(rule, later, end_ns, lambda: self._now_s() > deadline_s)
-                look.asked_ns = asked_ns
+            look = await self._looked(key[0], plan, end_ns, lambda: self._now_s() > tried_s)
+            done = (look.past.reached_ns - plan.start_ns) / max(end_ns - plan.start_ns, 1)
+            if done < _TRIED and look.past.state().status == "active":
+                left_ns = max(round((end_ns - plan.start_ns) * done / _TRIED * 0.5), _NOW_NS)
+                later = plan._replace(start_ns=(end_ns - left_ns) // _MINUTE_NS * _MINUTE_NS)
+                look = await self._looked(key[0], later, end_ns, lambda: self._now_s() > deadline_s)
         look.used_s = self._now_s()
         await self._go_on(look, end_ns, lambda: self._now_s() > deadline_s)
         if len(self._kept) < MOST_KEPT:
@@ -132,7 +132,7 @@ class AlertPreview:
 
     async def _looked(self, rule: AlertRule, plan: PastPlan, end_ns: int, stop: Callable[[], bool]) -> _Look:
         """Look back from a plan's beginning."""
-        look = _Look(AlertPast(rule, plan), plan.start_ns)
+        look = _Look(AlertPast(rule, plan))
         await look.past.begin(self._store, partial(asyncio.get_running_loop().run_in_executor, self._threads))
         await self._go_on(look, end_ns, stop)
         return look
@@ -173,7 +173,7 @@ class AlertPreview:
             await portions.aclose()  # type: ignore[attr-defined]  # a generator is behind it
 
 
-def _told(look: _Look, view: Mapping[str, Any], plan: PastPlan, asked_ns: int) -> dict[str, Any]:
+def _told(look: _Look, view: Mapping[str, Any], asked_ns: int) -> dict[str, Any]:
     machine = look.past
     state = machine.state()
     firings = [firing for firing in machine.firings if firing.time_ns >= asked_ns]
@@ -191,14 +191,12 @@ def _told(look: _Look, view: Mapping[str, Any], plan: PastPlan, asked_ns: int) -
         "marks": [{"timestamp": f.time_ns // _MS, "value": None if isnan(f.value) else f.value} for f in newest],
         "from": None if machine.first_ns is None else max(machine.first_ns, asked_ns) // _MS,
         "to": machine.reached_ns // _MS,
-        "complete": machine.plan.start_ns <= look.asked_ns <= asked_ns + _MINUTE_NS,
-        "basis": _basis(look, plan),
     }
 
 
-def _basis(look: _Look, plan: PastPlan) -> str:
+def _basis(look: _Look, asked_ns: int) -> str:
     """Say in words what was looked at."""
-    machine = look.past
+    machine, plan = look.past, look.past.plan
     bars = "one-second bars" if plan.timeframe == "1s" else "one-minute bars"
     if machine.first_ns is None:
         return f"nothing is stored of {' and '.join(plan.symbols)}"
@@ -210,8 +208,8 @@ def _basis(look: _Look, plan: PastPlan) -> str:
         said = f"from {machine.ticks:,} trades"
     if plan.step_ns < _MINUTE_NS and plan.ticks:
         said += f", looked at every {plan.step_ns // 10**9} s"
-    if machine.plan.start_ns > look.asked_ns:
-        said += f"; before {_clock(machine.plan.start_ns)} UTC would take too long"
+    if plan.start_ns > asked_ns:
+        said += f"; before {_clock(plan.start_ns)} UTC would take too long"
     return said
 
 
