@@ -126,6 +126,7 @@ class AlertDesk:
                 _log.warning("an alert cannot be read", alert=key, error=str(error))
                 states.pop(key, None)
                 continue
+            await self._feeding.ready()
             self._kept[key] = kept
             self._follow(kept, state)
         for key in states:
@@ -139,6 +140,7 @@ class AlertDesk:
         alert_id = f"{now_ns // _MS:x}-{next(self._numbers)}"
         kept = made(alert_id, document, now_ns // _MS, self._pairs.entries())
         await self._check(kept.notify)
+        await self._feeding.ready()
         if len(self._kept) >= MOST_ALERTS:
             raise InputError(
                 f"type: at most {MOST_ALERTS:,} alerts are kept at once", loc="type", hint="delete one first"

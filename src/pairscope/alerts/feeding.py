@@ -70,6 +70,7 @@ class AlertFeeding:
         self._turn = 0
         self._funding_due_ns = 0
         self._warm = False
+        self._warming = asyncio.Lock()
         self.refused = 0
 
     async def restore(self) -> None:
@@ -93,12 +94,16 @@ class AlertFeeding:
             self._book.reload([symbol])
             self._note("alert_reload", symbol)
 
+    async def ready(self) -> None:
+        """Compile the kernels before there is a first rule; where there are none, nobody pays for them."""
+        async with self._warming:
+            if not self._warm:
+                await asyncio.to_thread(warm_up)
+                self._warm = True
+
     async def catch_up(self) -> None:
         """Read the bars that gauges lack, once, a few symbols at a time."""
         lacking = sorted(self._book.lacking(), key=lambda wanted: -self._traded(wanted.symbol))
-        if lacking and not self._warm:
-            await asyncio.to_thread(warm_up)  # where there are no such rules, nobody pays for them
-            self._warm = True
         for first in range(0, len(lacking), READERS):
             await asyncio.gather(*(self._read(wanted) for wanted in lacking[first : first + READERS]))
 

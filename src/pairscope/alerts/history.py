@@ -10,7 +10,7 @@ import orjson
 
 from pairscope.ports import Document, Records
 from pairscope.ports_alerts import FiringQuery
-from pairscope.schemas import plain_json
+from pairscope.schemas import encode_alert
 
 __all__ = ["COLLECTION", "MOST_KEPT", "FiringHistory", "firing_key"]
 
@@ -68,7 +68,7 @@ class FiringHistory:
     def add(self, firing: dict[str, Any]) -> tuple[int, bytes, Document]:
         """Number a firing; return its ``seq``, the document as it is told, and as it is to be kept."""
         self.seq += 1
-        body = plain_json({**firing, "seq": self.seq})
+        body = encode_alert({**firing, "seq": self.seq})
         self._newest.append((self.seq, body))
         return self.seq, body, Document(COLLECTION, firing_key(self.seq), body)
 

@@ -50,7 +50,7 @@ def add_alerts(app: FastAPI, services: Services, catalog: Catalog) -> None:
                 await asyncio.sleep(0)  # ten thousand of them let others through
             view = alerts.view(alert_id)
             if view is not None and query.status in {None, view["status"]} and symbol in {None, *_symbols(view)}:
-                parts.append(schemas.plain_json(view))
+                parts.append(schemas.encode_alert(dict(view)))
         return _json(b'{"alerts":[%b]}' % b",".join(parts))
 
     @app.post(

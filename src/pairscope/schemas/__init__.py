@@ -14,6 +14,7 @@ from pairscope.schemas.alerts import (
     FiringOut,
     FiringsOut,
     MessageSent,
+    encode_alert,
 )
 from pairscope.schemas.analytics import (
     AdfOut,
@@ -138,6 +139,7 @@ __all__ = [
     "WatchedPair",
     "WatchlistOut",
     "WsTicket",
+    "encode_alert",
     "encode_bar",
     "encode_bars",
     "encode_csv",
