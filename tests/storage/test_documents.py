@@ -33,7 +33,7 @@ def test_one_document_among_many_is_found_by_the_index(connection):
     assert "Index Scan" in plan(connection, sql, "firings/000012345")
     in_hand = [f"firings/{k:09d}" for k in range(5000, 5032)]
     deleting = "DELETE FROM document WHERE path IN (SELECT unnest(?::VARCHAR[])) RETURNING 1"
-    assert "Index Scan" in plan(connection, deleting, in_hand), "as many as are taken at once"
+    assert "Index Scan" in plan(connection, deleting, in_hand), "and so are some dozens"
 
 
 def test_any_number_of_documents_is_stored_replaced_and_removed(connection):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from pairscope.ports import Document
 from pairscope.storage.tables import Connection
 
 __all__ = ["add_document", "document_at", "documents_behind", "put_documents", "remove_documents"]
-
-_AT_ONCE: Final = 32
-"""Keys in one statement: with some more of them the index is left aside and the whole table read."""
 
 
 def document_at(connection: Connection, collection: str, key: str) -> bytes | None:
@@ -42,25 +38,25 @@ def add_document(connection: Connection, collection: str, key: str, body: bytes,
 
 
 def put_documents(connection: Connection, documents: Sequence[Document]) -> None:
-    """Store documents in place of what their keys hold; no key may come twice. O(m log n)."""
-    for some in _portions(documents):
+    """Store documents in place of what their keys hold; no key may come twice.
+
+    Some dozens of keys are looked up in the index one by one; for more of them the table is read through once.
+    """
+    if documents:
         connection.execute(
             "INSERT OR REPLACE INTO document SELECT unnest(?::VARCHAR[]), unnest(?::BLOB[])",
-            [[_path(each.collection, each.key) for each in some], [each.body for each in some]],
+            [_paths(documents), [each.body for each in documents]],
         )
 
 
 def remove_documents(connection: Connection, documents: Sequence[Document]) -> int:
-    """Remove the keys of documents, as far as they are there; return how many were. O(m log n)."""
-    return sum(
-        len(
-            connection.execute(
-                "DELETE FROM document WHERE path IN (SELECT unnest(?::VARCHAR[])) RETURNING 1",
-                [[_path(each.collection, each.key) for each in some]],
-            ).fetchall()
-        )
-        for some in _portions(documents)
-    )
+    """Remove the keys of documents, as far as they are there; return how many were. Costs as ``put_documents``."""
+    if not documents:
+        return 0
+    removed = connection.execute(
+        "DELETE FROM document WHERE path IN (SELECT unnest(?::VARCHAR[])) RETURNING 1", [_paths(documents)]
+    ).fetchall()
+    return len(removed)
 
 
 def _path(collection: str, key: str) -> str:
@@ -69,5 +65,5 @@ def _path(collection: str, key: str) -> str:
     return f"{collection}/{key}"
 
 
-def _portions(documents: Sequence[Document]) -> list[Sequence[Document]]:
-    return [documents[k : k + _AT_ONCE] for k in range(0, len(documents), _AT_ONCE)]
+def _paths(documents: Sequence[Document]) -> list[str]:
+    return [_path(each.collection, each.key) for each in documents]
