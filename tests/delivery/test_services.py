@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pairscope.delivery.services import said_without
+from pairscope.delivery.services import _open, said_without
+from pairscope.delivery.targets import Target
 from pairscope.errors import InputError
 
 FIRING = {"id": "rule-1", "symbol": "BTCUSDT", "message": "BTCUSDT is above 70000", "note": "sell", "timestamp": 0}
@@ -62,12 +63,16 @@ async def test_a_service_s_redirect_is_not_followed(house: Any) -> None:
 
 
 async def test_neither_words_nor_logs_hold_the_token_of_a_service(
-    house: Any, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    house: Any, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = await house.receiver(lambda _: 500)
     port = server.port
     await server.stop()  # the library's own error quotes the address that it could not reach
     await house.begin(run=False)
+    heard: list[logging.LogRecord] = []
+    ears = logging.Handler()
+    ears.emit = heard.append  # type: ignore[method-assign]
+    monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers, ears])
     with caplog.at_level(logging.DEBUG):
         house.fire(f"gotify://127.0.0.1:{port}/SecretToken123")
         said = await house.courier.test(f"gotify://127.0.0.1:{port}/SecretToken123", FIRING)
@@ -75,6 +80,7 @@ async def test_neither_words_nor_logs_hold_the_token_of_a_service(
     assert said["error"]
     assert "SecretToken123" not in str(said)
     assert "secrettoken123" not in caplog.text.lower()
+    assert [record.getMessage() for record in heard if record.name.startswith("apprise")] == []
     printed = capsys.readouterr()
     assert "secrettoken123" not in (printed.out + printed.err).lower()
 
@@ -111,6 +117,13 @@ def test_the_library_that_speaks_to_services_is_imported_only_when_one_is_told()
     code = "import sys, pairscope.delivery; print([m for m in ('apprise', 'requests') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_service_s_own_reading_of_a_target_has_the_last_word_on_parameters() -> None:
+    for odd in ("?template=file:///etc/passwd", "?footer=yes&+header=x", "?redirect=yes"):
+        target = Target(f"slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ{odd}", "service", "slack")
+        with pytest.raises(InputError, match="takes no parameter"):
+            _open(target, private=True)
 
 
 EXAMPLES = [
