@@ -35,7 +35,8 @@ class Covered:
                 self._stretches[-1][1] = entry.recv_ns
             else:
                 self._stretches.append([self._reached_ns, entry.recv_ns])
-        self._reached_ns = entry.recv_ns
+        began_ns = max((note.end_ns for note in entry.notes if note.kind == "start"), default=0)
+        self._reached_ns = max(entry.recv_ns, began_ns)
 
     def __contains__(self, received_ms: int) -> bool:
         return any(low // _MS < received_ms < high // _MS for low, high in self._stretches)
