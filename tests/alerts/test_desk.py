@@ -263,6 +263,21 @@ async def test_no_more_rules_are_kept_than_may_be(house: House, monkeypatch: pyt
     assert len(house.desk.ids()) == 2
 
 
+async def test_a_price_is_told_in_its_symbol_s_decimals_whatever_else_is_watched(house: House) -> None:
+    plain = {"type": "price", "symbol": "BTCUSDT", "condition": "above", "threshold": 101}
+    moves = {"type": "price", "symbol": "BTCUSDT", "condition": "moves", "threshold": 0.001, "window": 5}
+    await house.desk.create({"conditions": [plain, moves], "join": "or", "cooldown_s": 0})
+    await house.trade(100.25, at_s=1)
+    await house.time(61)
+    await house.trade(102.5, at_s=62)
+    assert [one["message"] for one in house.told()] == [
+        "BTCUSDT: price 102.50 is above 101.00",
+        "BTCUSDT: price moved by +2.24 % within 5 × 1m (alert at +0.10 %)",
+    ]
+    await house.trade(100.25, 103.0, at_s=63)
+    assert house.told()[0]["message"] == "BTCUSDT: price 103.00 is above 101.00"
+
+
 async def test_a_pair_of_the_watch_list_is_watched_by_its_settings(house: House) -> None:
     await house.watchlist.put(PairSettings("ETHUSDT", "BTCUSDT", "5m", 300, 40, "kalman", "linear"))
     pair = {"type": "zscore", "y": "ETHUSDT", "x": "BTCUSDT", "condition": "above", "threshold": 2}

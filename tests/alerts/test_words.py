@@ -35,6 +35,8 @@ def price(**fields: Any) -> AlertCondition:
         (price(), 65000.1, "65000.1"),
         (price(), 65001.0, "65001.0"),
         (price(condition="moves", threshold=0.01), 0.01234, "+1.23 %"),
+        (price(condition="moves", threshold=0.01), 0.0000123, "+0.0012 %"),
+        (price(condition="moves", threshold=0.01), 0.0, "+0.00 %"),
         (condition(type="price_change", symbol="B", condition="below", threshold=-0.02), -0.0211, "-2.11 %"),
         (condition(type="volatility", symbol="B", condition="above", threshold=0.6), 0.6123, "61.2 %"),
         (condition(type="funding", symbol="B", condition="above", threshold=0.0001), 0.000123, "+0.0123 %"),

@@ -139,7 +139,7 @@ class AlertDesk:
         now_ns = self._clock()
         alert_id = f"{now_ns // _MS:x}-{next(self._numbers)}"
         kept = made(alert_id, document, now_ns // _MS, self._pairs.entries())
-        await self._check(kept.notify)
+        await asyncio.gather(*map(self._courier.check, kept.notify))
         await self._feeding.ready()
         if len(self._kept) >= MOST_ALERTS:
             raise InputError(
@@ -165,7 +165,7 @@ class AlertDesk:
         fields = {name: value for name, value in changes.items() if name != "status"}
         held = self._found(alert_id).notify
         new = [t for t in changed(self._found(alert_id), fields, self._pairs.entries()).notify if t not in held]
-        await self._check(new)
+        await asyncio.gather(*map(self._courier.check, new))
         before = self._found(alert_id)
         after = changed(before, fields, self._pairs.entries())
         stood = self._book.state(alert_id)
@@ -357,10 +357,6 @@ class AlertDesk:
                 await self._keep(documents)
         except TimeoutError:
             raise StoreUnavailable("what was changed is not stored yet: the store does not answer") from None
-
-    async def _check(self, targets: Iterable[str]) -> None:
-        """Refuse targets that may not be called."""
-        await asyncio.gather(*(self._courier.check(target) for target in targets))
 
     async def _try_targets(self, kept: KeptAlert, targets: Sequence[str]) -> list[dict[str, Any]]:
         """Send a message to targets that are new; return what came of each."""

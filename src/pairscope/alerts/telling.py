@@ -124,7 +124,11 @@ def _message(
     """Return the rule's own words filled in, or the sentence that says what happened."""
     conditions = list(kept.rule.conditions)
     conditions[fired] = condition
-    prices = [(one.symbol, value) for one, value in zip(conditions, values, strict=False) if one.type == "price"]
+    prices = [
+        (one.symbol, value)
+        for one, value in zip(conditions, values, strict=False)
+        if one.type == "price" and one.condition != "moves"  # which is a fraction
+    ]
     decimals = max((price_decimals.of(symbol, value) for symbol, value in prices), default=0)
     if kept.message:
         value = values[fired] if fired < len(values) else None

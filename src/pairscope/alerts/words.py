@@ -63,6 +63,7 @@ _VERBS: Mapping[str, str] = MappingProxyType(
         "leaves": "left",
     }
 )
+_MOST_DECIMALS: Final = 12
 _PARTS: Final = 64
 """Fields that a template may have in all."""
 
@@ -171,7 +172,8 @@ def value_in_words(condition: AlertCondition, value: float | None, *, decimals: 
     kind = "moves" if condition.condition == "moves" else condition.type
     if kind == "moves" or kind in _PERCENT:
         sign = "+" if kind in _SIGNED else ""
-        return f"{100 * value:{sign}.{_PERCENT.get(kind, 2)}f} %"
+        least = 1 - math.floor(math.log10(abs(100 * value))) if value else 0  # two digits, however small
+        return f"{100 * value:{sign}.{max(_PERCENT.get(kind, 2), min(least, _MOST_DECIMALS))}f} %"
     if kind == "price":
         return f"{value:.{max(decimals, decimals_of(value))}f}"
     if kind in _PLAIN:
