@@ -124,14 +124,17 @@ def test_a_firing_is_told_on_another_tab_and_leads_to_its_chart(watched: Watched
 
 def test_what_fires_while_the_connection_is_lost_is_told_once_it_is_back(watched: Watched, market: Any) -> None:
     rule = price_rule(market)
-    page = opened(watched)
+    page = opened(watched, "Data Management")
+    page.get_by_text("Data Management will").wait_for()
     listening(page)
+    bell = page.locator(".ps-bell")
     first = market.alerts.fire(rule["id"])
-    item_of(page, first).wait_for()
+    until(lambda: bell.inner_text().split()[1] == "1", "the first", within_s=PATIENCE_S)
     market.cut()
     missed = [market.alerts.fire(rule["id"]) for _ in range(3)]
-    for firing in missed:
-        item_of(page, firing).wait_for()
+    until(lambda: bell.inner_text().split()[1] == "4", "those that were missed", within_s=PATIENCE_S)
+    page.get_by_role("tab", name=TAB).click()
+    item_of(page, first).wait_for()
     order = page.locator(".ps-feed-item").evaluate_all("items => items.map((item) => item.dataset.firing)")
     assert order == [firing["id"] for firing in [*reversed(missed), first]]
 
