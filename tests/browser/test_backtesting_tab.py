@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from .conftest import Watched, until
+from .conftest import PATIENCE_S, Watched, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 TAB = "?tab=Backtesting"
-PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -172,7 +171,7 @@ def test_it_fits_a_phone(watched: Watched, market: Any) -> None:
     page = opened(watched, f"&backtest_run={run_id}")
     drawn(page, run_id)
     width = "Math.max(document.documentElement.scrollWidth, document.querySelector('[data-testid=stMain]').scrollWidth)"
-    assert page.evaluate(width) <= 376
+    until(lambda: page.evaluate(width) <= 376, "a page as narrow as the screen")
     verdict = page.locator(".st-key-backtest-verdict").bounding_box()
     assert verdict is not None
     assert verdict["x"] + verdict["width"] <= 375

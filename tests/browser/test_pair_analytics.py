@@ -22,7 +22,7 @@ def opened(watched: Watched, query: str = TAB) -> Page:
     """Open the tab and wait until its chart is drawn."""
     page = watched.page
     page.goto(f"{watched.home}/{query}", wait_until="domcontentloaded")
-    page.locator(f"{BOARD} canvas").first.wait_for(timeout=20_000)
+    page.locator(f"{BOARD} canvas").first.wait_for()
     until(lambda: page.evaluate(f"document.querySelector('{BOARD}').board.drawn > 0"), "the series")
     return page
 
@@ -65,18 +65,18 @@ def test_the_tab_says_what_it_thinks_draws_four_charts_and_moves(tab: Page, mark
     page = tab
     page.get_by_text("Looks mean-reverting").wait_for()
     assert page.locator(".ps-pair .ps-legend-pane").count() == 4
-    assert "y=ETHUSDT&x=BTCUSDT" in page.url
+    until(lambda: "y=ETHUSDT&x=BTCUSDT" in page.url, "the pair in the address")
     until(lambda: figure(page, "zscore") != "–", "a z-score")
     first = figure(page, "zscore")
     drawn = rows_of(page)[-1]["zscore"]
-    until(lambda: figure(page, "zscore") != first, "another z-score", within_s=15)
-    until(lambda: rows_of(page)[-1]["zscore"] != drawn, "another last point", within_s=15)
-    assert rows_of(page)[-1]["closed"] is False
-    for name in ("spread", "hedge", "correlation", "halfLife", "sentinel", "age"):
-        assert figure(page, name) != "–"
-    assert page.locator(".ps-pair-note").inner_text() == "Moves with every trade"
+    until(lambda: figure(page, "zscore") != first, "another z-score")
+    until(lambda: rows_of(page)[-1]["zscore"] != drawn, "another last point")
+    until(lambda: rows_of(page)[-1]["closed"] is False, "a point of the open bar")
+    names = ("spread", "hedge", "correlation", "halfLife", "sentinel", "age")
+    until(lambda: all(figure(page, name) != "–" for name in names), "every figure")
+    until(lambda: page.locator(".ps-pair-note").inner_text() == "Moves with every trade", "the note")
     page.locator('[data-testid="stPlotlyChart"]').wait_for()
-    assert page.locator('[data-testid="stTable"]').count() == 3
+    until(lambda: page.locator('[data-testid="stTable"]').count() == 3, "the tables")
     page.locator('[data-testid="stDataFrame"]').wait_for()
 
 
@@ -94,8 +94,8 @@ def test_charts_are_the_same_nodes_with_the_same_zoom_after_ten_seconds_of_updat
         page.wait_for_timeout(1000)
         assert spacing(page) == zoomed
     assert page.evaluate(f"{marked}.every((node, i) => node === marked[i])")
+    until(lambda: rows_of(page)[-1]["timestamp"] >= newest + 8000, "the bars of this time")
     rows = rows_of(page)
-    assert rows[-1]["timestamp"] >= newest + 8000
     assert [row["timestamp"] for row in rows] == sorted({row["timestamp"] for row in rows})
 
 
@@ -113,8 +113,7 @@ def test_a_new_entry_or_window_keeps_the_nodes_and_moves_the_lines(watched: Watc
     page.locator('[data-pane="zscore"]', has_text="over 30 bars").wait_for()
     page.get_by_text("live values are computed by the watch-list's settings").wait_for()
     assert page.evaluate(f"marked === document.querySelector('{BOARD} canvas')")
-    assert "entry=3" in page.url
-    assert "window=30" in page.url
+    until(lambda: "entry=3" in page.url and "window=30" in page.url, "the settings in the address")
 
 
 def test_hindsight_shows_the_past_under_the_newest_ratio_and_the_address_keeps_it(tab: Page, market: Any) -> None:
@@ -127,7 +126,7 @@ def test_hindsight_shows_the_past_under_the_newest_ratio_and_the_address_keeps_i
     row, *spreads = tab.evaluate(drawn)
     expected = math.log(row["price_y"]) - 0.1 - 0.8 * math.log(row["price_x"])
     assert spreads == pytest.approx([expected, expected], abs=1e-12)
-    assert "hindsight=true" in tab.url
+    until(lambda: "hindsight=true" in tab.url, "hindsight in the address")
     tab.get_by_text("Hindsight", exact=True).click()
     until(lambda: "hindsight" not in tab.locator('[data-pane="spread"]').inner_text(), "the view of each bar")
     assert tab.evaluate(plain)
@@ -138,7 +137,7 @@ def test_the_watch_list_moves_sorts_opens_and_lets_go(watched: Watched, market: 
     row = page.locator('.ps-watch tr[data-pair="SOLUSDT:ETHUSDT"]')
     until(lambda: row.locator('[data-column="age"]').inner_text() != "–", "an age")
     first = row.locator('[data-column="zscore"]').inner_text()
-    until(lambda: row.locator('[data-column="zscore"]').inner_text() != first, "another z-score", within_s=15)
+    until(lambda: row.locator('[data-column="zscore"]').inner_text() != first, "another z-score")
     page.locator('.ps-watch th[data-column="pair"] button').click()
     assert page.locator('.ps-watch th[data-column="pair"]').get_attribute("aria-sort") == "ascending"
     page.locator('.ps-watch th[data-column="pair"] button').click()
@@ -157,17 +156,17 @@ def test_a_broken_pair_and_a_stale_leg_are_told_at_once(tab: Page, market: Any) 
     page = tab
     market.pairs.sentinel = {"status": "broken", "statistic": 3.0, "threshold": 1.1, "tripped": 1_700_000_000_000}
     market.pairs.stale = "x"
-    page.locator(".ps-pair-alarm", has_text="has stopped reverting since 22:13 UTC").wait_for(timeout=20_000)
-    page.locator(".ps-pair-alarm", has_text="BTCUSDT has not traded for 15 min").wait_for(timeout=20_000)
-    assert figure(page, "sentinel") == "▼ stopped reverting"
+    page.locator(".ps-pair-alarm", has_text="has stopped reverting since 22:13 UTC").wait_for()
+    page.locator(".ps-pair-alarm", has_text="BTCUSDT has not traded for 15 min").wait_for()
+    until(lambda: figure(page, "sentinel") == "▼ stopped reverting", "the sentinel's figure")
 
 
 def test_a_pair_that_trades_no_more_keeps_its_last_values_and_says_where_it_ends(tab: Page, market: Any) -> None:
     market.pairs.ended, market.pairs.stale = True, "x"
-    tab.locator(".ps-pair-note", has_text="Ends with the bar of").wait_for(timeout=20_000)
+    tab.locator(".ps-pair-note", has_text="Ends with the bar of").wait_for()
     assert figure(tab, "zscore") != "–"
     market.pairs.reset()
-    tab.locator(".ps-pair-note", has_text="Moves with every trade").wait_for(timeout=20_000)
+    tab.locator(".ps-pair-note", has_text="Moves with every trade").wait_for()
 
 
 def test_every_chart_can_be_taken_along(tab: Page, market: Any, tmp_path: Path) -> None:
@@ -205,6 +204,6 @@ def test_a_phone_needs_no_sideways_scroll(tab: Page, market: Any) -> None:
 def test_the_same_symbol_twice_is_a_sentence_and_no_chart(watched: Watched) -> None:
     page = watched.page
     page.goto(f"{watched.home}/{TAB}&y=ETHUSDT&x=ETHUSDT")
-    page.get_by_text("Both legs are ETHUSDT: choose two different symbols.").wait_for(timeout=20_000)
+    page.get_by_text("Both legs are ETHUSDT: choose two different symbols.").wait_for()
     assert page.locator(BOARD).count() == 0
     assert page.locator(".stException").count() == 0

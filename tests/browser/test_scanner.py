@@ -19,7 +19,7 @@ FIRST = 'tr[data-pair="ETHUSDT:BTCUSDT"]'
 def opened(watched: Watched, query: str = VIEW) -> Page:
     page = watched.page
     page.goto(f"{watched.home}/{query}", wait_until="domcontentloaded")
-    page.locator(".ps-scan tbody tr").first.wait_for(timeout=60_000)
+    page.locator(".ps-scan tbody tr").first.wait_for()
     return page
 
 
@@ -63,7 +63,7 @@ def test_the_screen_sorts_is_taken_along_and_moves_its_numbers_and_nothing_else(
     market.screen.changes["BTCUSDT", "SOLUSDT"] = {"zscore": 0.001}
     market.screen.close()
     market.screen.found["BNBUSDT", "XRPUSDT"] = 0.02
-    until(lambda: z.inner_text() != told, "the next screen", within_s=60)
+    until(lambda: z.inner_text() != told, "the next screen")
     page.get_by_text("5 discoveries at 5 % false discovery rate; as of the bar of 2023-11-14 22:15 UTC").wait_for()
     assert order(page)[-1] == "BTCUSDT:SOLUSDT" != before[-1]
     strays = page.locator('.ps-scan td[data-column="zscore"]').all_inner_texts()
@@ -85,10 +85,9 @@ def test_a_row_opens_its_pair_on_the_bars_of_the_screen_and_the_scanner_is_as_it
     page.get_by_text("tests at 5m × 2,016 bars: 3 discoveries at 2 % false discovery rate").wait_for()
     page.locator('.ps-scan th[data-column="correlation"] button').click()
     page.locator('tr[data-pair="SOLUSDT:ETHUSDT"]').click()
-    page.locator('.ps-pair[data-pair="SOLUSDT:ETHUSDT"]').wait_for(timeout=60_000)
-    until(lambda: "y=SOLUSDT" in page.url and "lookback=2016" in page.url, "the address")
-    assert "pair_timeframe=5m" in page.url
-    assert "view=" not in page.url
+    page.locator('.ps-pair[data-pair="SOLUSDT:ETHUSDT"]').wait_for()
+    parts = ("y=SOLUSDT", "lookback=2016", "pair_timeframe=5m")
+    until(lambda: all(part in page.url for part in parts) and "view=" not in page.url, "the address")
     page.get_by_role("radio", name="Scanner").click()
     page.locator('.ps-scan th[data-column="correlation"][aria-sort="descending"]').wait_for()
     page.get_by_text("tests at 5m × 2,016 bars: 3 discoveries at 2 % false discovery rate").wait_for()
@@ -98,30 +97,30 @@ def test_a_phone_needs_no_sideways_scroll_and_a_key_opens_a_pair(watched: Watche
     watched.page.set_viewport_size({"width": 375, "height": 812})
     page = opened(watched)
     width = "Math.max(document.documentElement.scrollWidth, document.querySelector('[data-testid=stMain]').scrollWidth)"
-    assert page.evaluate(width) <= 376
+    until(lambda: page.evaluate(width) <= 376, "a page as narrow as the screen")
     for column in ("zscore", "qvalue"):
         box = page.locator(f'{FIRST} [data-column="{column}"]').bounding_box()
         assert box is not None
         assert box["x"] + box["width"] <= 375
     page.locator(f"{FIRST} button").focus()
     page.keyboard.press("Enter")
-    page.locator('.ps-pair[data-pair="ETHUSDT:BTCUSDT"]').wait_for(timeout=60_000)
+    page.locator('.ps-pair[data-pair="ETHUSDT:BTCUSDT"]').wait_for()
 
 
 def test_the_glass_of_a_row_looks_closer_without_leaving_the_table(watched: Watched, market: Any) -> None:
     page = opened(watched)
     glass = page.get_by_role("button", name="Look closer at ETHUSDT on BTCUSDT", exact=True)
     glass.click()
-    page.get_by_text("Johansen's test finds one relation too").wait_for(timeout=60_000)
-    until(lambda: glass.get_attribute("aria-pressed") == "true", "the row is marked", within_s=30)
-    assert "looked=ETHUSDT%3ABTCUSDT" in page.url
+    page.get_by_text("Johansen's test finds one relation too").wait_for()
+    until(lambda: glass.get_attribute("aria-pressed") == "true", "the row is marked")
+    until(lambda: "looked=ETHUSDT%3ABTCUSDT" in page.url, "the row in the address")
     assert page.locator(".ps-scan tbody tr.ps-is-looked").count() == 1
-    page.locator('.st-key-scan-detail [data-testid="stPlotlyChart"] .scatterlayer').wait_for(timeout=60_000)
+    page.locator('.st-key-scan-detail [data-testid="stPlotlyChart"] .scatterlayer').wait_for()
     other = page.get_by_role("button", name="Look closer at SOLUSDT on ETHUSDT", exact=True)
     other.click()
-    page.locator(".st-key-scan-detail").get_by_text("on ETH, closer").wait_for(timeout=60_000)
+    page.locator(".st-key-scan-detail").get_by_text("on ETH, closer").wait_for()
     page.get_by_role("button", name="Close", exact=True).click()
-    page.locator(".st-key-scan-detail").wait_for(state="detached", timeout=60_000)
+    page.locator(".st-key-scan-detail").wait_for(state="detached")
     assert order(page)[0] == "ETHUSDT:BTCUSDT"
 
 
@@ -129,13 +128,13 @@ def test_a_screen_on_its_way_can_be_cancelled_and_begun_again(watched: Watched, 
     market.screen.on_demand = True
     page = watched.page
     page.goto(f"{watched.home}/{VIEW}", wait_until="domcontentloaded")
-    page.get_by_text("Testing every pair: 25 %").wait_for(timeout=60_000)
+    page.get_by_text("Testing every pair: 25 %").wait_for()
     market.screen.jobs[0]["done"] = 3
-    page.get_by_text("Testing every pair: 75 %").wait_for(timeout=60_000)
+    page.get_by_text("Testing every pair: 75 %").wait_for()
     page.get_by_role("button", name="Cancel", exact=True).click()
-    page.get_by_text("This screen was cancelled.").wait_for(timeout=60_000)
+    page.get_by_text("This screen was cancelled.").wait_for()
     assert market.screen.jobs[0]["status"] == "cancelled"
     page.get_by_role("button", name="Compute it", exact=True).click()
-    page.get_by_text("Testing every pair: 25 %").wait_for(timeout=60_000)
+    page.get_by_text("Testing every pair: 25 %").wait_for()
     market.screen.jobs[1] |= {"status": "done", "done": 4, "ended_ms": 1}
-    page.locator(".ps-scan tbody tr").first.wait_for(timeout=60_000)
+    page.locator(".ps-scan tbody tr").first.wait_for()
