@@ -323,6 +323,26 @@ def test_a_late_tick_that_corrects_a_close_is_in_the_next_value_and_fires_nothin
     assert seen(walk, ["a"]) == shown(live)[:1]
 
 
+def test_a_tick_that_comes_out_of_order_moves_no_value_between_closes() -> None:
+    walk, ys, xs = legs_with_past()
+    walk.rule("a", **SETTINGS, type="zscore", condition="above", threshold=20, cooldown_s=0)
+    walk.read()
+    walk.trades([(Y, 10, 0.2, ys[0]), (X, 10, 0.3, xs[0])], until_s=0.4)
+    before = seen(walk, ["a"])
+    assert walk.trades([(Y, 9, 0.1, ys[0] * 1.5)], until_s=0.5) == []
+    assert seen(walk, ["a"]) == before
+
+
+def test_by_huber_spread_and_zscore_move_as_bars_close_alone() -> None:
+    walk, ys, xs = legs_with_past()
+    for method in ("huber", "ols"):
+        walk.rule(method, **SETTINGS, type="spread", method=method, condition="above", threshold=0.01)
+    walk.read()
+    walk.trades(walk.numbered([(X, 0.1, xs[0])]), until_s=0.2)
+    fired = walk.trades(walk.numbered([(Y, 0.5, ys[0] * 1.1)]), until_s=0.6) + walk.trades([], until_s=1.0)
+    assert [(one.rule_id, second_of(one.time_ns)) for one in fired] == [("ols", 0.5), ("huber", 1.0)]
+
+
 def test_pairs_of_one_timeframe_and_of_several_are_fed_in_the_order_of_time() -> None:
     walk = Legs()
     order: list[tuple[str, float]] = []
