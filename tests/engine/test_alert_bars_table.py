@@ -295,3 +295,26 @@ def test_ten_thousand_gauges_are_kept_in_order_as_rules_come_and_go() -> None:
     assert {one.rule_id: one.value for one in walk.fired} == {
         rule_id: value for rule_id, value in volumes.items() if value > 0.5 + int(rule_id[1:]) % 11
     }
+
+
+def test_rules_that_end_while_others_are_fed_take_nothing_with_them() -> None:
+    """Joined rules that fire once end in the middle of a tick, a second or a close, on gauges that others watch too."""
+    rng = np.random.default_rng(9)
+    walk = Legs("1s", before={Y: (100 + rng.random(200)).tolist(), X: (100 + rng.random(200)).tolist()})
+    pair = {"y": Y, "x": X, "timeframe": "1s", "window": 5, "lookback": 40, "condition": "above", "threshold": 0.2}
+    kinds: list[dict[str, Any]] = [pair | {"type": type_} for type_ in ("zscore", "correlation", "spread")]
+    kinds += [{"type": "volume", "symbol": Y, "timeframe": "5s", "condition": "above", "threshold": 2.5}]
+    kinds += [{"type": "volatility", "symbol": X, "timeframe": "1s", "window": 5, "condition": "above", "threshold": 9}]
+    kinds += [{"type": "price", "symbol": X, "condition": "above", "threshold": 100.5}]
+    for i in range(60):
+        two = rng.permutation(len(kinds))[:2].tolist()
+        conditions = [kinds[k] | {"threshold": kinds[k]["threshold"] * rng.uniform(0.5, 1.5)} for k in two]
+        walk.rule(f"r{i:02d}", conditions=conditions, join=("and", "or")[i % 2], once=True)
+    walk.read()
+    for i in range(60):
+        prices = (100 + rng.random(6)).round(2).tolist()
+        trades = [((Y, X)[k % 2], i + 0.1 + 0.1 * k, price, 1.0) for k, price in enumerate(prices)]
+        walk.sizes(trades, until_s=i + 1)
+    assert len({one.rule_id for one in walk.fired}) == len(walk.fired) > 30
+    states = [walk.book.state(rule.id) for rule in walk.book.rules()]
+    assert sum(state.status == "done" for state in states) == len(walk.fired)
