@@ -9,12 +9,12 @@ import argparse
 import sys
 import time
 
-from benchmarks import ingest, lag, market, pairs, rest, screen, screen_live, startup, sweep, ws
+from benchmarks import alerts, ingest, lag, market, pairs, rest, screen, screen_live, startup, sweep, ws
 from benchmarks.report import Report, write
 
 __all__ = ["main"]
 
-NAMES = ("startup", "rest", "ingest", "lag", "ws", "pairs", "screen", "screen_live", "sweep", "market")
+NAMES = ("startup", "rest", "ingest", "lag", "ws", "pairs", "screen", "screen_live", "sweep", "alerts", "market")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -23,7 +23,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--rounds", type=int, default=3, help="rounds in turns where there is a peer")
     parser.add_argument("--ticks", type=int, default=1_600_000, help="trades of the ingest benchmark")
-    parser.add_argument("--seconds", type=int, default=20, help="how long lag, ws, pairs and market are watched")
+    parser.add_argument(
+        "--seconds", type=int, default=20, help="how long lag, ws, pairs, alerts and market are watched"
+    )
     parser.add_argument("--millions", type=float, default=5.0, help="million ticks in the store that rest reads from")
     parser.add_argument("--no-write", action="store_true", help="leave benchmarks/results as it is")
     parser.add_argument("--strict", action="store_true", help="fail where a goal is missed")
@@ -62,6 +64,8 @@ def measure(name: str, told: argparse.Namespace) -> Report:
             return screen_live.measure(seconds=max(65, told.seconds), rounds=min(2, told.rounds))
         case "sweep":
             return sweep.measure(rounds=told.rounds)
+        case "alerts":
+            return alerts.measure(seconds=told.seconds)
         case "pairs":
             return pairs.measure(seconds=told.seconds)
         case _:

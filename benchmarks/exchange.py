@@ -31,14 +31,22 @@ def synthetic_tape(*, symbols: int, rate: float, seconds: int) -> Tape:
     return Tape(market.listings, trades, (), stamped=True, truncated=False)
 
 
-def even_tape(*, symbols: int, rate: float, seconds: int) -> Tape:
-    """Trades of all symbols in turn, at even distances; the size of a trade tells its number within its symbol."""
+def even_tape(*, symbols: int, rate: float, seconds: int, wave_s: float | None = None) -> Tape:
+    """Trades of all symbols in turn, at even distances; the size of a trade tells its number within its symbol.
+
+    Prices walk at random about 60,000 or, with ``wave_s``, go up and down by 20 about it once in so many seconds, each
+    symbol a little after the one before.
+    """
     listings = tuple(Listing(f"S{i:03d}USDT", 2, 3) for i in range(symbols))
     n = int(rate * seconds)
     row = np.arange(n) % symbols
     number = np.arange(n) // symbols + 1
     ms = START_NS // 1_000_000 + (np.arange(n) * 1000.0 / rate).astype(np.int64)
-    price = 6_000_000 + np.cumsum(np.random.default_rng(1).integers(-3, 4, n))
+    steps = np.random.default_rng(1).integers(-3, 4, n)
+    price = 6_000_000 + np.cumsum(steps)
+    if wave_s is not None:
+        turns = np.arange(n) / rate / wave_s + row / symbols
+        price = 6_000_000 + np.rint(2000.0 * np.sin(2.0 * np.pi * turns)).astype(np.int64) + steps
     i8 = np.int64
     trades = AggTrades(
         row.astype(np.int32), ms, ms, number.astype(i8), number.astype(i8), number.astype(i8), price, number.astype(i8),
@@ -48,8 +56,8 @@ def even_tape(*, symbols: int, rate: float, seconds: int) -> Tape:
 
 
 async def play(told: dict[str, Any]) -> None:
-    make = even_tape if told.get("even") else synthetic_tape
-    tape = make(symbols=told["symbols"], rate=told["rate"], seconds=told["seconds"])
+    size = {name: told[name] for name in ("symbols", "rate", "seconds")}
+    tape = even_tape(**size, wave_s=told.get("wave_s")) if told.get("even") else synthetic_tape(**size)
     speed = told.get("speed")
     server = await serve(
         TapeSource(tape), speed=speed, shift_to_now=speed is not None, weight_limit=1 << 30, settle_s=0.5

@@ -22,7 +22,7 @@ import picows
 
 from pairscope.process import loop_factory
 
-__all__ = ["arrivals"]
+__all__ = ["arrivals", "heard_alerts"]
 
 
 class Client(picows.WSListener):  # type: ignore[misc]
@@ -83,6 +83,7 @@ async def listen(told: dict[str, Any]) -> None:
         held.close()
     names: dict[str, int] = {}
     rows = []
+    alerts = []
     for number, client in enumerate(clients):
         for at_ns, message in client.kept:
             said = json.loads(message)
@@ -90,7 +91,10 @@ async def listen(told: dict[str, Any]) -> None:
                 size = said["data"]["size"]
                 name = names.setdefault(said["data"]["symbol"], len(names))
                 rows.append((number, name, at_ns, -1 if size is None else round(size * 1000)))
-    np.savez(told["out"], rows=np.array(rows, np.int64).reshape(-1, 4), names=np.array(list(names)))
+            elif said.get("topic") == "alerts" and at_ns <= until_ns:
+                alerts.append({**said["data"], "at_ns": at_ns})
+    shown = np.array(rows, np.int64).reshape(-1, 4)
+    np.savez(told["out"], rows=shown, names=np.array(list(names)), alerts=np.array(json.dumps(alerts)))
     fewest = min(sum(at_ns <= until_ns for at_ns, _ in client.kept) for client in clients)
     messages = sum(at_ns <= until_ns for client in clients for at_ns, _ in client.kept)
     say({"messages": messages, "fewest": fewest, "closed": closed})
@@ -106,6 +110,13 @@ def arrivals(path: str) -> dict[str, np.ndarray[Any, Any]]:
     with np.load(path) as held:
         rows, names = held["rows"], held["names"]
     return {str(name): rows[rows[:, 1] == i][:, [0, 2, 3]] for i, name in enumerate(names)}
+
+
+def heard_alerts(path: str) -> list[dict[str, Any]]:
+    """The alerts of a file that a listener wrote, each with the moment at which it was read as ``at_ns``."""
+    with np.load(path) as held:
+        found: list[dict[str, Any]] = json.loads(str(held["alerts"]))
+    return found
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from math import isnan
 from time import monotonic
 from typing import Any, Final
 
+from pairscope.engine.alerts import warm_up
 from pairscope.errors import Busy, InputError
 from pairscope.market.alert_rules import AlertRule
 from pairscope.market.bars import timeframe_ns
@@ -62,6 +63,7 @@ class AlertPreview:
         self._threads = quiet_threads(1, "alert preview")
         self._turn = asyncio.Lock()
         self._waiting = 0
+        self._warm = False
         self._kept: dict[tuple[AlertRule, float], _Look] = {}
 
     def close(self) -> None:
@@ -69,9 +71,14 @@ class AlertPreview:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def of(self, rule: AlertRule, *, hours: float = 24.0, seconds: float = 3.0) -> Mapping[str, Any]:
-        """Return what a rule sees now and when it would have fired in the hours before; see ``AlertsPreview``.
+        """Return what a rule sees now and when it would have fired in the hours before.
 
-        ``InputError`` names ``hours`` outside 0 to 168; ``Busy`` where too many wait. Cancelled, it ends at once.
+        ``values``, ``distance``, ``holds`` and ``reason`` are those of ``AlertBook.view``. ``fired`` counts firings
+        (None where there is nothing to look back on), ``times`` are the newest 50 (ms, newest first) and ``marks``
+        those with their values, ``suppressed`` what a cooldown kept back, ``paused`` when the storm guard would have
+        stopped the rule. ``from`` and ``to`` (ms) are what was looked at, ``basis`` says in words of what it was made,
+        ``complete`` whether that is all that is stored of the range. ``InputError`` names ``hours`` outside 0 to 168;
+        ``Busy`` where too many wait. Cancelled, it ends at once.
         """
         if not 0.0 < hours <= MOST_HOURS:
             raise InputError(f"hours: must be above 0 and at most {MOST_HOURS:.0f}", loc="hours")
@@ -80,6 +87,9 @@ class AlertPreview:
         self._waiting += 1
         try:
             async with self._turn:
+                if not self._warm:
+                    await asyncio.get_running_loop().run_in_executor(self._threads, warm_up)
+                    self._warm = True
                 return await self._of(replace(rule, id="preview"), hours, self._now_s() + seconds, seconds)
         finally:
             self._waiting -= 1
