@@ -120,7 +120,6 @@ class Backend:
             preview=AlertPreview(store=self.buffered, live=self.engine),
             funding=terms.funding,
             clock=clock,
-            keep=self.writer.keep_now,
             note=self.journal.note,
         )
         self.publisher = Publisher(self.engine, self.cache, self.bus, self.book, self.positions, self.alerts)

@@ -95,7 +95,6 @@ class House:
             preview=NoPast(),
             funding=self.funding,
             clock=self.clock,
-            keep=self.writer.keep_now,
             note=lambda *note: self.notes.append(note),
         )
         publisher = Publisher(self.engine, self.cache, self.bus, pairs, alerts=self.desk)

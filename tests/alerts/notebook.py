@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+
+from pairscope.ports import Document
 
 
 class Notebook:
@@ -16,6 +18,13 @@ class Notebook:
         if new or replace:
             self.kept[collection, key] = document
         return new
+
+    async def put_many(self, documents: Sequence[Document]) -> None:
+        for collection, key, body in documents:
+            if body is None:
+                self.kept.pop((collection, key), None)
+            else:
+                self.kept[collection, key] = body
 
     async def get(self, collection: str, key: str) -> bytes | None:
         return self.kept.get((collection, key))

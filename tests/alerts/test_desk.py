@@ -218,6 +218,12 @@ async def test_a_rule_ends_at_its_expiry_also_where_nothing_is_traded(house: Hou
     await house.writer.drain()
     [state] = (await house.stored(STATES)).values()
     assert state["state"]["status"] == "done"
+    for over in (end_ms - 1, "2020-01-01"):
+        with pytest.raises(InputError) as refused:
+            await house.desk.change(made["id"], {"expires": over})
+        assert refused.value.loc == "expires"
+        with pytest.raises(InputError):
+            await house.desk.create(above(101, expires=over))
     later = await house.desk.change(made["id"], {"expires": end_ms + 60_000})
     assert later["status"] == "active"
 
@@ -332,7 +338,7 @@ async def test_a_store_that_takes_nothing_makes_no_rule(house: House, monkeypatc
     async def refused(documents: Any) -> None:
         raise StoreUnavailable("down")
 
-    monkeypatch.setattr(house.desk, "_keep", refused)
+    monkeypatch.setattr(house.records, "put_many", refused)
     with pytest.raises(StoreUnavailable):
         await house.desk.create(above(101))
     assert house.desk.ids() == []

@@ -23,7 +23,7 @@ from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.monitor import Monitor
 from pairscope.paper import PaperTrader
-from pairscope.ports import Services
+from pairscope.ports import Document, Services
 from pairscope.research.alert_preview import AlertPreview
 from pairscope.research.jobs import JobBoard
 from pairscope.screener import Screener
@@ -84,6 +84,13 @@ class Notebook:
         if new or replace:
             self.kept[collection, key] = document
         return new
+
+    async def put_many(self, documents: Sequence[Document]) -> None:
+        for collection, key, body in documents:
+            if body is None:
+                self.kept.pop((collection, key), None)
+            else:
+                self.kept[collection, key] = body
 
     async def get(self, collection: str, key: str) -> bytes | None:
         return self.kept.get((collection, key))

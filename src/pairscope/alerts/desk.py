@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -14,15 +14,12 @@ import structlog
 
 from pairscope.alerts.feeding import AlertFeeding, Funding
 from pairscope.alerts.history import FiringHistory
-from pairscope.alerts.kept import KeptAlert, changed, made, state_after, state_of
+from pairscope.alerts.kept import KeptAlert, changed, check_expiry, made, state_after, state_of
 from pairscope.alerts.telling import PriceDecimals, cache_key, firing_document, trial_document
 from pairscope.delivery import OUTBOX, Courier, masked, statuses, waiting
 from pairscope.engine.alerts import AlertBook
-from pairscope.engine.updates import Updates
 from pairscope.errors import InputError, StorageError, StoreUnavailable, UnknownAlert
 from pairscope.market.alert_rules import AlertFiring, AlertRule, AlertState
-from pairscope.market.bars import BarBatch
-from pairscope.market.ticks import TickBatch
 from pairscope.ports import Bus, Cache, Clock, Document, LiveView, PairWatch, Records, TickStore
 from pairscope.ports_alerts import FiringQuery
 from pairscope.ports_research import MarketScreen
@@ -42,8 +39,6 @@ FORGOTTEN_AT_ONCE: Final = 500
 _MS: Final = 1_000_000
 
 _log = structlog.get_logger(__name__)
-
-Keep = Callable[[Sequence[Document]], Awaitable[None]]
 
 
 class Preview(Protocol):
@@ -68,9 +63,8 @@ class AlertDesk:
     """``Alerts`` over a book of rules, records and a courier.
 
     The pipeline calls ``take`` when the book has seen a batch, hands the documents to the store's writer with the
-    batch, and then awaits ``tell``. ``keep`` has documents stored that no batch brought, behind all that was handed on
-    before, and waits until they are durable; without it they go straight into the records. ``note`` hears, in the words
-    of the journal, which rules are followed.
+    batch, and then awaits ``tell``. ``records`` have to keep the order: what is put into them goes behind what was
+    handed to the writer before. ``note`` hears, in the words of the journal, which rules are followed.
     """
 
     def __init__(
@@ -88,13 +82,14 @@ class AlertDesk:
         preview: Preview,
         funding: Funding,
         clock: Clock,
-        keep: Keep | None = None,
         note: Callable[..., None] = lambda *_: None,
     ) -> None:
         self._book = book
+        self.on_ticks, self.on_updates, self.revise = book.on_ticks, book.on_updates, book.revise
         self._records = records
         self._cache = cache
         self._bus = bus
+        self._live = live
         self._pairs = pairs
         self._courier = courier
         self._preview = preview
@@ -102,12 +97,12 @@ class AlertDesk:
             book, store=store, records=records, live=live, screens=screens, funding=funding, clock=clock, note=note
         )
         self._clock = clock
-        self._keep = keep
         self._note = note
         self._decimals = PriceDecimals(live)
         self._kept: dict[str, KeptAlert] = {}
         self._history = FiringHistory(records)
         self._untold: list[tuple[int, str, bytes]] = []
+        self._telling = asyncio.Lock()
         self._numbers = count(1)
         self._woken = asyncio.Event()
         self._forget_due_ns = 0
@@ -139,6 +134,7 @@ class AlertDesk:
         now_ns = self._clock()
         alert_id = f"{now_ns // _MS:x}-{next(self._numbers)}"
         kept = made(alert_id, document, now_ns // _MS, self._pairs.entries())
+        check_expiry(kept.rule, self._now_ns())
         await asyncio.gather(*map(self._courier.check, kept.notify))
         await self._feeding.ready()
         if len(self._kept) >= MOST_ALERTS:
@@ -168,6 +164,8 @@ class AlertDesk:
         await asyncio.gather(*map(self._courier.check, new))
         before = self._found(alert_id)
         after = changed(before, fields, self._pairs.entries())
+        if after.rule.expires_ns != before.rule.expires_ns:
+            check_expiry(after.rule, self._now_ns())
         stood = self._book.state(alert_id)
         state = state_after(before, after, stood, status)
         if after.revision != before.revision:
@@ -250,23 +248,12 @@ class AlertDesk:
 
     async def tell(self) -> None:
         """Tell who listens of the firings that were taken, in order."""
-        untold, self._untold = self._untold, []
-        if untold:
-            await self._cache.put_many({key: body for _, key, body in untold}, CACHED_S)
-            for _, _, body in untold:
-                self._bus.publish(TOPIC, body)
-
-    def on_ticks(self, batch: TickBatch) -> None:
-        """Have the rules see a batch's ticks, before the engine takes it."""
-        self._book.on_ticks(batch)
-
-    def on_updates(self, updates: Updates) -> None:
-        """Have the rules see what closed and what time it is."""
-        self._book.on_updates(updates)
-
-    def revise(self, batches: Iterable[BarBatch]) -> None:
-        """Take closed bars that changed otherwise than by a batch."""
-        self._book.revise(batches)
+        async with self._telling:
+            untold, self._untold = self._untold, []
+            if untold:
+                await self._cache.put_many({key: body for _, key, body in untold}, CACHED_S)
+                for _, _, body in untold:
+                    self._bus.publish(TOPIC, body)
 
     def reload(self, symbols: Iterable[str]) -> None:
         """Have the bars of symbols read again: the store has others now."""
@@ -308,6 +295,10 @@ class AlertDesk:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
+    def _now_ns(self) -> int:
+        """Return what time it is in the market: rules expire by it."""
+        return self._live.watermark_ns() or self._clock()
+
     def _found(self, alert_id: str) -> KeptAlert:
         kept = self._kept.get(alert_id)
         if kept is None:
@@ -345,16 +336,9 @@ class AlertDesk:
 
     async def _keep_now(self, documents: Sequence[Document]) -> None:
         """Have documents kept behind all that was handed on before, and wait until they are durable."""
-        if self._keep is None:
-            for collection, key, body in documents:
-                if body is None:
-                    await self._records.delete(collection, key)
-                else:
-                    await self._records.put(collection, key, body)
-            return
         try:
             async with asyncio.timeout(KEPT_WITHIN_S):
-                await self._keep(documents)
+                await self._records.put_many(documents)
         except TimeoutError:
             raise StoreUnavailable("what was changed is not stored yet: the store does not answer") from None
 

@@ -15,7 +15,7 @@ from pairscope.market.alert_rules import AlertRule, AlertState
 from pairscope.market.alert_terms import BANDS, EVENTS, PAIR_TYPES
 from pairscope.market.pairs import PairSettings
 
-__all__ = ["MOST_NOTE", "MOST_TARGETS", "KeptAlert", "changed", "made", "state_after", "state_of"]
+__all__ = ["MOST_NOTE", "MOST_TARGETS", "KeptAlert", "changed", "check_expiry", "made", "state_after", "state_of"]
 
 MOST_TARGETS: Final = 8
 """Targets of a rule."""
@@ -107,6 +107,12 @@ def changed(kept: KeptAlert, changes: Mapping[str, Any], watched: Iterable[PairS
     notify, note, message = _own({name: value for name, value in own.items() if value is not None}, kept.notify)
     revision = kept.revision + (_watches(rule) != _watches(kept.rule))
     return replace(kept, rule=rule, notify=notify, note=note, message=message, revision=revision)
+
+
+def check_expiry(rule: AlertRule, now_ns: int) -> None:
+    """Refuse an expiry that is over: ``InputError`` names ``expires``."""
+    if rule.expires_ns is not None and rule.expires_ns <= now_ns:
+        raise InputError("expires: must lie ahead", loc="expires")
 
 
 def state_of(kept: KeptAlert, body: bytes | None) -> AlertState:
