@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import pytest
+from tests.ready_command import ReadyCommand, ready_command
 
 COMMANDS = ["run", "replay serve", "record", "screen", "backtest", "verify", "doctor", "version"]
 
 
-def call(*words: str, cwd=None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pairscope", *words], capture_output=True, text=True, timeout=60, cwd=cwd, check=False
-    )
+@pytest.fixture(scope="module")
+def call() -> Iterator[ReadyCommand]:
+    with ready_command() as command:
+        yield command
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command):
+def test_every_command_explains_itself(call, command):
     answer = call(*command.split(), "--help")
     assert answer.returncode == 0
     assert "Usage: pairscope" in answer.stdout
@@ -43,7 +43,7 @@ def test_every_command_explains_itself(command):
         (["screen", "--fdr", "2"], "--fdr"),
     ],
 )
-def test_a_mistake_is_one_line_on_stderr_and_exit_code_two(words, told, tmp_path):
+def test_a_mistake_is_one_line_on_stderr_and_exit_code_two(call, words, told, tmp_path):
     answer = call(*words, cwd=tmp_path)
     assert answer.returncode == 2
     assert told in answer.stderr
@@ -52,19 +52,19 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_two(words, told, tmp_path
 
 
 @pytest.mark.parametrize("words", [[], ["replay"]])
-def test_without_a_command_there_is_help(words):
+def test_without_a_command_there_is_help(call, words):
     answer = call(*words)
     assert answer.returncode == 2
     assert "Usage: pairscope" in answer.stdout + answer.stderr
 
 
-def test_a_traceback_is_shown_when_asked_for(tmp_path):
+def test_a_traceback_is_shown_when_asked_for(call, tmp_path):
     answer = call("run", "--source", "replay", "--debug", cwd=tmp_path)
     assert answer.returncode == 2
     assert "Traceback" in answer.stderr
 
 
-def test_a_recording_is_never_overwritten(tmp_path):
+def test_a_recording_is_never_overwritten(call, tmp_path):
     path = tmp_path / "market.gz"
     path.write_bytes(b"something")
     answer = call("record", str(path), "--symbols", "BTCUSDT", cwd=tmp_path)
