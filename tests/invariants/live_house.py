@@ -154,7 +154,6 @@ class LiveHouse:
             preview=AlertPreview(store=buffered, live=self.engine),
             funding=self.funding,
             clock=lambda: now_ns,
-            keep=self.writer.keep_now,
             note=self.journal.note,
         )
         self.publisher = Publisher(self.engine, cache, self.bus, self.book, self.positions, self.alerts)

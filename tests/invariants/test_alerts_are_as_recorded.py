@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pytest
 
-from pairscope.market.ticks import TickBatch
+from pairscope.market.ticks import TickBatch, concat_ticks
 from pairscope.schemas.journal import Entry, ValuesTold, pack_entries, unpack_entries
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.verification import Verdict, lines, verify_source
@@ -157,11 +157,25 @@ async def history(path: Path) -> list[tuple[str, dict[str, Any]]]:
     return [(key, orjson.loads(body)) for key, body in (await kept(path, "alert_firings"))[::-1]]
 
 
-@pytest.mark.parametrize(("late", "crash"), [(0.0, False), (0.02, False), (0.02, True)])
+def held_back(batches: Sequence[TickBatch]) -> list[TickBatch]:
+    """Batches as of a feed that keeps some ticks back for a while, and then lets them out behind younger ones."""
+    made, held = [], list[TickBatch]()
+    for i, batch in enumerate(batches):
+        kept = slice(0, 2) if i % 9 == 4 else slice(0, 0)
+        parts = [batch.take(slice(kept.stop, None)), *(held if i % 9 == 7 else ())]
+        made.append(concat_ticks(parts).with_watermark(batch.watermark_ns))
+        held = [batch.take(kept)] if i % 9 == 4 else held
+    return made
+
+
+@pytest.mark.parametrize(
+    ("late", "crash", "held"), [(0.0, False, False), (0.02, False, False), (0.02, True, False), (0.0, False, True)]
+)
 async def test_all_alerts_that_were_told_over_a_restart_are_told_again(
-    ticks: TickBatch, tmp_path: Path, late: float, crash: bool
+    ticks: TickBatch, tmp_path: Path, late: float, crash: bool, held: bool
 ) -> None:
     batches = as_it_came(ticks, seed=1, flush_ns=FLUSH_NS, late=late, most_late_s=30.0)
+    batches = held_back(batches) if held else batches
     await recorded(tmp_path, batches, alerts(ticks), crash=crash)
     firings = [firing for _, firing in await history(tmp_path / "market.duckdb")]
     verdict = await verdict_of(tmp_path / "market.duckdb")
@@ -177,6 +191,10 @@ async def test_all_alerts_that_were_told_over_a_restart_are_told_again(
     assert verdict.compared["firings kept"] >= written * len(firings)
     if late:
         assert any(firing["late"] for firing in firings)
+    part = await verdict_of(tmp_path / "market.duckdb", since_ns=START_NS + 60 * SECOND)
+    assert part.differences == 0, "\n".join(lines(part))
+    assert part.foreign["alerts"] > 0, "of rules that were put before that nothing is known until the next start"
+    assert 0 < part.compared["alerts"] < verdict.compared["alerts"]
 
 
 async def test_a_firing_that_was_altered_or_left_out_of_the_history_is_found(ticks: TickBatch, tmp_path: Path) -> None:

@@ -46,14 +46,14 @@ async def verify_firings(
     source: Recorded,
     fired: Mapping[str, AlertFiring],
     covered: Covered,
-    rule_ids: set[str],
+    rules_since: Mapping[str, int],
     on_difference: Callable[[Difference], None],
 ) -> int:
     """Hold every kept firing against the one of the same id that was told again; return how many were compared.
 
     ``fired`` are those that were told live as they were told again. One of them that is not kept, and one that is kept
-    and was not told though its time and its rule (``rule_ids``) were played again, are differences; older ones than
-    are kept are not.
+    and was not told though its time was played again, with its rule (``rules_since``: id and receive time), are
+    differences; older ones than are kept are not.
     """
     left = dict(fired)
     oldest_ms = 1 << 62
@@ -70,7 +70,7 @@ async def verify_firings(
                 found = _difference(kept, again)
                 if found is not None:
                     on_difference(found)
-            elif kept["alert_id"] in rule_ids and kept["received"] in covered:
+            elif kept["received"] > rules_since.get(kept["alert_id"], 1 << 62) // _MS and kept["received"] in covered:
                 what = f"{_said(kept['value'])} in the history as {kept['id']}, not told by the replay"
                 on_difference(Difference(ALERTS_KIND, kept["alert_id"], "", kept["timestamp"] * _MS, None, None, what))
     for firing in left.values():

@@ -96,7 +96,8 @@ class _Playing:
         self.arrivals = arrivals
         self.to_come: dict[str, list[Note]] = {}
         self.came: dict[str, list[Note]] = {}
-        self.rule_ids: set[str] = set()
+        self.began_ns = 0
+        self.rules_since: dict[str, int] = {}
         for note in to_come:
             self.to_come.setdefault(note.name, []).append(note)
 
@@ -106,6 +107,7 @@ class _Playing:
         if note.kind == "start":
             await self.arrivals.until(note.end_ns, keep=keep, release=set())
             self.rerun.restart()
+            self.began_ns = note.end_ns
             if note.start_ns:
                 await self.restore(note.start_ns, note.end_ns)
         elif note.kind == "history":
@@ -142,7 +144,7 @@ class _Playing:
             told = msgspec.json.decode(note.name)
             state = told.get("state")
             rule = AlertRule.from_document(told["id"], told["rule"])
-            self.rule_ids.add(rule.id)
+            self.rules_since.setdefault(rule.id, max(note.recv_ns, self.began_ns))
             alerts.put(rule, None if state is None else AlertState.from_document(state))
         elif note.kind == "unalert":
             alerts.remove(note.name)
@@ -190,8 +192,24 @@ class _Playing:
                     break
         known = [s for s in await source.symbols() if s.tick_count and s.first_ns < watermark_ns]
         first_own_ns = {s.symbol: s.first_ns for s in known}
-        engine = self.rerun.engine
-        engine.restore(minutes, seconds, open_ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns)
+        traded = {batch.symbols[i] for batch in open_ticks for i in np.unique(batch.symbol_id).tolist()}
+        last_ticks = await self._last_ticks(minutes, traded, recv_ns)
+        self.rerun.engine.restore(
+            minutes, seconds, open_ticks, watermark_ns=watermark_ns, first_own_ns=first_own_ns, last_ticks=last_ticks
+        )
+
+    async def _last_ticks(self, minutes: BarBatch, traded: set[str], recv_ns: int) -> list[TickBatch]:
+        """Return the newest tick that had come of each symbol that has not traded in the open minute."""
+        found = []
+        for symbol_id in np.unique(minutes.symbol_id[minutes.origin == Origin.OWN]).tolist():
+            name = minutes.symbols[symbol_id]
+            if name in traded:
+                continue
+            mine = minutes.take((minutes.symbol_id == symbol_id) & (minutes.origin == Origin.OWN))
+            last_ns = int(mine.ts_open_ns.max())
+            ticks = await self.source.ticks(name, last_ns, last_ns + _MINUTE_NS, limit=_FOREVER)
+            found.append(ticks.take(ticks.ts_recv_ns <= recv_ns).take(slice(-1, None)))
+        return [batch for batch in found if len(batch)]
 
     async def fill(self, names: set[str]) -> None:
         """Read the history that pairs lack of some symbols, as it stands now."""
@@ -308,7 +326,7 @@ async def verify_journal(
             covered.add(entry)
             progress(entry.watermark_ns)
     if playing is not None:
-        compared = await verify_firings(source, rerun.fired, covered, playing.rule_ids, on_difference)
+        compared = await verify_firings(source, rerun.fired, covered, playing.rules_since, on_difference)
         rerun.compared["firings kept"] += compared
     return rerun
 
