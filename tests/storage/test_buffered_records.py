@@ -76,8 +76,10 @@ async def test_a_change_is_not_overtaken_by_an_older_document_in_the_spool(parts
     await writer.put(NOTHING, documents=[Document("c", "sent", b"waits"), Document("c", "k", b"older")], hurry=True)
     await writer.drain()
     assert writer.counters()["spool_bytes"] > 0
-    await records.delete("c", "sent")
-    await records.put("c", "k", b"newer")
+    assert await entries(records) == [("k", b"older"), ("sent", b"waits")]
+    assert await records.delete("c", "sent")
+    assert not await records.put("c", "k", b"newer")
+    assert await entries(records) == [("k", b"newer")]
     moody.relent()
     hand_clock.pass_s(60)
     await records.put("c", "last", b"")
@@ -85,3 +87,26 @@ async def test_a_change_is_not_overtaken_by_an_older_document_in_the_spool(parts
         while writer.counters()["spool_bytes"]:
             await asyncio.sleep(0.002)
     assert await entries(moody) == [("k", b"newer"), ("last", b"")]
+
+
+async def test_what_an_earlier_run_spooled_is_seen_at_a_start_at_which_the_store_still_refuses(parts, tmp_path):
+    moody, writer, _ = parts
+    moody.refuse()
+    await writer.put(NOTHING, documents=[Document("c", "1", b"first"), Document("c", "2", b"second")], hurry=True)
+    await writer.put(NOTHING, documents=[Document("c", "1", None)], hurry=True)
+    await writer.close()
+    later = StoreWriter(moody, spool=Spool(tmp_path / "spool", max_bytes=1 << 20))
+    await later.start()
+    records = BufferedRecords(moody, later)
+    assert await entries(records) == [("2", b"second")]
+    await records.put("c", "3", b"third")
+    assert await entries(records) == [("2", b"second"), ("3", b"third")]
+    assert await entries(moody) == []
+    moody.relent()
+    await later.keep([], hurry=True)
+    async with asyncio.timeout(60):
+        while later.counters()["spool_bytes"]:
+            await asyncio.sleep(0.01)
+    assert later.documents() == []
+    assert await entries(moody) == await entries(records) == [("2", b"second"), ("3", b"third")]
+    await later.close()

@@ -210,6 +210,26 @@ async def test_beyond_the_spools_bound_the_oldest_ticks_are_dropped_counted_and_
     assert await stored_ids(moody) == list(range(41)), "a back-fill repairs it"
 
 
+async def test_nothing_more_is_dropped_while_the_store_takes_what_a_full_spool_holds(
+    make_writer, moody, some, hand_clock
+):
+    writer = await make_writer(clock=hand_clock, flush_seconds=0, max_batches=6, spool_bytes=2000)
+    moody.refuse()
+    for k in range(40):
+        await asyncio.wait_for(writer.put(some([k])), 30)
+        await asyncio.sleep(0.002)
+    await until(lambda: writer.counters()["dropped_rows"] > 0)
+    moody.relent()
+    before = writer.counters()["dropped_rows"]
+    hand_clock.pass_s(60)
+    for k in range(40, 60):
+        await asyncio.wait_for(writer.put(some([k, 1000 + k])), 30)
+    await writer.drain()
+    await until(lambda: not writer.counters()["spool_bytes"])
+    assert writer.counters()["dropped_rows"] <= before + 6, "at most what was in hand when the store came back"
+    assert set(range(40, 60)) <= set(await stored_ids(moody))
+
+
 async def test_ticks_bars_and_a_rebuild_go_in_behind_each_other(make_writer, moody, some, noon_ns, one_symbol):
     told = []
     writer = await make_writer(flush_seconds=0, on_revised=told.extend)

@@ -16,7 +16,7 @@ class BufferedRecords:
     A change that went past the writer could be overtaken by an older document that waits or lies in the spool; here it
     goes through the writer, is durable when the call returns, and shares its transaction with what else is due.
     ``StoreUnavailable`` where neither store nor spool takes it: it waits in memory and is kept as soon as one does.
-    Documents in the spool are not seen until the store has them.
+    What lies in the spool is seen as what waits is.
     """
 
     def __init__(self, records: Records, writer: StoreWriter) -> None:
@@ -40,9 +40,10 @@ class BufferedRecords:
         return waiting[key] if key in waiting else await self._records.get(collection, key)
 
     async def delete(self, collection: str, key: str) -> bool:
-        """Remove a document, also one that lies in the spool; False where none was to be seen."""
+        """Remove a document; False where there was none."""
         known = await self.get(collection, key) is not None
-        await self._writer.keep_now([Document(collection, key, None)])
+        if known:
+            await self._writer.keep_now([Document(collection, key, None)])
         return known
 
     async def scan(self, collection: str, after: str = "") -> AsyncIterator[tuple[str, bytes]]:
@@ -62,9 +63,4 @@ class BufferedRecords:
 
     def _waiting(self, collection: str) -> dict[str, bytes | None]:
         """Return the last body that waits for each key."""
-        return {
-            document.key: document.body
-            for parcel in self._writer.waiting()
-            for document in parcel.documents
-            if document.collection == collection
-        }
+        return {each.key: each.body for each in self._writer.documents() if each.collection == collection}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -49,6 +50,12 @@ _BAR_COLUMNS: Final = {
 }
 
 
+class _Documents(msgspec.Struct):
+    """What a start reads of a record."""
+
+    documents: list[tuple[str, str, bytes | None]] = []
+
+
 class Spool:
     """Parcels in the order of their arrival, in segment files of a directory, at most ``max_bytes`` of them.
 
@@ -63,6 +70,7 @@ class Spool:
         self._segment_bytes = segment_bytes
         self._sizes: dict[int, int] = {}
         self._offset = 0
+        self._documents: deque[tuple[Document, ...]] = deque()
         self.cut_bytes = 0
         for path in sorted(directory.glob("*.spool")) if directory.is_dir() else ():
             size = self._whole(path)
@@ -78,6 +86,10 @@ class Spool:
     def size(self) -> int:
         """Bytes that wait."""
         return sum(self._sizes.values()) - self._offset
+
+    def documents(self) -> list[Document]:
+        """Return the documents of all parcels, oldest first."""
+        return [document for documents in self._documents.copy() for document in documents]
 
     def append(self, parcel: Parcel) -> None:
         """Put a parcel at the end. Raises ``WriterOverflow`` at the bound, ``OSError`` where the disk refuses."""
@@ -102,6 +114,7 @@ class Spool:
                 os.truncate(path, kept)
             raise
         self._sizes[number] = kept + len(record)
+        self._documents.append(parcel.documents)
 
     def first(self) -> Parcel | None:
         """Return the oldest parcel without taking it away."""
@@ -118,6 +131,7 @@ class Spool:
         with self._path(number).open("rb") as file:
             file.seek(self._offset)
             _, length, _ = _HEAD.unpack(file.read(_HEAD.size))
+        self._documents.popleft()
         self._offset += _HEAD.size + length
         if self._offset >= self._sizes[number]:
             self._path(number).unlink()
@@ -143,6 +157,8 @@ class Spool:
                 payload = file.read(length)
                 if len(payload) < length or crc32(payload) != checksum:
                     break
+                held = msgspec.msgpack.decode(payload, type=_Documents).documents
+                self._documents.append(tuple(Document(*columns) for columns in held))
                 good = file.tell()
         torn = path.stat().st_size - good
         if torn:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -27,9 +27,6 @@ from pairscope.storage.waiting import Waiting
 __all__ = ["Store", "StoreWriter", "open_store"]
 
 _log = structlog.get_logger(__name__)
-
-_RETRY_S: Final = (0.25, 10.0)
-"""Shortest and longest pause between two tries at a store that refuses."""
 
 
 class Store(TickStore, Records, Protocol):
@@ -97,7 +94,7 @@ class StoreWriter:
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._pause = Pause(clock=clock, shortest_s=_RETRY_S[0], longest_s=_RETRY_S[1])
+        self._pause = Pause(clock=clock, shortest_s=0.25, longest_s=10.0)
         self._refusal: StorageError | None = None
         self._spool_refusal: WriterOverflow | OSError | None = None
         self._counters = dict.fromkeys(
@@ -192,6 +189,10 @@ class StoreWriter:
         """Return what was put and is not in the store yet, oldest first, without what is in the spool."""
         return self._waiting.parcels()
 
+    def documents(self) -> list[Document]:
+        """Return the documents that are not in the store yet, oldest first, also those in the spool."""
+        return [*self._spool.documents(), *(document for parcel in self.waiting() for document in parcel.documents)]
+
     def counters(self) -> Mapping[str, Any]:
         """Return counters for ``/api/stats`` and ``/metrics``; ``lag_ms`` is the age of the oldest waiting batch."""
         return {
@@ -274,6 +275,8 @@ class StoreWriter:
         if (not self._spool and self._pause.is_over and await self._stored(parcel)) or await self._spooled(parcel):
             self._counters["flushed_batches"] += self._waiting.let_go()
             self._kept(parcel)
+        elif self._refusal is None:
+            return  # the store is back and takes what the full spool holds: there will be room
         else:
             self._waiting.break_promises(StoreUnavailable("neither the store nor the spool takes what was changed"))
             if not self._dropped(parcel):
@@ -392,7 +395,4 @@ class StoreWriter:
     def _measure(self) -> None:
         """Note the queue's depth and open or shut the door to ``put``."""
         self._counters["max_depth"] = max(self._counters["max_depth"], len(self._waiting))
-        if self._waiting.has_room:
-            self._room.set()
-        else:
-            self._room.clear()
+        (self._room.set if self._waiting.has_room else self._room.clear)()
