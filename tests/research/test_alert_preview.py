@@ -255,7 +255,7 @@ async def test_too_many_trades_leave_bars_for_the_older_part(
 
 
 async def test_where_time_will_not_do_it_looks_at_the_newest_part_and_says_so(
-    store: DuckDBStore, ticks: TickBatch, noon_ns: int
+    store: DuckDBStore, preview: AlertPreview, noon_ns: int
 ) -> None:
     clock = count()
     slow = AlertPreview(
@@ -263,16 +263,35 @@ async def test_where_time_will_not_do_it_looks_at_the_newest_part_and_says_so(
         live=Live(noon_ns + SPAN_S * SECOND),  # type: ignore[arg-type]  # of a view only that
         monotonic_s=lambda: float(next(clock)),  # a second goes by between any two looks at it
     )
-    rule = rule_of(type="price_change", symbol="BTCUSDT", condition="above", threshold=9.0, window=1)
+    rule = rule_of(type="volatility", symbol="BTCUSDT", condition="above", threshold=99.0, window=5)
     found = await slow.of(rule, seconds=24.0)
     slow.close()
     assert not found["complete"]
     assert "would take too long" in found["basis"]
     assert found["from"] > noon_ns // 1_000_000 + 60_000
-    last = float(ticks.of_symbol("BTCUSDT").price[-1])
-    before = ticks.of_symbol("BTCUSDT")
-    before = before.take(before.ts_event_ns < noon_ns + (SPAN_S - 60) * SECOND)
-    assert found["values"] == [pytest.approx(last / float(before.price[-1]) - 1.0, rel=1e-9)]
+    whole = await preview.of(rule, seconds=60.0)
+    assert whole["complete"]
+    assert found["values"] == whole["values"] != [None]
+
+
+async def test_where_trades_take_too_long_bars_stand_for_the_older_ones(
+    store: DuckDBStore, preview: AlertPreview, noon_ns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_preview, "_MANY", 1)
+    clock = count()
+    slow = AlertPreview(
+        store=store,
+        live=Live(noon_ns + SPAN_S * SECOND),  # type: ignore[arg-type]  # of a view only that
+        monotonic_s=lambda: float(next(clock)),
+    )
+    rule = rule_of(type="price_change", symbol="BTCUSDT", condition="above", threshold=9.0, window=1)
+    found = await slow.of(rule, seconds=40.0)
+    again = await slow.of(rule, seconds=40.0)
+    slow.close()
+    assert found["basis"].startswith("from one-minute bars up to 01 Aug 12:")
+    assert found["from"] == noon_ns // 1_000_000
+    assert found["values"] == again["values"] == (await preview.of(rule, seconds=60.0))["values"]
+    assert again["complete"], "asked again it goes on"
 
 
 async def test_asked_again_it_goes_on_where_it_stood_and_says_what_a_new_look_says(
@@ -341,8 +360,8 @@ def test_a_plan_takes_no_more_steps_than_there_is_time_for(noon_ns: int) -> None
     cases: list[tuple[dict[str, Any], int, int, bool]] = [
         ({"type": "price"}, week, 5 * MINUTE, True),
         ({"type": "price_change", "timeframe": "3m"}, week, MINUTE, True),
-        ({"type": "volume"}, day, 10 * SECOND, True),
-        ({"type": "volume"}, day // 12, SECOND, True),
+        ({"type": "volume"}, day, 30 * SECOND, True),
+        ({"type": "volume"}, day // 48, SECOND, True),
         ({"type": "volatility", "timeframe": "1s"}, day, SECOND, False),
         ({"type": "volatility", "timeframe": "1h"}, day, 5 * MINUTE, False),
     ]

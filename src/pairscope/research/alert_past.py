@@ -29,6 +29,7 @@ _SECOND_NS: Final = 1_000_000_000
 _MINUTE_NS: Final = 60_000_000_000
 _LONGEST_STEP_NS: Final = 300 * _SECOND_NS
 """The engine takes ticks up to five minutes ahead of its time."""
+_VOLUME_STEPS: Final = 3000
 _YIELDED: Final = 4
 _DIVISORS: Final = (1, 2, 3, 5, 6, 10, 15, 20, 30, 60)
 _RING_NS: Final = 1500 * _MINUTE_NS
@@ -65,7 +66,7 @@ def past_plan(rule: AlertRule, *, start_ns: int, end_ns: int) -> PastPlan:
     short = step_ns < _MINUTE_NS
     ticks = not at_closes and any(one.type in _AT_TICKS for one in conditions)
     if not at_closes and any(one.type == "volume" for one in conditions):
-        wanted_s = ceil((end_ns - start_ns) / MOST_STEPS / _SECOND_NS)
+        wanted_s = ceil((end_ns - start_ns) / _VOLUME_STEPS / _SECOND_NS)
         step_ns = min(step_ns, next((d for d in _DIVISORS if d >= wanted_s), 60) * _SECOND_NS)
     start_ns = max(start_ns, end_ns - MOST_STEPS * step_ns)
     return PastPlan(symbols, "1s" if short and not ticks else "1m", ticks, step_ns, start_ns, unknown)

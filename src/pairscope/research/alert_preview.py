@@ -34,6 +34,8 @@ _HOUR_NS: Final = 3_600_000_000_000
 _MINUTE_NS: Final = 60_000_000_000
 _MS: Final = 1_000_000
 _NOW_NS: Final = 120_000_000_000
+_MANY: Final = 50
+"""So many ticks a step, and they take more time than bars do."""
 _LASTING: Final = {"once": "every"}
 _TRIED: Final = 0.25
 """After this share of the time it is clear whether it is enough for the whole range."""
@@ -131,23 +133,24 @@ class AlertPreview:
             look = await self._looked(key[0], plan, end_ns, lambda: self._now_s() > tried_s)
             done = (look.past.reached_ns - plan.start_ns) / max(end_ns - plan.start_ns, 1)
             if done < _TRIED and look.past.state().status == "active":
-                left_ns = max(round((end_ns - plan.start_ns) * done / _TRIED * 0.5), _NOW_NS)
-                later = plan._replace(start_ns=(end_ns - left_ns) // _MINUTE_NS * _MINUTE_NS)
-                look = await self._looked(key[0], later, end_ns, lambda: self._now_s() > deadline_s)
+                shorter, most_ticks = _shorter(look.past, plan, end_ns, done)
+                look = await self._looked(key[0], shorter, end_ns, lambda: self._now_s() > deadline_s, most_ticks)
         look.used_s = self._now_s()
         await self._go_on(look, end_ns, lambda: self._now_s() > deadline_s)
         if len(self._kept) < MOST_KEPT:
             self._kept[key] = look
         return look
 
-    async def _looked(self, rule: AlertRule, plan: PastPlan, end_ns: int, stop: Callable[[], bool]) -> _Look:
+    async def _looked(
+        self, rule: AlertRule, plan: PastPlan, end_ns: int, stop: Callable[[], bool], most_ticks: int | None = None
+    ) -> _Look:
         """Look back from a plan's beginning."""
         look = _Look(AlertPast(rule, plan))
         await look.past.begin(self._store, partial(asyncio.get_running_loop().run_in_executor, self._threads))
-        await self._go_on(look, end_ns, stop)
+        await self._go_on(look, end_ns, stop, most_ticks)
         return look
 
-    async def _go_on(self, look: _Look, end_ns: int, stop: Callable[[], bool]) -> None:
+    async def _go_on(self, look: _Look, end_ns: int, stop: Callable[[], bool], most_ticks: int | None = None) -> None:
         """Take a machine as far as there is something stored, or until it is told to stop."""
         machine, plan = look.past, look.past.plan
         if not plan.ticks:
@@ -161,7 +164,7 @@ class AlertPreview:
             timeframe=plan.timeframe,
             start_ns=machine.reached_ns,
             end_ns=end_ns,
-            most_ticks=(MOST_TICKS - machine.ticks if machine.ticks < MOST_TICKS else MOST_TICKS) if plan.ticks else 0,
+            most_ticks=(most_ticks or MOST_TICKS) if plan.ticks else 0,
         )
         look.of_ticks = look.of_ticks or past.ticks > 0
         if past.bars_until_ns is not None:
@@ -181,6 +184,18 @@ class AlertPreview:
         finally:
             cancelled = True
             await portions.aclose()  # type: ignore[attr-defined]  # a generator is behind it
+
+
+def _shorter(tried: AlertPast, plan: PastPlan, end_ns: int, done: float) -> tuple[PastPlan, int | None]:
+    """Return what there is time for, after a trial that took a quarter of it: fewer trades, or a later beginning.
+
+    Where trades take the time, bars can stand for the older ones.
+    """
+    steps = max((tried.reached_ns - plan.start_ns) // plan.step_ns, 1)
+    if plan.ticks and tried.ticks > _MANY * steps:
+        return plan, max(tried.ticks // 2, 1)
+    left_ns = max(round((end_ns - plan.start_ns) * done / _TRIED * 0.5), _NOW_NS)
+    return plan._replace(start_ns=(end_ns - left_ns) // _MINUTE_NS * _MINUTE_NS), None
 
 
 def _told(look: _Look, view: Mapping[str, Any], asked_ns: int) -> dict[str, Any]:
