@@ -114,7 +114,7 @@ class AlertFeed {
     const button = element("button", { type: "button", class: "ps-feed-open", title: "Show the chart at that moment", "aria-pressed": "false" }, element("span", { class: "ps-feed-head" }, time, ago, element("b", {}, subjectWords(firing)), ...badgesOf(firing), delivery), words, note);
     button.addEventListener("click", () => this.open(this.shown === firing.id ? null : firing.id));
     const node = element("li", { class: "ps-feed-item", "data-firing": firing.id, "data-alert": firing.alert_id }, button);
-    note.hidden = !firing.note;
+    note.hidden = !firing.note || (firing.message ?? "").includes(firing.note);
     const row = { node, button, ago, delivery, firing };
     this.rows.set(firing.id, row);
     return row;
