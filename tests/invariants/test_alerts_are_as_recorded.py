@@ -53,7 +53,12 @@ def alerts(ticks: TickBatch) -> list[dict[str, Any]]:
         },
         {**one, "condition": "moves", "threshold": 0.0004, "timeframe": "1s", "window": 20},
         {**one, "condition": "above", "threshold": low, "once": True},
-        {**one, "condition": "crosses_above", "threshold": middle, "expires": (START_NS + SECONDS // 3 * SECOND) // 1_000_000},
+        {
+            **one,
+            "condition": "crosses_above",
+            "threshold": middle,
+            "expires": (START_NS + SECONDS // 3 * SECOND) // 1_000_000,
+        },
     ]
     for name in names[1:4]:
         level = float(np.median(prices[name]))
