@@ -196,7 +196,7 @@ async def test_all_alerts_that_were_told_over_a_restart_are_told_again(
     assert verdict.compared["firings kept"] >= written * len(firings)
     if late:
         assert any(firing["late"] for firing in firings)
-    part = await verdict_of(tmp_path / "market.duckdb", since_ns=START_NS + 60 * SECOND)
+    part = await verdict_of(tmp_path / "market.duckdb", since_ns=START_NS + SECONDS // 4 * SECOND)
     assert part.differences == 0, "\n".join(lines(part))
     assert part.foreign["alerts"] > 0, "of rules that were put before that nothing is known until the next start"
     assert 0 < part.compared["alerts"] < verdict.compared["alerts"]
