@@ -98,6 +98,16 @@ def test_from_the_form_to_the_feed(watched: Watched, market: Any) -> None:
     until(lambda: row.locator('[data-column="fired"] b').inner_text() == "1", "the count", within_s=PATIENCE_S)
 
 
+def test_the_preview_shows_a_long_distance_whole(watched: Watched, market: Any) -> None:
+    page = opened(watched)
+    pick(page, "Condition", "Crosses above")
+    enter(page, "Threshold", str(round(float(market.symbols["BTCUSDT"].price) * 0.97, 2)))
+    value = page.locator('[data-testid="stMetricValue"]').filter(has_text="first")
+    value.wait_for()
+    cut = "(node) => [node, ...node.querySelectorAll('*')].some((one) => one.scrollWidth > one.clientWidth + 1)"
+    assert not value.evaluate(cut), value.inner_text()
+
+
 def test_a_firing_is_told_on_another_tab_and_leads_to_its_chart(watched: Watched, market: Any) -> None:
     rule = price_rule(market)
     page = opened(watched, "Price Monitor")
@@ -153,6 +163,17 @@ def test_a_click_shows_the_candles_of_that_moment_with_a_mark_and_the_threshold(
     assert shown[0] < at < shown[1]
     page.keyboard.press("Escape")
     page.locator(".ps-moment").wait_for(state="hidden")
+
+
+def test_a_threshold_far_away_leaves_the_candles_their_height(watched: Watched, market: Any) -> None:
+    rule = price_rule(market, threshold=1.0)
+    firing = market.alerts.fire(rule["id"], ago_s=1800.0)
+    page = opened(watched)
+    item_of(page, firing).click()
+    page.locator(f'.ps-moment[data-drawn="{firing["id"]}"] canvas').first.wait_for()
+    ends = page.evaluate(f"[0, 150].map((y) => {MOMENT}.plot.candles.coordinateToPrice(y))")
+    near = float(market.symbols["BTCUSDT"].price)
+    assert all(0.8 * near < price < 1.2 * near for price in ends), ends
 
 
 def test_a_firing_of_a_pair_shows_its_z_score(watched: Watched, market: Any) -> None:

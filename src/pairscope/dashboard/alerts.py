@@ -154,7 +154,7 @@ def _figures(choice: AlertChoice, document: Mapping[str, Any]) -> None:
         if len(choice.conditions) > 1:
             st.caption(plain(condition_words(condition)))
         value = at("values", place)
-        with st.grid(2, min_column_width=170):
+        with st.grid(2, min_column_width=330):
             st.metric(
                 "Now", value_words(condition.type, condition.condition, value, condition.symbol, condition.baseline)
             )

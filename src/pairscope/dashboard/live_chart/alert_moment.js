@@ -12,6 +12,7 @@ import { TimeChart } from "./time_chart.js";
 const BEFORE = 90; // bars
 const AFTER = 40;
 const AGAIN_MS = 5000; // so often a moment whose bars are still to come is read again
+const LEVEL_ROOM = 3; // a threshold is in view up to so many times the height of what is drawn away
 
 // Which column of the statistics shows what a type watches; the others are shown by the z-score.
 const COLUMNS = { zscore: "zscore", spread: "spread", correlation: "correlation", hedge_drift: "beta", volatility: "volatility" };
@@ -156,16 +157,20 @@ export class AlertMoment {
     library.createSeriesMarkers(series, [{ time: this.marked, position: down ? "aboveBar" : "belowBar", shape: down ? "arrowDown" : "arrowUp", color: accent, size: 1.6, text: valueWords(this.kinds, condition, this.firing.value) }]);
     const drawn = column === null ? condition.type === "price" && condition.condition !== "moves" : column === COLUMNS[condition.type] && column !== "beta";
     if (!drawn) return;
-    for (const price of [condition.threshold, condition.lower, condition.upper].filter(known)) {
+    const levels = [condition.threshold, condition.lower, condition.upper].filter(known);
+    for (const price of levels) {
       series.createPriceLine({ price, color: accent, lineWidth: 1, lineStyle: 2, axisLabelVisible: true, title: "threshold" });
     }
-    const inView = [condition.threshold, condition.lower, condition.upper].filter(known);
     series.applyOptions({
       autoscaleInfoProvider: (original) => {
         const info = original();
-        if (!info || !inView.length) return info;
-        info.priceRange.minValue = Math.min(info.priceRange.minValue, ...inView);
-        info.priceRange.maxValue = Math.max(info.priceRange.maxValue, ...inView);
+        if (!info) return info;
+        // A level that is far away would press what happened into one flat line.
+        const { minValue, maxValue } = info.priceRange;
+        const room = (maxValue - minValue) * LEVEL_ROOM;
+        const inView = levels.filter((level) => level >= minValue - room && level <= maxValue + room);
+        info.priceRange.minValue = Math.min(minValue, ...inView);
+        info.priceRange.maxValue = Math.max(maxValue, ...inView);
         return info;
       },
     });
