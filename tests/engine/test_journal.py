@@ -61,3 +61,25 @@ def test_ticks_that_had_been_received_before_those_of_earlier_batches_stand_alon
     silent, held = made[5]
     assert (silent.ticks, silent.stragglers) == (4, [])
     assert (held.ticks, held.stragglers) == (1, [("BTCUSDT", 105)])
+
+
+def test_a_second_in_which_nobody_traded_ends_an_entry_too(ticks_of: Callable[..., TickBatch], noon_ns: int) -> None:
+    engine = DataProcessor(batches_of(ticks_of, noon_ns)[0].symbols)
+    journal = Journal(engine.symbols_table)
+    rows = [
+        ("BTCUSDT", 100, noon_ns + 100 * MS, "1.5", "1", False),
+        ("BTCUSDT", 101, noon_ns + 1500 * MS, "2", "1", True),
+    ]
+    ticks = ticks_of(rows, symbols=engine.symbols_table)
+    first, late = ticks.take(slice(1)), replace(ticks, ts_recv_ns=ticks.ts_recv_ns + 5000 * MS).take(slice(1, None))
+    came = [first.with_watermark(noon_ns + 200 * MS)]
+    came += [TickBatch.empty(engine.symbols_table, noon_ns + ms * MS) for ms in (1100, 1600, 2100, 2400, 3050)]
+    came.append(late.with_watermark(noon_ns + 3100 * MS))
+    made = [journal.take(batch, engine.on_batch(batch)) for batch in came]
+    assert [len(entries) for entries in made] == [1, 1, 0, 1, 0, 1, 1]
+    told = [
+        (bars.timeframe, bars.revised, len(bars.each)) for entries in made for entry in entries for bars in entry.bars
+    ]
+    assert told == [("1s", False, 1), ("1s", True, 1)], (
+        "the second that was silent is revised, as the journal's reader sees"
+    )

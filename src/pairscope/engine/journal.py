@@ -3,7 +3,8 @@
 One function makes both. A batch at which nothing closes, is corrected or gets a new value leaves no entry: its ticks
 belong to the next one, which says how far they and the time had come. So an engine that is given the same ticks up to
 the same times has to tell the same. Where the order of ticks is not that of their receipt, and where something else is
-given to the engine, the entry of what came before ends: alerts are judged tick by tick.
+given to the engine, the entry of what came before ends: alerts are judged tick by tick. So it does with each second in
+which nobody traded: a tick that comes for it afterwards revises, and does not make, its bar.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ U8 = NDArray[np.uint64]
 STATISTICS_KIND: Final = "statistics"
 PAIR_KIND: Final = "pairs"
 
+_SECOND_NS: Final = 1_000_000_000
 _SEED: Final = np.uint64(0x9E3779B97F4A7C15)
 _PRIME: Final = np.uint64(0xFF51AFD7ED558CCD)
 _SHIFT: Final = np.uint64(33)
@@ -146,6 +148,7 @@ class Journal:
         self._newest_ns = 0
         self._ticks = 0
         self._silent_ns: int | None = None
+        self._second = 0
         self._begun = False
 
     def note(self, kind: str, name: str = "", timeframe: str = "", start_ns: int = 0, end_ns: int = 0) -> None:
@@ -155,8 +158,8 @@ class Journal:
     def take(self, batch: TickBatch, updates: Updates) -> list[Entry]:
         """Return the entries that end with a batch that the engine and all tellers have taken.
 
-        There is none where nothing was told, and one for the silent batches before this one where it was given notes,
-        or ticks that had been received before theirs.
+        There is none where nothing was told within a second, and one for the silent batches before this one where it
+        was given notes, or ticks that had been received before theirs.
         """
         made: list[Entry] = []
         held = bool(len(batch)) and int(batch.ts_recv_ns.min()) <= self._newest_ns
@@ -176,11 +179,13 @@ class Journal:
             told = teller.told()
             if told.keys:
                 values.append(told_values(teller.kind, told))
-        if not (bars or values or held or self._notes or (len(batch) and not self._begun)):
+        passed = self._begun and updates.watermark_ns // _SECOND_NS > self._second
+        if not (bars or values or held or passed or self._notes or (len(batch) and not self._begun)):
             self._silent_ns = batch.watermark_ns
             return made
         made.append(self._entry(batch.watermark_ns, bars, values))
         self._begun = self._begun or updates.watermark_ns > 0
+        self._second = updates.watermark_ns // _SECOND_NS
         return made
 
     def _entry(self, watermark_ns: int, bars: list[BarsTold], values: list[ValuesTold]) -> Entry:
