@@ -51,6 +51,24 @@ def test_and_of_levels_that_hold_already_fires_at_once() -> None:
     assert [trade_id for _, trade_id in ids(walk)] == [1, 4, 6]
 
 
+def test_and_of_levels_of_two_symbols_that_hold_already_fires_once() -> None:
+    walk = Walk(["BTCUSDT", "ETHUSDT"])
+    walk.trades([("BTCUSDT", 1, 0, 105.0), ("ETHUSDT", 1, 0.1, 51.0)])
+    walk.rule(join="and", conditions=[ABOVE, {**ABOVE, "symbol": "ETHUSDT", "threshold": 50}])
+    walk.trades([("ETHUSDT", 2, 1, 52.0), ("BTCUSDT", 2, 1.1, 106.0)])
+    assert len(walk.fired) == 1
+    assert walk.book.counters()["suppressed"] == 0
+    assert walk.fired[0].values == (105.0, 51.0)
+
+
+def test_or_of_levels_that_hold_already_fires_for_each_of_them() -> None:
+    walk = Walk(["BTCUSDT", "ETHUSDT"])
+    walk.trades([("BTCUSDT", 1, 0, 105.0), ("ETHUSDT", 1, 0.1, 51.0)])
+    walk.rule(join="or", conditions=[ABOVE, {**ABOVE, "symbol": "ETHUSDT", "threshold": 50}])
+    walk.trades([("ETHUSDT", 2, 1, 52.0)])
+    assert sorted(firing.condition for firing in walk.fired) == [0, 1]
+
+
 def test_a_crossing_joined_with_a_level_fires_at_the_crossing_while_the_level_holds() -> None:
     walk = Walk(["BTCUSDT", "ETHUSDT"])
     level = {"type": "price", "symbol": "ETHUSDT", "condition": "above", "threshold": 50}

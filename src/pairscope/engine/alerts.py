@@ -287,7 +287,9 @@ class AlertBook:
     def _note(self, watch: Watch, before: int, edge: bool, value: float, moment: Moment) -> None:  # noqa: FBT001 - a Note
         """Take a step of a condition; what it comes to is seen when all steps of its moment have been taken."""
         if self._pending and _differ(moment, self._moment):
+            after, watch.phase = watch.phase, before  # what came true earlier knows nothing of this step yet
             self._settle()
+            watch.phase = after
         self._moment = moment
         if (
             not moment.late
