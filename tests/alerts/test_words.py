@@ -97,10 +97,10 @@ def test_a_condition_that_came_true_is_a_sentence(asked: AlertCondition, value: 
 def test_where_all_must_hold_all_are_said_the_one_that_fired_first() -> None:
     both = [price(), condition(type="zscore", condition="above", threshold=2, **PAIR)]
     values = [65000.1, 2.5]
-    assert sentence_of(both, values, "and", 1, decimals=1) == (
+    assert sentence_of(both, values, "and", 1, decimals=(1, 0)) == (
         "ETHUSDT/BTCUSDT: z-score 2.50 is above 2.00 and BTCUSDT: price 65000.1 is above 65000.0"
     )
-    assert sentence_of(both, values, "or", 0, decimals=1) == "BTCUSDT: price 65000.1 is above 65000.0"
+    assert sentence_of(both, values, "or", 0, decimals=(1, 0)) == "BTCUSDT: price 65000.1 is above 65000.0"
 
 
 def test_a_template_is_filled_in_with_the_same_words() -> None:

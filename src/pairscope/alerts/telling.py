@@ -124,15 +124,14 @@ def _message(
     """Return the rule's own words filled in, or the sentence that says what happened."""
     conditions = list(kept.rule.conditions)
     conditions[fired] = condition
-    prices = [
-        (one.symbol, value)
+    decimals = [
+        price_decimals.of(one.symbol, value) if one.type == "price" and one.condition != "moves" else 0
         for one, value in zip(conditions, values, strict=False)
-        if one.type == "price" and one.condition != "moves"  # which is a fraction
     ]
-    decimals = max((price_decimals.of(symbol, value) for symbol, value in prices), default=0)
     if kept.message:
         value = values[fired] if fired < len(values) else None
-        fields = fields_of(condition, value, time_ns=time_ns, note=kept.note, decimals=decimals)
+        places = decimals[fired] if fired < len(decimals) else 0
+        fields = fields_of(condition, value, time_ns=time_ns, note=kept.note, decimals=places)
         return filled_in(kept.message, fields)
     sentence = sentence_of(conditions, values, kept.rule.join, fired, decimals=decimals)
     return f"{sentence} — {kept.note}" if kept.note else sentence

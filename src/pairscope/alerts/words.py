@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import zip_longest
 from string import Formatter
 from types import MappingProxyType
 from typing import Final
@@ -127,13 +128,21 @@ def fields_of(
 
 
 def sentence_of(
-    conditions: Sequence[AlertCondition], values: Sequence[float | None], join: str, fired: int, *, decimals: int = 0
+    conditions: Sequence[AlertCondition],
+    values: Sequence[float | None],
+    join: str,
+    fired: int,
+    *,
+    decimals: Sequence[int] = (),
 ) -> str:
-    """Return a firing as a sentence: the condition that made it, and where all must hold also the others."""
+    """Return a firing as a sentence: the condition that made it, and where all must hold also the others.
+
+    ``decimals`` are, of each condition, those of its symbol's prices.
+    """
     order = [fired, *(i for i in range(len(conditions)) if i != fired)] if join == "and" else [fired]
-    return " and ".join(
-        in_words(conditions[i], values[i] if i < len(values) else None, decimals=decimals) for i in order
-    )
+    said = zip_longest(conditions, values[: len(conditions)], decimals[: len(conditions)])
+    words = [in_words(one, value, decimals=places or 0) for one, value, places in said]
+    return " and ".join(words[i] for i in order)
 
 
 def in_words(condition: AlertCondition, value: float | None, *, decimals: int = 0) -> str:
