@@ -89,7 +89,7 @@ def caught_up(api: Api) -> bool:
 def ask(api: Api, method: str, path: str, document: Any = None) -> Any:
     body = None if document is None else json.dumps(document).encode()
     request = urllib.request.Request(api.url + path, body, {"Content-Type": "application/json"}, method=method)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=150) as answer:
         return json.loads(answer.read() or b"null")
 
 
@@ -117,7 +117,7 @@ def history(api: Api) -> list[dict[str, Any]]:
         cursor = f"&cursor={page['next']}"
 
 
-@pytest.mark.timeout(180 + 40 * KILLS)
+@pytest.mark.timeout(300 + 60 * KILLS)
 def test_a_backend_that_is_killed_around_firings_stores_each_once_and_tells_a_webhook_of_each(
     programs: Programs, receiver: Receiver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

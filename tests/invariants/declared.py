@@ -95,6 +95,20 @@ DECLARED: Mapping[str, Declaration] = {
         for name in ("absorb", "build", "cell_values", "find_closed", "fold", "fold_spans", "last_day", "scale")
     },
     **{f"pairscope.market.exact.{name}": Whole("one number") for name in ("plus", "quote_of", "units_of", "value_of")},
+    **{
+        f"pairscope.market.alert_{name}": Whole("words of a rule, without values")
+        for name in (
+            "conditions.refuse_unknown",
+            "terms.conditions_of",
+            "terms.default_window",
+            "terms.plain_count",
+            "terms.plain_number",
+            "terms.plain_symbol",
+            "terms.plain_time_ns",
+            "terms.plain_timeframe",
+            "terms.plain_word",
+        )
+    },
     "pairscope.market.align.common_bars": _COLUMNS,
     **{
         f"pairscope.market.anchors.{name}": Whole("follows from a name, a lookback and a slot")

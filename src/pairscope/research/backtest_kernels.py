@@ -1,4 +1,4 @@
-"""What backtests and sweeps need of compiled code, compiled in another process before anybody asks for one."""
+"""What backtests, sweeps and alerts need of compiled code, compiled in another process before anybody asks for one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pairscope.engine.alerts import warm_up
 from pairscope.research.background import compiled
 from pairscope.research.backtest_request import BacktestRequest
 from pairscope.research.judged_backtest import judge_backtest
@@ -28,9 +29,10 @@ async def prepare_backtests(executor: Executor) -> None:
 
 
 def compile_in_child() -> None:
-    """Do what ``load_backtests`` does, behind everybody else who wants the processor."""
+    """Compile what alerts need, then what ``load_backtests`` does, behind everybody else who wants the processor."""
     if hasattr(os, "nice"):
         os.nice(19)
+    warm_up()
     load_backtests()
 
 
