@@ -325,7 +325,7 @@ def verify(
     data_dir: DataDir = None,
     debug: Debug = False,
 ) -> None:
-    """Replay stored ticks and compare every bar, statistic and pair value with what was recorded; exit 1 on any."""
+    """Replay stored ticks and compare every bar, statistic, pair value and alert with what was told; exit 1 on any."""
     _quiet(debug=debug)
     from pairscope.verification import Asked as Wanted
     from pairscope.verification import verify as verified

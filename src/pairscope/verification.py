@@ -1,4 +1,4 @@
-"""``pairscope verify``: stored ticks through a fresh engine, and every bar, statistic and pair value compared."""
+"""``pairscope verify``: stored ticks through a fresh engine; every bar, statistic, pair value and alert is compared."""
 
 from __future__ import annotations
 
