@@ -130,6 +130,7 @@ async def test_a_changed_rule_is_what_a_restart_finds(tmp_path: Path) -> None:
     house = await House.open(tmp_path)
     made = await house.desk.create(above(101, once=True))
     await house.trade(102.0, at_s=1)
+    told = house.told()
     assert (house.desk.view(made["id"]) or {})["status"] == "done"
     await house.desk.change(
         made["id"], {"condition": "enters", "lower": 90, "upper": 95, "once": False, "cooldown_s": None}
@@ -140,6 +141,7 @@ async def test_a_changed_rule_is_what_a_restart_finds(tmp_path: Path) -> None:
     assert view is not None
     assert (view["condition"], view["lower"], view["upper"], view["cooldown_s"]) == ("enters", 90.0, 95.0, 60)
     assert (view["frequency"], view["status"], view["fired"]) == ("every", "active", 1)
+    assert view["last_fired"] == told[0]["timestamp"]
     await house.trade(100.0, 94.0, at_s=2)
     assert house.ids() == [f"{made['id']}-2"]
     await house.close()

@@ -52,6 +52,7 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("x", {"x": "ETHUSDT"}),
     ("frequency", {"frequency": "hourly"}),
     ("frequency", {"frequency": "once_per_bar", "once": True}),
+    ("frequency", {"frequency": "once", "once": False}),
     ("frequency", {"type": "staleness", "frequency": "once_per_bar_close"}),
     ("once", {"once": "yes"}),
     ("cooldown_s", {"cooldown_s": -1}),

@@ -169,7 +169,7 @@ class AlertDesk:
         stood = self._book.state(alert_id)
         state = state_after(before, after, stood, status)
         if after.revision != before.revision:
-            after = replace(after, fired=stood.fired)
+            after = replace(after, fired=stood.fired, last_ns=max(stood.last_ns, before.last_ns))
         self._kept[alert_id] = after
         documents = [Document(RULES, alert_id, after.document())]
         if after.rule != before.rule or state != stood:
@@ -359,6 +359,7 @@ class AlertDesk:
 
     def _view(self, kept: KeptAlert) -> dict[str, Any]:
         state, stands = self._book.state(kept.id), self._book.view(kept.id) or {}
+        last_ns = max(state.last_ns, kept.last_ns)
         return {
             "id": kept.id,
             **kept.rule.document(),
@@ -369,7 +370,7 @@ class AlertDesk:
             "reason": state.reason or stands["reason"],
             "created": kept.created_ms,
             "fired": state.fired,
-            "last_fired": state.last_ns // _MS if state.last_ns >= 0 else None,
+            "last_fired": last_ns // _MS if last_ns >= 0 else None,
             "suppressed": state.suppressed,
             "values": stands["values"],
             "distance": stands["distance"],

@@ -33,8 +33,8 @@ _CORRELATION: Final = ("timeframe", "window")
 class KeptAlert:
     """A rule with what belongs to it; ``revision`` counts how often it began to watch for something else.
 
-    A state that is kept belongs to one revision. ``fired`` is how often the rule had fired when this one began: firings
-    are numbered on.
+    A state that is kept belongs to one revision. ``fired`` and ``last_ns`` are how often, and when last (-1: never),
+    the rule had fired when this one began: firings are numbered on, and no cooldown is left.
     """
 
     rule: AlertRule
@@ -44,6 +44,7 @@ class KeptAlert:
     created_ms: int
     revision: int = 1
     fired: int = 0
+    last_ns: int = -1
 
     @property
     def id(self) -> str:
@@ -61,6 +62,7 @@ class KeptAlert:
                 "created": self.created_ms,
                 "revision": self.revision,
                 "fired": self.fired,
+                "last_ns": self.last_ns,
             }
         )
 
@@ -76,6 +78,7 @@ class KeptAlert:
             kept["created"],
             kept["revision"],
             kept["fired"],
+            kept["last_ns"],
         )
 
 

@@ -245,6 +245,6 @@ def _frequency(document: Mapping[str, Any]) -> str:
     frequency = plain_word(document, "frequency", FREQUENCIES, "once" if once else "every")
     if once and frequency == "every":
         return "once"
-    if once and frequency != "once":
+    if once is not None and once != (frequency == "once"):
         raise InputError(f"frequency: {frequency} contradicts once", loc="frequency")
     return frequency
