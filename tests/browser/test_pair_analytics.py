@@ -80,21 +80,19 @@ def test_the_tab_says_what_it_thinks_draws_four_charts_and_moves(tab: Page, mark
     page.locator('[data-testid="stDataFrame"]').wait_for()
 
 
-def test_charts_are_the_same_nodes_with_the_same_zoom_after_ten_seconds_of_updates(
-    watched: Watched, market: Any
-) -> None:
+def test_charts_are_the_same_nodes_with_the_same_zoom_after_many_updates(watched: Watched, market: Any) -> None:
     market.pairs.entries["ETHUSDT:BTCUSDT"] |= {"timeframe": "1s", "lookback": 600}
     page = opened(watched, f"{TAB}&y=ETHUSDT&x=BTCUSDT&pair_timeframe=1s&lookback=600")
     zoomed = zoom_in(page)
     marked = f"[document.querySelector('{BOARD}'), ...document.querySelectorAll('{BOARD} canvas')]"
     page.evaluate(f"window.marked = {marked}")
     newest = rows_of(page)[-1]["timestamp"]
-    end = time.monotonic() + 10
+    end = time.monotonic() + 6
     while time.monotonic() < end:
         page.wait_for_timeout(1000)
         assert spacing(page) == zoomed
     assert page.evaluate(f"{marked}.every((node, i) => node === marked[i])")
-    until(lambda: rows_of(page)[-1]["timestamp"] >= newest + 8000, "the bars of this time")
+    until(lambda: rows_of(page)[-1]["timestamp"] >= newest + 5000, "the bars of this time")
     rows = rows_of(page)
     assert [row["timestamp"] for row in rows] == sorted({row["timestamp"] for row in rows})
 

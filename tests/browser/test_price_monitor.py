@@ -78,16 +78,16 @@ def test_the_price_on_screen_changes_by_itself(watched: Watched) -> None:
     until(lambda: page.locator(f"{CARD} dd").nth(2).inner_text().endswith(" ago"), "the age")
 
 
-def test_a_chart_is_the_same_node_with_the_same_zoom_after_thirty_seconds_of_updates(watched: Watched) -> None:
+def test_a_chart_is_the_same_node_with_the_same_zoom_after_many_updates(watched: Watched) -> None:
     page = watched.open(f"{TWO}&timeframe=5s")
     zoomed = zoom_in(page)
     page.evaluate(f"window.marked = [document.querySelector('{CHART}'), document.querySelector('{CHART} canvas')]")
     newest = bars_of(page)[-1]["timestamp"]
-    end = time.monotonic() + 30
+    end = time.monotonic() + 12
     while time.monotonic() < end:
         page.wait_for_timeout(1000)
         assert view_of(page)[0] == zoomed
-    until(lambda: bars_of(page)[-1]["timestamp"] >= newest + 25_000, "the bars of this time")
+    until(lambda: bars_of(page)[-1]["timestamp"] >= newest + 10_000, "the bars of this time")
     kept = f"marked[0] === document.querySelector('{CHART}') && marked[1] === document.querySelector('{CHART} canvas')"
     assert page.evaluate(kept)
 
