@@ -1,8 +1,7 @@
 # Needs Python 3.11+ and make; everything else goes into .venv.
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)) python3)
 ARGS ?=
-# One more than there are cores: many tests wait for something.
-JOBS ?= $(shell $(PYTHON) -c 'import os; print(1 + len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "auto")')
+JOBS ?= auto
 BIN := .venv/bin
 CODE := src tests scripts $(wildcard benchmarks examples)
 

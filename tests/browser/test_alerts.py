@@ -125,6 +125,7 @@ def test_a_firing_is_told_on_another_tab_and_leads_to_its_chart(watched: Watched
     toast.locator(".ps-toast-open").click()
     page.locator(f'.ps-moment[data-drawn="{firing["id"]}"] canvas').first.wait_for()
     until(lambda: bell.inner_text().split()[1] == "0", "a bell that has been heard", within_s=PATIENCE_S)
+    until(lambda: "tab=Alerts" in page.url, "the tab in the address", within_s=PATIENCE_S)
     page.reload(wait_until="domcontentloaded")
     item_of(page, firing).wait_for()
     listening(page)
