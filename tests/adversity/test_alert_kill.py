@@ -31,7 +31,7 @@ from pairscope.feed.synthetic import SyntheticMarket
 from .running import Api, Program, Programs, until
 from .webhook_receiver import Receiver
 
-KILLS = int(os.environ.get("ALERT_KILLS", "2"))
+KILLS = int(os.environ.get("ALERT_KILLS", "1"))
 SEED, RATE, SYMBOLS = 17, 400, 3
 MARKET = SyntheticMarket(seed=SEED, symbols=SYMBOLS, ticks_per_second=RATE)
 COOLDOWN_S = 20

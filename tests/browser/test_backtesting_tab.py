@@ -122,6 +122,7 @@ def test_ten_thousand_rules_are_started_watched_and_cancelled(watched: Watched, 
     for done in (1200, 7900):
         market.backtests.move(done)
         page.get_by_text(f"{done:,} of 11,191 rules").wait_for()
+    until(lambda: "sweep_job" in page.url, "the job in the address", within_s=PATIENCE_S)
     page.reload(wait_until="domcontentloaded")
     page.get_by_text("7,900 of 11,191 rules").wait_for()
     page.get_by_role("button", name="Cancel", exact=True).click()
