@@ -275,9 +275,9 @@ def test_older_ones_come_by_the_page_and_a_filter_finds_them(watched: Watched, m
 
 def test_a_form_half_filled_in_is_still_there_after_another_tab(watched: Watched, market: Any) -> None:
     page = opened(watched)
+    enter(page, "Note", "for later")  # first: the page has heard of it when it has heard of the type
     pick(page, "Type", "z-score")
     page.get_by_label("X (its hedge)", exact=True).wait_for()
-    enter(page, "Note", "for later")
     until(lambda: any(body["type"] == "zscore" for body in market.alerts.previewed), "its preview")
     page.get_by_role("tab", name="Data Management").click()
     page.get_by_text("Data Management will").wait_for()

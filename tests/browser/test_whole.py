@@ -111,10 +111,17 @@ def test_an_alert_of_the_form_fires_in_the_engine_and_is_told_once(running: dict
     page.locator('.ps-bell[data-loaded="true"]').wait_for()
     page.get_by_label("Symbol", exact=True).click()
     page.get_by_role("option", name=symbol, exact=True).click()
-    threshold = page.get_by_label("Threshold", exact=True)
-    threshold.fill(f"{0.9 * _fetch(f'{api}/api/price/{symbol}')['price']:.8f}")
-    threshold.press("Tab")
-    page.get_by_text("holds now").wait_for()
+    level = f"{0.9 * _fetch(f'{api}/api/price/{symbol}')['price']:.8f}"
+
+    def holds() -> bool:
+        """Enter the threshold, again where the page has put one of its own there for the symbol that was chosen."""
+        threshold = page.get_by_label("Threshold", exact=True)
+        threshold.fill(level)
+        threshold.press("Tab")
+        page.wait_for_timeout(3000)
+        return page.get_by_text("holds now").count() > 0
+
+    until(holds, "a preview of the threshold", within_s=90)
     page.get_by_text("Would have fired in").wait_for()
     page.get_by_role("button", name="Create alert", exact=True).click()
     page.get_by_text("Alert created.").wait_for()
