@@ -30,10 +30,12 @@ def opened(watched: Watched, tab: str = TAB) -> Page:
 
 
 def pick(page: Page | Locator, label: str, option: str) -> None:
-    """Choose an option of a field that opens a list."""
+    """Choose an option of a field that opens a list, and wait until the page is drawn with it."""
     page.get_by_label(label, exact=True).click()
     whole = page.page if isinstance(page, Locator) else page
     whole.get_by_role("option", name=option, exact=True).click()
+    whole.wait_for_timeout(300)
+    whole.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
 
 
 def enter(page: Page | Locator, label: str, text: str) -> None:
