@@ -171,7 +171,7 @@ async def test_who_listens_to_a_pair_that_is_taken_off_the_list_goes_on_hearing_
 
 
 async def test_a_store_that_refuses_delays_a_pair_and_no_more(house: House, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pairscope.watchlist.RETRY_S", 0.0)
+    monkeypatch.setattr("pairscope.lacking_history.RETRY_S", 0.0)
 
     class Refusing:
         refused = 0

@@ -13,7 +13,8 @@ import structlog
 
 from pairscope.engine.journal import pair_key
 from pairscope.engine.pairs import PairBook, Wanted, warm_up
-from pairscope.errors import InputError, StorageError
+from pairscope.errors import InputError
+from pairscope.lacking_history import LackingHistory
 from pairscope.market.pairs import PairSettings
 from pairscope.ports import Bus, LiveView, Records, TickStore
 
@@ -27,9 +28,6 @@ MOST_DEMANDED: Final = 256
 UNHEARD_S: Final = 60.0
 """A pair that is not on the list is let go when nobody has listened to it for so long."""
 LOOK_S: Final = 1.0
-RETRY_S: Final = 1.0
-READERS: Final = 2
-LATEST_NS: Final = 9_223_372_036_854 * 1_000_000
 
 _log = structlog.get_logger(__name__)
 
@@ -52,15 +50,15 @@ class Watchlist:
         note: Callable[..., None] = lambda *_: None,
     ) -> None:
         self._book = book
-        self._store = store
         self._records = records
         self._bus = bus
-        self._live = live
         self._now_s = now_s
         self._note = note
         self._heard: dict[tuple[str, str], float] = {}
         self._woken = asyncio.Event()
-        self._refused = 0
+        self._history = LackingHistory(
+            book, store=store, live=live, reload=book.reload, filled=self._was_read, whose="live pairs"
+        )
         self._warm = False
 
     async def restore(self, pairs: Iterable[str] = ()) -> None:
@@ -118,7 +116,7 @@ class Watchlist:
 
     def counters(self) -> Mapping[str, Any]:
         """Return the numbers of the live pairs, for ``/api/stats``."""
-        return {**self._book.counters(), "refused_reads": self._refused}
+        return {**self._book.counters(), "refused_reads": self._history.refused}
 
     # -- history -------------------------------------------------------------------------------------------------------
 
@@ -143,36 +141,13 @@ class Watchlist:
 
     async def catch_up(self) -> None:
         """Read the history that pairs lack, once, and compute anew what waits for it, a few pairs at a time."""
-        await self._read_lacking()
+        await self._history.read(meanwhile=self._book.settle)
         waits = self._book.settle()
         while waits:
             await asyncio.sleep(0)
             waits = self._book.settle()
 
-    async def _read_lacking(self) -> None:
-        """Read the history of every symbol that lacks it, those first in which most is traded."""
-        wanted = sorted(self._book.lacking(), key=lambda one: -self._traded(one.symbol))
-        for first in range(0, len(wanted), READERS):
-            await asyncio.gather(*(self._read(one) for one in wanted[first : first + READERS]))
-            self._book.settle()
-
-    async def _read(self, wanted: Wanted) -> None:
-        """Read one symbol's history; a store that refuses is asked again later."""
-        asked = self._book.begin(wanted)
-        if asked is None:
-            return
-        start_ns, slots = asked
-        try:
-            bars = await self._store.bars(
-                wanted.symbol, wanted.timeframe, start_ns, LATEST_NS, limit=slots + 64, newest=True
-            )
-        except StorageError as error:
-            self._refused += 1
-            self._book.reload([wanted.symbol])
-            _log.warning("the history of a pair waits for the store", symbol=wanted.symbol, error=str(error))
-            await asyncio.sleep(RETRY_S)
-            return
-        self._book.fill(wanted, slots, bars)
+    def _was_read(self, wanted: Wanted) -> None:
         self._note("filled", wanted.symbol, wanted.timeframe)
 
     def _take_up(self, settings: PairSettings, *, listed: bool = True) -> None:
@@ -182,11 +157,6 @@ class Watchlist:
     def _let_go_of(self, y: str, x: str) -> None:
         self._book.remove(y, x)
         self._note("unpaired", f"{y}:{x}")
-
-    def _traded(self, symbol: str) -> float:
-        """Return what was traded of a symbol in a day, in quote units."""
-        view = self._live.price(symbol)
-        return 0.0 if view is None else float(view["price"]) * float(view["volume_24h"] or 0.0)
 
     def let_go(self) -> None:
         """Forget pairs that are not on the list and have not been listened to for a minute."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.alerts.notebook import Notebook
 
 from pairscope.alerts import AlertDesk
 from pairscope.backtester import Backtester
@@ -23,7 +24,7 @@ from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.monitor import Monitor
 from pairscope.paper import PaperTrader
-from pairscope.ports import Document, Services
+from pairscope.ports import Services
 from pairscope.research.alert_preview import AlertPreview
 from pairscope.research.jobs import JobBoard
 from pairscope.screener import Screener
@@ -71,37 +72,6 @@ def history() -> dict[str, list[Sent]]:
         "PEPEUSDT": trades_of(2, mean_gap_ms=4000, price="0.00001234", step="0.00000001", lot="1", most=9_000_000),
         "币安人生USDT": trades_of(3, mean_gap_ms=300_000, price="0.0831", step="0.0001", lot="1", most=500),
     }
-
-
-class Notebook:
-    """Records in a dictionary."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], bytes] = {}
-
-    async def put(self, collection: str, key: str, document: bytes, *, replace: bool = True) -> bool:
-        new = (collection, key) not in self.kept
-        if new or replace:
-            self.kept[collection, key] = document
-        return new
-
-    async def put_many(self, documents: Sequence[Document]) -> None:
-        for collection, key, body in documents:
-            if body is None:
-                self.kept.pop((collection, key), None)
-            else:
-                self.kept[collection, key] = body
-
-    async def get(self, collection: str, key: str) -> bytes | None:
-        return self.kept.get((collection, key))
-
-    async def delete(self, collection: str, key: str) -> bool:
-        return self.kept.pop((collection, key), None) is not None
-
-    async def scan(self, collection: str, after: str = "") -> AsyncIterator[tuple[str, bytes]]:
-        for (kind, key), document in sorted(self.kept.items()):
-            if kind == collection and key > after:
-                yield key, document
 
 
 async def no_address(host: str, port: int) -> list[str]:

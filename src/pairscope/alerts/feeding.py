@@ -12,7 +12,8 @@ import structlog
 
 from pairscope.engine.alerts import AlertBook, warm_up
 from pairscope.engine.pairs import Wanted
-from pairscope.errors import FeedError, StorageError
+from pairscope.errors import FeedError
+from pairscope.lacking_history import LackingHistory
 from pairscope.ports import Clock, Document, LiveView, Records, TickStore
 from pairscope.ports_research import MarketScreen
 
@@ -20,15 +21,12 @@ __all__ = ["MARKS", "AlertFeeding", "Funding"]
 
 MARKS: Final = "alert_marks"
 """How far the screen's events were heard, by screen."""
-READERS: Final = 2
-RETRY_S: Final = 1.0
 EVENTS: Final = 500
 """Newest events of the screen that are looked through."""
 FUNDING_NS: Final = 60_000_000_000
 FUNDING_AT_ONCE: Final = 50
 """Symbols whose funding rate is asked for in a minute; where rules name more, they take turns."""
 FUNDING_BACK_NS: Final = 24 * 3_600_000_000_000
-LATEST_NS: Final = 9_223_372_036_854 * 1_000_000
 _MS: Final = 1_000_000
 _SAID: Mapping[str, str] = MappingProxyType({"entered": "found", "left": "lost"})
 
@@ -57,9 +55,7 @@ class AlertFeeding:
         note: Callable[..., None],
     ) -> None:
         self._book = book
-        self._store = store
         self._records = records
-        self._live = live
         self._screens = screens
         self._funding = funding
         self._clock = clock
@@ -71,12 +67,19 @@ class AlertFeeding:
         self._funding_due_ns = 0
         self._warm = False
         self._warming = asyncio.Lock()
-        self.refused = 0
+        self._history = LackingHistory(
+            book, store=store, live=live, reload=self.reload, filled=self._was_read, whose="alerts"
+        )
 
     async def restore(self) -> None:
         """Take up how far the screen's events were heard."""
         heard = {key: orjson.loads(body) async for key, body in self._records.scan(MARKS)}
         self._heard = {key: (as_of, list(names)) for key, (as_of, names) in heard.items()}
+
+    @property
+    def refused(self) -> int:
+        """How often the store refused to be read."""
+        return self._history.refused
 
     def marks(self) -> list[Document]:
         """Return what is to be stored of how far events were heard, once."""
@@ -102,34 +105,11 @@ class AlertFeeding:
                 self._warm = True
 
     async def catch_up(self) -> None:
-        """Read the bars that gauges lack, once, a few symbols at a time."""
-        lacking = sorted(self._book.lacking(), key=lambda wanted: -self._traded(wanted.symbol))
-        for first in range(0, len(lacking), READERS):
-            await asyncio.gather(*(self._read(wanted) for wanted in lacking[first : first + READERS]))
+        """Read the bars that gauges lack, once."""
+        await self._history.read()
 
-    async def _read(self, wanted: Wanted) -> None:
-        """Read one symbol's bars; a store that refuses is asked again later."""
-        asked = self._book.begin(wanted)
-        if asked is None:
-            return
-        start_ns, slots = asked
-        try:
-            bars = await self._store.bars(
-                wanted.symbol, wanted.timeframe, start_ns, LATEST_NS, limit=slots + 64, newest=True
-            )
-        except StorageError as error:
-            self.refused += 1
-            self.reload([wanted.symbol])
-            _log.warning("the history of an alert waits for the store", symbol=wanted.symbol, error=str(error))
-            await asyncio.sleep(RETRY_S)
-            return
-        self._book.fill(wanted, slots, bars)
+    def _was_read(self, wanted: Wanted) -> None:
         self._note("alert_filled", wanted.symbol, wanted.timeframe)
-
-    def _traded(self, symbol: str) -> float:
-        """Return what was traded of a symbol in a day, in quote units: where most is, most rules wait."""
-        view = self._live.price(symbol)
-        return 0.0 if view is None else float(view["price"]) * float(view["volume_24h"] or 0.0)
 
     def hear(self) -> None:
         """Hand on what the screens found and lost since they were last heard, oldest first."""
