@@ -1,4 +1,4 @@
-"""A store that refuses on command, and a clock that is set by hand."""
+"""A store that refuses on command, a writer before it, and a clock that is set by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from pairscope.errors import StoreUnavailable
+from pairscope.market.symbols import Symbols
 from pairscope.storage.duckdb_store import DuckDBStore
+from pairscope.storage.spool import Spool
+from pairscope.storage.tick_storage import StoreWriter
+
+S = 1_000_000_000
 
 
 class MoodyStore:
@@ -74,3 +79,39 @@ async def moody(tmp_path: Path) -> AsyncIterator[MoodyStore]:
     store = await DuckDBStore.open(tmp_path / "store.duckdb")
     yield MoodyStore(store)
     await store.close()
+
+
+@pytest.fixture
+def one_symbol():
+    return Symbols(["BTCUSDT"])
+
+
+@pytest.fixture
+def some(ticks_of, noon_ns, one_symbol):
+    """Make a batch of consecutive ids, a second apart."""
+
+    def make(ids, *, watermark_ns=0):
+        rows = [("BTCUSDT", i, noon_ns + i * S, "10.5", "0.25", i % 2 == 0) for i in ids]
+        return ticks_of(rows, symbols=one_symbol, watermark_ns=watermark_ns)
+
+    return make
+
+
+@pytest.fixture
+async def make_writer(moody, tmp_path):
+    made = []
+
+    async def make(**keywords):
+        spool = Spool(tmp_path / "spool", max_bytes=keywords.pop("spool_bytes", 1 << 20))
+        writer = StoreWriter(moody, spool=spool, **keywords)
+        await writer.start()
+        made.append(writer)
+        return writer
+
+    yield make
+    moody.relent()
+    if moody.gate is not None:
+        moody.gate.set()
+    for writer in made:
+        if writer.status().get("reason") != "the writer ended":
+            await writer.close()

@@ -12,9 +12,7 @@ import pytest
 from pairscope.errors import ConfigError, StoreDamaged, StoreUnavailable
 from pairscope.market.bars import Origin, bars_of
 from pairscope.market.continuity import Gap
-from pairscope.market.symbols import Symbols
-from pairscope.storage.spool import Spool
-from pairscope.storage.tick_storage import StoreWriter, open_store
+from pairscope.storage.tick_storage import open_store
 
 FOREVER = 2**62
 S = 1_000_000_000
@@ -26,42 +24,6 @@ async def until(condition: Callable[[], Any], seconds: float = 30) -> None:
     while not condition():
         assert asyncio.get_running_loop().time() < end, "waited in vain"
         await asyncio.sleep(0.002)
-
-
-@pytest.fixture
-def one_symbol():
-    return Symbols(["BTCUSDT"])
-
-
-@pytest.fixture
-def some(ticks_of, noon_ns, one_symbol):
-    """Make a batch of consecutive ids, a second apart."""
-
-    def make(ids, *, watermark_ns=0):
-        rows = [("BTCUSDT", i, noon_ns + i * S, "10.5", "0.25", i % 2 == 0) for i in ids]
-        return ticks_of(rows, symbols=one_symbol, watermark_ns=watermark_ns)
-
-    return make
-
-
-@pytest.fixture
-async def make_writer(moody, tmp_path):
-    made = []
-
-    async def make(**keywords):
-        spool = Spool(tmp_path / "spool", max_bytes=keywords.pop("spool_bytes", 1 << 20))
-        writer = StoreWriter(moody, spool=spool, **keywords)
-        await writer.start()
-        made.append(writer)
-        return writer
-
-    yield make
-    moody.relent()
-    if moody.gate is not None:
-        moody.gate.set()
-    for writer in made:
-        if writer.status().get("reason") != "the writer ended":
-            await writer.close()
 
 
 async def stored_ids(moody):

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from pairscope.errors import StoreUnavailable
-from pairscope.market.symbols import Symbols
 from pairscope.ports import Document
 from pairscope.storage.spool import Spool
-from pairscope.storage.tick_storage import StoreWriter
 
 FOREVER = 2**62
 S = 1_000_000_000
@@ -24,34 +22,6 @@ async def until(condition: Callable[[], Any], seconds: float = 30) -> None:
     while not condition():
         assert asyncio.get_running_loop().time() < end, "waited in vain"
         await asyncio.sleep(0.002)
-
-
-@pytest.fixture
-def some(ticks_of, noon_ns):
-    """Make a batch of consecutive ids, a second apart."""
-    symbols = Symbols(["BTCUSDT"])
-
-    def make(ids):
-        return ticks_of([("BTCUSDT", i, noon_ns + i * S, "10.5", "0.25", i % 2 == 0) for i in ids], symbols=symbols)
-
-    return make
-
-
-@pytest.fixture
-async def make_writer(moody, tmp_path):
-    made = []
-
-    async def make(**keywords):
-        spool = Spool(tmp_path / "spool", max_bytes=keywords.pop("spool_bytes", 1 << 20))
-        writer = StoreWriter(moody, spool=spool, **keywords)
-        await writer.start()
-        made.append(writer)
-        return writer
-
-    yield make
-    moody.relent()
-    for writer in made:
-        await writer.close()
 
 
 def firing(k: int, body: bytes | None = b"fired") -> Document:
