@@ -313,6 +313,8 @@ class Services:
     paper: PaperPositions
     alerts: Alerts
     monitor: Monitoring
+    imported: Callable[[BarBatch], None]
+    """To be told of bars that were stored beside the live stream: uploads, files, back-fills."""
     clock: Clock
     source: Callable[[], str]
     """``live``, ``replay`` or ``synthetic``."""

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
-import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+import numpy as np
 import structlog
 
 from pairscope.alerts import AlertDesk
-from pairscope.api.options import ApiOptions
+from pairscope.api_settings import api_options
 from pairscope.backend_status import health_of, stats_of
 from pairscope.backtester import Backtester
 from pairscope.config import Settings, spool_name
@@ -56,7 +54,6 @@ _log = structlog.get_logger(__name__)
 
 ASK_AGAIN_S: Final = 5.0
 RETRY_S: Final = 1.0
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 STOP_S: Final = 2.0
 
 
@@ -235,14 +232,27 @@ class Backend:
         )
         async for bars in loader.load(follow, first_tick_ns=self.engine.first_own_ns):
             await self._until_stored(partial(self.store.put_bars, bars))
-            self.journal.bars_came("history", bars)
-            if self.engine.adopt_history(bars):
-                self.publisher.publish_history(bars)
-            names = [self.symbols[i] for i in set(bars.symbol_id.tolist())]
-            self.watchlist.history_came(names)
-            self.paper.history_came(names)
-            self.alerts.reload(names)
-            self.screener.bars_came(bars)
+            self._take_history(bars)
+
+    def _take_history(self, bars: BarBatch) -> None:
+        """Take stored minutes from before our ticks: engine and charts, then pairs, positions, alerts and screens."""
+        self.journal.bars_came("history", bars)
+        if self.engine.adopt_history(bars):
+            self.publisher.publish_history(bars)
+        names = [self.symbols[i] for i in set(bars.symbol_id.tolist())]
+        self.watchlist.history_came(names)
+        self.paper.history_came(names)
+        self.alerts.reload(names)
+        self.screener.bars_came(bars)
+
+    def _imported(self, bars: BarBatch) -> None:
+        """Take stored bars that people brought: those of followed symbols as history, of others for screens alone."""
+        ours = np.array([self.symbols.find(name) is not None for name in bars.symbols], np.bool_)
+        followed = ours[bars.symbol_id] if len(bars) and bars.timeframe == "1m" else np.zeros(len(bars), np.bool_)
+        if followed.any():
+            self._take_history(bars.take(followed).in_table(self.symbols))
+        if not followed.all():
+            self.screener.bars_came(bars.take(~followed))
 
     def _adopt(self, bars: Sequence[BarBatch]) -> None:
         """Take bars that the store rebuilt: engine and live pairs, then the screens, which read them again."""
@@ -289,6 +299,7 @@ class Backend:
             paper=self.paper,
             alerts=self.alerts,
             monitor=self.monitor,
+            imported=self._imported,
             clock=self.clock,
             source=lambda: self.settings.source,
             health=self.health,
@@ -374,26 +385,3 @@ def _report(task: asyncio.Task[None]) -> int:
         return 1
     _log.error("ingest ended", exc_info=error)
     return 1
-
-
-def api_options(settings: Settings) -> ApiOptions:
-    """Return the API's share of the settings."""
-    own = tuple(f"http://{name}:{settings.dashboard_port}" for name in ("127.0.0.1", "localhost"))
-    key = settings.dashboard_key
-    dashboard_key = f"sha256:{hashlib.sha256(key.encode()).hexdigest()}" if key else ""
-    return ApiOptions(
-        api_keys=settings.api_keys,
-        dashboard_key=dashboard_key,
-        jwt_secret=settings.jwt_secret or secrets.token_urlsafe(32),
-        cors_origins=settings.cors_origins or own,
-        hosts=_hosts(settings),
-        rate_limit=settings.rate_limit or ("600/minute" if settings.api_keys else ""),
-    )
-
-
-def _hosts(settings: Settings) -> tuple[str, ...]:
-    """Return the names that a request may call us by: on loopback ours alone, else any."""
-    if settings.host not in LOOPBACK:
-        return ()
-    public = urlsplit(settings.public_api_url).hostname
-    return (*LOOPBACK, public) if public else LOOPBACK

@@ -191,6 +191,7 @@ class Market:
             paper=self.paper,
             alerts=self.alerts,
             monitor=self.monitor,
+            imported=self.screens.bars_came,
             clock=lambda: self.now_ns,
             source=lambda: self.source,
             health=lambda: self.checks,

@@ -120,6 +120,14 @@ class BarBatch:
         columns = {name: getattr(self, name)[index] for name in _COLUMNS}
         return BarBatch(self.symbols, self.timeframe, **columns)
 
+    def in_table(self, symbols: Symbols) -> BarBatch:
+        """Return the same bars under the ids of another table, which takes in the names of theirs that it lacks."""
+        ids = np.zeros(len(self.symbols), np.int32)
+        for symbol_id in np.unique(self.symbol_id).tolist():
+            ids[symbol_id] = symbols.id_of(self.symbols[symbol_id])
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        return BarBatch(symbols, self.timeframe, **{**columns, "symbol_id": ids[self.symbol_id]})
+
     def of_symbol(self, symbol: str) -> BarBatch:
         """Return the bars of one symbol, in the same order."""
         symbol_id = self.symbols.find(symbol)
