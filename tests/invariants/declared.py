@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pairscope.analytics import indicators, moments, price_stats
-from pairscope.market import align, bars
+from pairscope.market import align, bars, holes
+from pairscope.market.continuity import Gap
 
 from .declared_backtest import BACKTEST
 from .declared_correlation import CORRELATION
@@ -20,7 +21,7 @@ from .declared_reports import REPORTS
 from .declared_sentinel import SENTINEL
 from .declared_statistical_tests import STATISTICAL_TESTS
 from .declared_sweep import SWEEP
-from .declaring import Closed, Declaration, PerBar, Series, Whole
+from .declaring import MINUTE, Closed, Declaration, PerBar, Series, Whole
 
 _EVERY_KIND = ["sma:5", "ema:5", "bb:5:2", "vwap", "rsi:5", "macd:3:6:4", "atr:5", "rv:5"]
 
@@ -33,6 +34,10 @@ def _moments_resumed(s: Series, k: int) -> list[moments.Moments]:
 
 _STATE = Whole("a state or a reading of one, of exactly the observations given")
 _CELLS = Whole("works on cells of one time; what is made of them is checked as bars")
+_HOLES = holes.holes_of(
+    Gap("BTCUSDT", k, k, "open", 1, after_ns=at, before_ns=at + k * MINUTE)
+    for k, at in enumerate(range(1_722_470_400_000_000_000, 1_722_484_800_000_000_000, 7 * MINUTE))
+)
 _COLUMNS = Whole("moves columns, computes nothing")
 
 DECLARED: Mapping[str, Declaration] = {
@@ -110,6 +115,11 @@ DECLARED: Mapping[str, Declaration] = {
         )
     },
     "pairscope.market.align.common_bars": _COLUMNS,
+    "pairscope.market.holes.touches": PerBar(lambda s: [holes.touches(_HOLES, s.bars.ts_open_ns, MINUTE)]),
+    **{
+        f"pairscope.market.holes.{name}": Whole("works on holes, which have ends of their own")
+        for name in ("days_of", "holes_of", "missing_in", "reaching", "span_of")
+    },
     **{
         f"pairscope.market.anchors.{name}": Whole("follows from a name, a lookback and a slot")
         for name in ("anchor_of", "epoch_of", "even_slots", "offset_of")

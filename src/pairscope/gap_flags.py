@@ -1,0 +1,106 @@
+"""Which bars lack trades: the gap ledger of a store, laid over bars that were read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from pairscope.market.bars import BarBatch, Origin, resample, timeframe_ns
+from pairscope.market.continuity import Gap
+from pairscope.market.holes import Holes, holes_of, missing_in, touches
+from pairscope.market.ticks import B1, I8
+from pairscope.ports import TickStore
+
+__all__ = ["Touched", "gap_flags", "read_holes", "touched_bars"]
+
+_MINUTE_NS: Final = 60_000_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Touched:
+    """Which of some bars touch a hole that nothing repaired, and how many ids those holes lack."""
+
+    flags: B1
+    missing: int
+    times_ns: I8 = field(repr=False)
+    """Open times of the bars that are touched."""
+
+    @property
+    def bars(self) -> int:
+        """How many bars are touched."""
+        return int(self.times_ns.size)
+
+
+async def gap_flags(store: TickStore, symbol: str, bars: BarBatch) -> B1:
+    """Return which of a symbol's bars touch a hole in its trades; one look into the ledger where there is none.
+
+    A bar of the exchange's or an uploaded one is whole, whatever own trades are missing; a longer bar is, where those
+    under it are that a hole touches. ``bars`` are of one symbol and any timeframe, by time.
+    """
+    return (await touched_bars(store, symbol, bars)).flags
+
+
+async def touched_bars(store: TickStore, symbol: str, bars: BarBatch, holes: Holes | None = None) -> Touched:
+    """Return what ``gap_flags`` says with how many ids are missing; ``holes`` are the symbol's where they are known."""
+    none = Touched(np.zeros(len(bars), np.bool_), 0, np.empty(0, np.int64))
+    if not len(bars):
+        return none
+    known = holes_of(await store.gaps(symbol)) if holes is None else holes
+    length = timeframe_ns(bars.timeframe)
+    flags = touches(known, bars.ts_open_ns, length)
+    if not flags.any():
+        return none
+    foreign = flags & (bars.origin != Origin.OWN)
+    if foreign.any():
+        flags = flags & ~foreign
+        if bars.timeframe != _base_of(bars.timeframe):
+            flags[np.flatnonzero(foreign)] = await _own_parts_touched(store, symbol, bars.take(foreign), known)
+    times = bars.ts_open_ns[flags]
+    return Touched(flags, missing_in(known, times, length), times)
+
+
+async def read_holes(store: TickStore, symbols: Iterable[str] | None = None) -> Mapping[str, Holes]:
+    """Return the holes of every symbol that has any, or of those named, from one look into the ledger."""
+    wanted = None if symbols is None else {*symbols}
+    found: dict[str, list[Gap]] = {}
+    for gap in await store.gaps():
+        if gap.status != "repaired" and gap.missing > 0 and (wanted is None or gap.symbol in wanted):
+            found.setdefault(gap.symbol, []).append(gap)
+    return {symbol: holes_of(gaps) for symbol, gaps in found.items()}
+
+
+async def _own_parts_touched(store: TickStore, symbol: str, bars: BarBatch, holes: Holes) -> B1:
+    """Return which longer bars have an own base bar under them that touches a hole.
+
+    One that the base bars under it do not make came in as it is, and is whole.
+    """
+    length, base = timeframe_ns(bars.timeframe), _base_of(bars.timeframe)
+    found = np.zeros(len(bars), np.bool_)
+    ends = np.flatnonzero(np.diff(bars.ts_open_ns) > length)
+    for rows in np.split(np.arange(len(bars)), ends + 1):
+        start_ns, end_ns = int(bars.ts_open_ns[rows[0]]), int(bars.ts_open_ns[rows[-1]]) + length
+        parts = await store.bars(symbol, base, start_ns, end_ns, limit=(end_ns - start_ns) // timeframe_ns(base))
+        if not len(parts):
+            continue
+        own = (parts.origin == Origin.OWN) & touches(holes, parts.ts_open_ns, timeframe_ns(base))
+        lacking = np.unique(parts.ts_open_ns[own] // length * length)
+        found[rows] = np.isin(bars.ts_open_ns[rows], lacking) & _made_of(bars.take(rows), parts)
+    return found
+
+
+def _made_of(bars: BarBatch, parts: BarBatch) -> B1:
+    """Return which bars are what base bars make."""
+    made = resample(parts, bars.timeframe)
+    at = np.minimum(np.searchsorted(made.ts_open_ns, bars.ts_open_ns), len(made) - 1)
+    same: B1 = made.ts_open_ns[at] == bars.ts_open_ns
+    for name in ("high", "low", "close", "volume", "trades"):
+        same = same & (getattr(made, name)[at] == getattr(bars, name))
+    return same
+
+
+def _base_of(timeframe: str) -> str:
+    """Return the stored timeframe that a timeframe follows from."""
+    return "1s" if timeframe_ns(timeframe) < _MINUTE_NS else "1m"

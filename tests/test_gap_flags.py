@@ -1,0 +1,113 @@
+"""Which bars of a real store are flagged: those made of own trades that lack some, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pairscope.gap_flags import gap_flags, read_holes, touched_bars
+from pairscope.market.bars import BarBatch, Origin, bars_of, timeframe_ns
+from pairscope.market.continuity import Gap
+from pairscope.market.ticks import TickBatch
+from pairscope.storage.duckdb_store import DuckDBStore
+
+FOREVER = 2**62
+S, MINUTE = 1_000_000_000, 60_000_000_000
+LOST = range(25, 40)
+"""Trades 25 to 39 are lost: one every 10 s, so that minutes 4 to 6 lack some, 4 and 6 with trades on one side."""
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[DuckDBStore]:
+    opened = await DuckDBStore.open(tmp_path / "gaps.duckdb", threads=1)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def trades(ticks_of: Callable[..., TickBatch], noon_ns: int) -> Callable[..., TickBatch]:
+    def make(ids: Any, symbol: str = "BTCUSDT") -> TickBatch:
+        rows = [(symbol, i, noon_ns + i * 10 * S, f"{100 + i % 7}.5", "0.3", i % 2 == 0) for i in ids]
+        return ticks_of(rows, watermark_ns=noon_ns + 3600 * S)
+
+    return make
+
+
+async def take(store: DuckDBStore, batch: TickBatch) -> None:
+    """Store trades and the bars that they make."""
+    await store.append(batch, [bars_of(batch, "1s"), bars_of(batch, "1m")])
+
+
+async def flagged(store: DuckDBStore, timeframe: str, noon_ns: int) -> list[int]:
+    """The places, in bars after noon, of the bars that are flagged."""
+    bars = await store.bars("BTCUSDT", timeframe, 0, FOREVER, limit=10_000)
+    length = timeframe_ns(timeframe)
+    return ((bars.ts_open_ns[await gap_flags(store, "BTCUSDT", bars)] - noon_ns) // length).tolist()
+
+
+def whole_of(bars: BarBatch, origin: Origin) -> BarBatch:
+    """Bars as somebody else has them: whole, and without our trades' ids."""
+    none = np.full(len(bars), -1)
+    return replace(bars, first_id=none, last_id=none, origin=np.full(len(bars), origin, np.int8))
+
+
+async def test_a_bar_that_lacks_trades_is_flagged_until_they_have_come(
+    store: DuckDBStore, trades: Callable[..., TickBatch], noon_ns: int
+) -> None:
+    await take(store, trades([i for i in range(90) if i not in LOST]))
+    await take(store, trades(range(90), "ETHUSDT"))
+    assert await flagged(store, "1m", noon_ns) == [4, 6]
+    assert await flagged(store, "5m", noon_ns) == [0, 1]
+    assert await flagged(store, "1s", noon_ns) == [240, 400]
+    assert list(await read_holes(store)) == ["BTCUSDT"]
+    await take(store, trades(LOST))
+    assert [gap.status for gap in await store.gaps()] == ["repaired"]
+    assert await flagged(store, "1m", noon_ns) == []
+    assert await read_holes(store) == {}
+
+
+async def test_what_was_given_up_stays_flagged_and_its_ids_are_counted(
+    store: DuckDBStore, trades: Callable[..., TickBatch], noon_ns: int
+) -> None:
+    await take(store, trades([i for i in range(90) if i not in LOST]))
+    await store.settle_gap(Gap("BTCUSDT", 25, 39, "unrepairable", 15, ended_ns=1))
+    minutes = await store.bars("BTCUSDT", "1m", 0, FOREVER, limit=100)
+    touched = await touched_bars(store, "BTCUSDT", minutes)
+    assert (touched.bars, touched.missing) == (2, 15)
+    assert ((touched.times_ns - noon_ns) // MINUTE).tolist() == [4, 6]
+
+
+async def test_a_bar_of_the_exchange_s_is_whole_and_so_is_what_is_made_of_it(
+    store: DuckDBStore, trades: Callable[..., TickBatch], noon_ns: int
+) -> None:
+    await take(store, trades([i for i in range(90) if i not in LOST]))
+    exchange = whole_of(bars_of(trades(range(90)), "1m"), Origin.EXCHANGE)
+    await store.put_bars(exchange.take(slice(3, 6)))
+    assert await flagged(store, "1m", noon_ns) == [6]
+    assert await flagged(store, "5m", noon_ns) == [1], "its minute 6 is made of own trades"
+    assert await flagged(store, "15m", noon_ns) == [0]
+    await store.put_bars(exchange.take(slice(6, 7)))
+    for timeframe in ("1m", "5m", "15m"):
+        assert await flagged(store, timeframe, noon_ns) == []
+
+
+async def test_a_bar_that_came_in_longer_is_whole(
+    store: DuckDBStore, trades: Callable[..., TickBatch], noon_ns: int
+) -> None:
+    await take(store, trades([i for i in range(90) if i not in LOST]))
+    uploaded = whole_of(bars_of(trades(range(90)), "5m"), Origin.UPLOAD)
+    assert not (await gap_flags(store, "BTCUSDT", uploaded)).any()
+
+
+async def test_no_bars_and_a_symbol_without_a_hole_are_not_flagged(
+    store: DuckDBStore, trades: Callable[..., TickBatch]
+) -> None:
+    await take(store, trades(range(9)))
+    bars = await store.bars("BTCUSDT", "1m", 0, FOREVER, limit=10)
+    assert not (await gap_flags(store, "BTCUSDT", bars)).any()
+    assert (await touched_bars(store, "NOUSDT", bars.take(slice(0, 0)))).bars == 0
