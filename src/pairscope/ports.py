@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from pairscope.market.bars import BarBatch
-from pairscope.market.continuity import Admission, Continuity, Gap
+from pairscope.market.bars import BarBatch, BarOutcomes, Origin
+from pairscope.market.continuity import Admission, Continuity, Gap, HeldIds
 from pairscope.market.pairs import PairSettings
-from pairscope.market.ticks import TickBatch
+from pairscope.market.ticks import B1, TickBatch
 from pairscope.ports_alerts import Alerts
 from pairscope.ports_research import Backtests, Jobs, MarketScreen, PaperPositions
 
@@ -29,6 +29,7 @@ __all__ = [
     "Subscription",
     "SymbolSummary",
     "TickStore",
+    "UploadedSpan",
 ]
 
 Clock = Callable[[], int]
@@ -53,6 +54,17 @@ class SymbolSummary:
 
     symbol: str
     tick_count: int
+    first_ns: int
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedSpan:
+    """The uploaded bars of a symbol in one timeframe: how many, and the open times of the oldest and the newest."""
+
+    symbol: str
+    timeframe: str
+    rows: int
     first_ns: int
     last_ns: int
 
@@ -93,11 +105,44 @@ class TickStore(Protocol):
         """
         ...
 
-    async def put_bars(self, bars: BarBatch) -> int:
-        """Store base bars that no own tick made (history, uploads); return how many rows changed.
+    async def add_older(self, batch: TickBatch) -> Admission:
+        """Store trades that the live stream did not bring, of a file or a back-fill; bars are made by ``rebuild_bars``.
 
-        A bar that own ticks cover wholly is never replaced.
+        New are ids below a symbol's first, in a hole of any status, and above its last. What they leave out between
+        themselves and what is held is a gap that is ``unrepairable``, since nobody asks the exchange for it; later ones
+        fill it, also what heals an open hole. The batch's watermark raises the store's.
         """
+        ...
+
+    async def put_bars(self, bars: BarBatch) -> int:
+        """Store bars that no own tick made (history, uploads); return how many rows changed.
+
+        Bars of any timeframe: those longer than the base's are kept beside it. A bar that own ticks cover wholly is
+        never replaced.
+        """
+        ...
+
+    async def put_bars_all(self, batches: Sequence[BarBatch], documents: Sequence[Document] = ()) -> list[BarOutcomes]:
+        """Store several batches of bars, and documents, in one transaction: all or nothing. What came of each bar."""
+        ...
+
+    async def covered(self, bars: BarBatch) -> B1:
+        """Which bars own ticks cover wholly, from their first tick to their newest without a hole."""
+        ...
+
+    async def remove_bars(self, symbol: str, timeframe: str | None, origin: Origin) -> int:
+        """Remove a symbol's bars of one origin, of one timeframe or of all; return how many.
+
+        Bars of own ticks whose place they took are made again.
+        """
+        ...
+
+    async def uploaded(self) -> list[UploadedSpan]:
+        """What was uploaded, by (symbol, length of timeframe)."""
+        ...
+
+    async def kept_timeframes(self, symbol: str) -> tuple[str, ...]:
+        """The timeframes under which bars of a symbol are kept, the shortest first. Reads no table."""
         ...
 
     async def ticks(
@@ -109,7 +154,11 @@ class TickStore(Protocol):
     async def bars(
         self, symbol: str, timeframe: str, start_ns: int, end_ns: int, *, limit: int, newest: bool = False
     ) -> BarBatch:
-        """Closed bars of any timeframe, oldest first."""
+        """Closed bars of any timeframe, oldest first.
+
+        A bar comes of base bars where they make it wholly or where nothing else is kept for it, else of the longest
+        uploaded bars that fit into it.
+        """
         ...
 
     async def base_bars(self, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
@@ -136,8 +185,12 @@ class TickStore(Protocol):
         """A fresh ledger that stands where the stored ticks end: what a feed resumes from."""
         ...
 
-    async def gaps(self, symbol: str | None = None) -> list[Gap]:
-        """The gap ledger, by (symbol, from_id)."""
+    async def gaps(self, symbol: str | None = None, *, unrepaired: bool = False) -> list[Gap]:
+        """The gap ledger, by (symbol, from_id); all of it, or what still lacks ids."""
+        ...
+
+    async def held(self, symbol: str | None = None) -> list[HeldIds]:
+        """The intervals of consecutive trade ids that are stored, by (symbol, from_id). Void ids count as stored."""
         ...
 
     async def settle_gap(self, gap: Gap) -> None:

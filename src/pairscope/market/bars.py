@@ -19,6 +19,8 @@ __all__ = [
     "BASE_TIMEFRAMES",
     "TIMEFRAMES",
     "BarBatch",
+    "BarOutcome",
+    "BarOutcomes",
     "Origin",
     "bars_from_cells",
     "bars_of",
@@ -49,7 +51,7 @@ TIMEFRAMES: MappingProxyType[str, int] = MappingProxyType(
 """Every timeframe with its length in nanoseconds; a bar opens at a multiple of it since the epoch, UTC."""
 
 BASE_TIMEFRAMES = ("1s", "1m")
-"""What a store keeps: 5s and 15s follow from 1s, everything longer from 1m."""
+"""What a store makes of ticks: 5s and 15s follow from 1s, everything longer from 1m."""
 
 
 class Origin(IntEnum):
@@ -58,6 +60,19 @@ class Origin(IntEnum):
     OWN = 0
     EXCHANGE = 1
     UPLOAD = 2
+
+
+class BarOutcome(IntEnum):
+    """What came of a bar that was put into a store; ``KEPT``: what is there has precedence, or own ticks cover it."""
+
+    INSERTED = 0
+    UPDATED = 1
+    UNCHANGED = 2
+    KEPT = 3
+
+
+BarOutcomes = NDArray[np.int8]
+"""Values of :class:`BarOutcome`, one a bar, in the order of a batch."""
 
 
 def timeframe_ns(timeframe: str) -> int:

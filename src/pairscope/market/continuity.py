@@ -16,7 +16,7 @@ from pairscope.market.kernel import kernel
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1, I4, I8, TickBatch
 
-__all__ = ["Admission", "Continuity", "Gap", "GapStatus"]
+__all__ = ["Admission", "Continuity", "Gap", "GapStatus", "HeldIds"]
 
 GapStatus = Literal["open", "repaired", "unrepairable"]
 
@@ -53,6 +53,15 @@ class Admission:
     new: B1
     repeats: int
     changed: tuple[Gap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldIds:
+    """Trade ids of a symbol that are all there: ``from_id`` to ``to_id``, both inclusive."""
+
+    symbol: str
+    from_id: int
+    to_id: int
 
 
 @kernel
