@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from pairscope.analytics.price_stats import realized_volatility, rolling_stats
     from pairscope.analytics.regression import huber_hedge, kalman_hedge, ols_hedge, rolling_ols_hedge
     from pairscope.analytics.statistical_tests import adf_test, benjamini_hochberg, engle_granger, johansen
-    from pairscope.client import Client
+    from pairscope.client import AsyncClient, Client
     from pairscope.research.screen import screen_pairs
     from pairscope.research.sweep import sweep
 
 __version__ = "0.1.0"
 __all__ = [
+    "AsyncClient",
     "Client",
     "__version__",
     "adf_test",
@@ -44,7 +45,7 @@ _PUBLIC = {
     "pairscope.analytics.price_stats": ("realized_volatility", "rolling_stats"),
     "pairscope.analytics.regression": ("huber_hedge", "kalman_hedge", "ols_hedge", "rolling_ols_hedge"),
     "pairscope.analytics.statistical_tests": ("adf_test", "benjamini_hochberg", "engle_granger", "johansen"),
-    "pairscope.client": ("Client",),
+    "pairscope.client": ("AsyncClient", "Client"),
     "pairscope.research.screen": ("screen_pairs",),
     "pairscope.research.sweep": ("sweep",),
 }

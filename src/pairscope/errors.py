@@ -37,7 +37,8 @@ Whatever is not in this tree is a bug: it is logged, counted and ends the task t
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 __all__ = [
     "ApiRefused",
@@ -78,11 +79,13 @@ class PairscopeError(Exception):
     """Anything that Pairscope reports on purpose.
 
     ``loc`` names the parameter, setting or file at fault where there is one; ``hint`` is the next step for a person.
+    ``problem`` is the whole problem document where an API answered it: the rows that an upload was refused for.
     """
 
     retry: ClassVar[bool] = False
     status: ClassVar[int] = 500
     hint: str = ""
+    problem: Mapping[str, Any] | None = None
 
     def __init__(self, message: str, *, loc: str = "", hint: str = "") -> None:
         super().__init__(message)

@@ -147,7 +147,7 @@ def test_health_is_told_also_when_it_is_down() -> None:
 
 
 def test_a_broken_connection_is_tried_again_and_a_slow_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairscope.client.time.sleep", lambda _: None)
+    monkeypatch.setattr("pairscope.client.clients.time.sleep", lambda _: None)
     tries: list[str] = []
 
     def broken(request: httpx2.Request) -> httpx2.Response:

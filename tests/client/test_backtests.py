@@ -13,7 +13,7 @@ from pairscope.api.backtest_examples import BACKTEST_EXAMPLES
 from pairscope.client import Client
 from pairscope.errors import ApiRefused, InputError
 
-from .test_client import Answer, client_of, problem
+from .test_clients import Answer, client_of, problem
 
 RUN = BACKTEST_EXAMPLES["/api/backtest"]
 SWEEP = BACKTEST_EXAMPLES["/api/backtest/sweep"]

@@ -1,0 +1,180 @@
+"""The two clients: the same calls over a blocking transport and over one that is awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final, Self
+
+import httpx2
+
+from pairscope.client.alerts import AlertCalls
+from pairscope.client.asking import Ask, Awaited, Blocking, Pause, R, Steps
+from pairscope.client.backtests import BacktestCalls
+from pairscope.client.frames import FrameKind, checked_kind
+from pairscope.client.jobs import JobCalls
+from pairscope.client.market import MarketCalls
+from pairscope.client.pairs import PairCalls
+from pairscope.errors import ApiUnreachable, PairscopeError
+
+__all__ = ["AsyncClient", "Client"]
+
+_TAKEN: Final = frozenset({200, 206})
+
+
+class _Calls(MarketCalls, PairCalls, BacktestCalls, AlertCalls, JobCalls):
+    """Every call, and what both clients know of the API that they ask."""
+
+    def __init__(self, base_url: str, frame: FrameKind, api_key: str | None) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.frame = checked_kind(frame)
+        self._headers = {"Accept": "application/json", "User-Agent": "pairscope-client"}
+        if api_key:
+            self._headers["X-API-Key"] = api_key
+
+    def _unheard(self, error: httpx2.TransportError) -> ApiUnreachable:
+        if isinstance(error, httpx2.TimeoutException):
+            return ApiUnreachable(f"the API at {self.base_url} did not answer in time")
+        return ApiUnreachable(f"no API answers at {self.base_url}")
+
+
+class Client(_Calls, Blocking):
+    """Asks one Pairscope API and returns tables; ``get`` returns the JSON underneath.
+
+    ``frame`` says what tables are made of: ``pandas``, ``polars`` or ``arrow``; every call that returns a table takes
+    it too. Outside pandas, what is said to be an index is a column.
+
+    Errors are of the :class:`~pairscope.errors.PairscopeError` family and carry the server's own words:
+    ``UnknownSymbol`` (404), ``InputError`` (422, ``loc`` names the parameter), ``StoreUnavailable`` (503),
+    ``ApiRefused`` (any other status, as ``http_status``) and ``ApiUnreachable``. A GET that could not connect, or
+    whose connection broke, is tried again twice; one that timed out is not. Safe to share between threads.
+
+    >>> with Client("http://127.0.0.1:8000") as api:      # doctest: +SKIP
+    ...     api.ohlc("BTCUSDT", "1m").close.iloc[-1]
+    67012.4
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = 10.0,
+        frame: FrameKind = "pandas",
+    ) -> None:
+        super().__init__(base_url, frame, api_key)
+        self._http = httpx2.Client(base_url=self.base_url, headers=self._headers, timeout=timeout, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def run(self, steps: Steps[R]) -> R:
+        """Do what a call wishes, step by step, and return what it returns."""
+        try:
+            wish = next(steps)
+            while True:
+                try:
+                    answer = self._granted(wish)
+                except PairscopeError as error:
+                    wish = steps.throw(error)
+                else:
+                    wish = steps.send(answer)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # typeshed's StopIteration knows no type
+        finally:
+            steps.close()
+
+    def _granted(self, wish: Ask | Pause) -> httpx2.Response | None:
+        if isinstance(wish, Pause):
+            time.sleep(wish.seconds)
+            return None
+        try:
+            with self._http.stream(wish.verb, wish.path, **_options(wish)) as answer:
+                if wish.sink is None or answer.status_code not in _TAKEN:
+                    answer.read()
+                    return answer
+                wish.sink.begin(answer)
+                for part in answer.iter_raw():
+                    wish.sink.write(part)
+                return answer
+        except httpx2.TransportError as error:
+            raise self._unheard(error) from error
+
+
+class AsyncClient(_Calls, Awaited):
+    """The same for asyncio: every method of :class:`Client` by the same name, awaited.
+
+    >>> async with AsyncClient(frame="polars") as api:      # doctest: +SKIP
+    ...     (await api.ohlc("BTCUSDT", "1m"))["close"][-1]
+    67012.4
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = 10.0,
+        frame: FrameKind = "pandas",
+    ) -> None:
+        super().__init__(base_url, frame, api_key)
+        self._http = httpx2.AsyncClient(base_url=self.base_url, headers=self._headers, timeout=timeout, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def run(self, steps: Steps[R]) -> R:
+        """Do what a call wishes, step by step, and return what it returns."""
+        try:
+            wish = next(steps)
+            while True:
+                try:
+                    answer = await self._granted(wish)
+                except PairscopeError as error:
+                    wish = steps.throw(error)
+                else:
+                    wish = steps.send(answer)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # typeshed's StopIteration knows no type
+        finally:
+            steps.close()
+
+    async def _granted(self, wish: Ask | Pause) -> httpx2.Response | None:
+        if isinstance(wish, Pause):
+            await asyncio.sleep(wish.seconds)
+            return None
+        try:
+            async with self._http.stream(wish.verb, wish.path, **_options(wish)) as answer:
+                if wish.sink is None or answer.status_code not in _TAKEN:
+                    await answer.aread()
+                    return answer
+                wish.sink.begin(answer)
+                async for part in answer.aiter_raw():
+                    wish.sink.write(part)
+                return answer
+        except httpx2.TransportError as error:
+            raise self._unheard(error) from error
+
+
+def _options(wish: Ask) -> dict[str, Any]:
+    """Return a request as httpx takes it."""
+    options: dict[str, Any] = {"params": wish.query or None, "json": wish.body, "headers": dict(wish.headers)}
+    if wish.files is not None:
+        options |= {"files": dict(wish.files), "data": dict(wish.form or {})}
+    if wish.timeout is not None:
+        options["timeout"] = wish.timeout
+    return options
