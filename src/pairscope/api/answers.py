@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from pairscope import schemas
 from pairscope.api.bars import BarPage
 from pairscope.market.bars import Origin
-from pairscope.market.ticks import TickBatch
+from pairscope.market.ticks import B1, TickBatch
 
 __all__ = ["ARROW", "GZIP_FROM", "GZIP_LEVEL", "Kept", "Packing", "bars_answer", "ticks_answer"]
 
@@ -63,8 +63,8 @@ class Packing(GZipMiddleware):
             await self.app(scope, receive, send)
 
 
-async def bars_answer(request: Request, symbol: str, page: BarPage, *, kept: Kept) -> Response:
-    """Return a page of bars."""
+async def bars_answer(request: Request, symbol: str, page: BarPage, *, gaps: B1, kept: Kept) -> Response:
+    """Return a page of bars; ``gaps`` says which of them lack trades, a column where any do."""
 
     def as_arrow() -> bytes:
         bars = page.bars
@@ -75,11 +75,12 @@ async def bars_answer(request: Request, symbol: str, page: BarPage, *, kept: Kep
             "buy_volume": bars.buy_volume,
             "closed": page.closed,
             "origin": [Origin(value).name.lower() for value in bars.origin.tolist()],
+            **({"gap": gaps} if gaps.any() else {}),
         }
         return _arrow(columns, {"symbol": symbol, "timeframe": bars.timeframe, "next": page.next_cursor or ""})
 
     def as_json() -> bytes:
-        return schemas.encode_bars(symbol, page.bars, closed=page.closed, next_cursor=page.next_cursor)
+        return schemas.encode_bars(symbol, page.bars, closed=page.closed, next_cursor=page.next_cursor, gaps=gaps)
 
     kept = kept if page.closed.all() else Kept.NOT
     return await _answer(request, as_json, as_arrow, len(page.bars), page.next_cursor, kept)

@@ -17,6 +17,7 @@ from pairscope.api.answers import GZIP_FROM, GZIP_LEVEL, Packing
 from pairscope.api.backtests import add_backtests
 from pairscope.api.catalog import Catalog
 from pairscope.api.docs import add_docs
+from pairscope.api.gaps import add_gaps
 from pairscope.api.indicators import add_indicators
 from pairscope.api.jobs import add_jobs
 from pairscope.api.metrics import Metrics, RequestTimes
@@ -83,6 +84,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     add_system(app, services, stats, metrics, tickets)
     add_monitoring(app, services)
     add_indicators(app, services, catalog)
+    add_gaps(app, services, catalog)
     add_analytics(app, services, catalog, workers)
     add_statistics(app, services, catalog, workers)
     add_screen(app, services, catalog, workers)

@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from pairscope.api.alert_examples import ALERT_EXAMPLES
 from pairscope.api.analytics_examples import ANALYTICS_EXAMPLES
 from pairscope.api.backtest_examples import BACKTEST_EXAMPLES
+from pairscope.api.gaps import GAP_EXAMPLES
 from pairscope.api.job_examples import JOB_EXAMPLES
 from pairscope.api.monitoring import MONITORING_EXAMPLES
 from pairscope.api.pair_examples import PAIR_EXAMPLES
@@ -59,6 +60,7 @@ _EXAMPLES: Mapping[str, Any] = {
     **ANALYTICS_EXAMPLES,
     **SCREEN_EXAMPLES,
     **BACKTEST_EXAMPLES,
+    **GAP_EXAMPLES,
     **JOB_EXAMPLES,
     **MONITORING_EXAMPLES,
     **PAPER_EXAMPLES,
@@ -208,7 +210,7 @@ def _complete(verb: str, path: str, operation: dict[str, Any], *, free: bool) ->
                 content.setdefault("example", example)
     wrong = {"403"} if free else {"401", "403", "429", "503"}
     wrong |= {"422"} if operation.get("parameters") else set()
-    wrong |= {"404"} if "{symbol}" in path or path.startswith("/api/analytics") else set()
+    wrong |= {"404"} if "{symbol}" in path or path.startswith(("/api/analytics", "/api/gaps")) else set()
     if "requestBody" in operation:
         wrong |= {"404", "413", "415", "422"}
     wrong |= {"409"} if path.startswith("/api/backtest") and verb == "POST" else set()

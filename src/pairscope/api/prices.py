@@ -17,6 +17,7 @@ from pairscope.api.bars import fill_page, newest_bars, read_page
 from pairscope.api.catalog import Catalog, clean_symbol
 from pairscope.api.parameters import MAX_NS, PageQuery, Timeframe, check_range
 from pairscope.errors import CacheUnavailable, InputError
+from pairscope.gap_flags import gap_flags
 from pairscope.ports import Services
 
 __all__ = ["SymbolPath", "add_prices", "current_price"]
@@ -113,7 +114,10 @@ def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
         summary="Bars of any timeframe",
     )
     async def ohlc(request: Request, symbol: SymbolPath, query: Annotated[OhlcQuery, Query()]) -> Response:
-        """Bars that open in [start, end), oldest first; without a range the newest, the open one included."""
+        """Bars that open in [start, end), oldest first; without a range the newest, the open one included.
+
+        A bar that lacks trades, because a hole in the ids that nothing has filled touches it, has `gap: true`.
+        """
         start_ns, end_ns = check_range(query)
         name = await catalog.resolve(symbol)
         kept = Kept.of(end_ns, services.live.watermark_ns())
@@ -133,7 +137,8 @@ def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
             page = await newest_bars(services, name, query.timeframe, limit)
         else:
             page = await read_page(services, name, query.timeframe, start_ns, end_ns, limit=limit, cursor=cursor)
-        return await bars_answer(request, name, page, kept=kept)
+        gaps = await gap_flags(services.store, name, page.bars)
+        return await bars_answer(request, name, page, gaps=gaps, kept=kept)
 
     @app.get(
         "/api/ticks/{symbol}",

@@ -11,6 +11,7 @@ from pairscope.api.indicators import current_indicators, read_names
 from pairscope.api.prices import current_price
 from pairscope.api.system import StatsView
 from pairscope.errors import InputError, UnknownJob, UnknownRule
+from pairscope.gap_flags import gap_flags
 from pairscope.market.bars import TIMEFRAMES
 from pairscope.ports import Services
 
@@ -103,7 +104,11 @@ class Topics:
             return None if stands is None else schemas.plain_json(stands)
         if topic.kind == "bar":
             page = await live_bars(self._services, topic.symbol, topic.timeframe, 1)
-            return schemas.encode_bar(page.bars, -1, closed=bool(page.closed[-1])) if len(page.bars) else None
+            if not len(page.bars):
+                return None
+            newest = page.bars.take(slice(-1, None))
+            gap = bool((await gap_flags(self._services.store, topic.symbol, newest))[0])
+            return schemas.encode_bar(newest, 0, closed=bool(page.closed[-1]), gap=gap)
         if topic.kind == "indicators":
             return await current_indicators(self._services, topic.symbol, topic.timeframe, topic.names)
         if topic.kind == "pair":

@@ -75,6 +75,7 @@ from pairscope.schemas.encoders import (
     number,
     plain_json,
 )
+from pairscope.schemas.gaps import GapCalendarOut, GapsOut, HeldOut, TouchedOut
 from pairscope.schemas.jobs import Job, JobsOut, encode_job, encode_jobs
 from pairscope.schemas.monitoring import MeasureNow, MeasureRanges, MonitoringOut
 from pairscope.schemas.pairs import LivePair, WatchedPair, WatchlistOut, encode_pair, encode_watched
@@ -99,11 +100,14 @@ __all__ = [
     "EngleGranger",
     "FiringOut",
     "FiringsOut",
+    "GapCalendarOut",
     "GapOut",
+    "GapsOut",
     "Health",
     "HeatmapOut",
     "HedgeRatio",
     "HedgeRatios",
+    "HeldOut",
     "HourVolume",
     "IndicatorSeries",
     "Job",
@@ -133,6 +137,7 @@ __all__ = [
     "Tick",
     "Ticks",
     "TimeOfDay",
+    "TouchedOut",
     "Volume",
     "VolumeBin",
     "WalkForwardOut",

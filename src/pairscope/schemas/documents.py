@@ -110,6 +110,9 @@ class Bar(_Model):
     origin: Literal["own", "exchange", "upload"] = Field(
         description="Whose bar it is: made of stored trades, the exchange's own (history), or uploaded."
     )
+    gap: Literal[True] | None = Field(
+        None, description="true: trades of it are missing, and nothing has filled the hole; left out where none are."
+    )
 
 
 class Bars(_Model):

@@ -1,0 +1,148 @@
+"""The gap ledger over HTTP, and what answers say that stand on bars which lack trades."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pyarrow as pa
+import pytest
+
+from pairscope.api.answers import ARROW
+from pairscope.market.continuity import Gap
+
+from .conftest import client_of
+from .market import HOURS, MS, NOT_STORED_MS, START_MS, Market, Sent
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+END_MS = START_MS + HOURS * 3_600_000
+LOST = 9
+"""Ids of BTCUSDT that never come: between the trade of minute 180 and that of minute 184."""
+MINUTES = (180, 184, 185)
+
+
+async def ask(api: httpx2.AsyncClient, path: str, **params: Any) -> Any:
+    answer = await api.get(path, params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.fixture
+async def broken(fresh_market: Market) -> Market:
+    """A market that goes on for six minutes after its end, in which BTCUSDT loses nine trades; the others lose none."""
+    market = fresh_market
+    waiting = [(name, t) for name, ts in market.sent.items() for t in ts if t.timestamp >= END_MS - NOT_STORED_MS]
+    await market.store.append(market.batch(waiting, END_MS * MS))
+    numbers = {name: trades[-1].id for name, trades in market.sent.items()}
+    for minute in MINUTES:
+        at = START_MS + minute * MINUTE_MS + 30_000
+        rows = []
+        for name in ("BTCUSDT", "PEPEUSDT"):
+            numbers[name] += 1 + (LOST if (name, minute) == ("BTCUSDT", 184) else 0)
+            last = market.sent[name][-1]
+            rows.append((name, Sent(numbers[name], at, last.price, last.size, buyer_is_maker=False)))
+        await market.take(market.batch(rows, (at + MINUTE_MS) * MS))
+    return market
+
+
+@pytest.fixture
+async def api(broken: Market) -> AsyncIterator[httpx2.AsyncClient]:
+    async with client_of(broken) as client:
+        yield client
+
+
+def minutes(times_ms: list[int]) -> list[int]:
+    return [(at - START_MS) // MINUTE_MS for at in times_ms]
+
+
+async def test_the_ledger_says_which_ids_lack_and_where_in_time(api: httpx2.AsyncClient, broken: Market) -> None:
+    [gap] = (await ask(api, "/api/gaps"))["gaps"]
+    last = broken.sent["BTCUSDT"][-1].id
+    assert (gap["symbol"], gap["from_id"], gap["to_id"]) == ("BTCUSDT", last + 2, last + 10)
+    assert (gap["status"], gap["missing"], gap["ended"]) == ("open", LOST, None)
+    assert minutes([gap["after"], gap["before"]]) == [180, 184]
+    for params, count in (
+        ({"symbol": "btcusdt"}, 1),
+        ({"symbol": "PEPEUSDT"}, 0),
+        ({"status": "unrepairable"}, 0),
+        ({"start": gap["before"] + 1}, 0),
+        ({"start": gap["before"], "end": gap["before"] + 1}, 1),
+        ({"end": gap["after"]}, 0),
+    ):
+        assert len((await ask(api, "/api/gaps", **params))["gaps"]) == count, params
+
+
+async def test_pages_of_the_ledger_hold_every_hole_once_the_newest_first(
+    api: httpx2.AsyncClient, broken: Market
+) -> None:
+    parts = [Gap("BTCUSDT", g.from_id + 2, g.from_id + 4, "unrepairable", 3) for g in await broken.store.gaps()]
+    await broken.store.settle_gap(parts[0])
+    whole = (await ask(api, "/api/gaps"))["gaps"]
+    assert [gap["status"] for gap in whole] == ["open", "unrepairable", "open"]
+    found: list[Any] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = await ask(api, "/api/gaps", limit=1, **cursor)
+        found += page["gaps"]
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+    assert found == whole
+    refused = await api.get("/api/gaps", params={"cursor": "yesterday"})
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["query", "cursor"])
+    assert (await api.get("/api/gaps", params={"symbol": "NOUSDT"})).status_code == 404
+
+
+async def test_a_hole_over_midnight_counts_on_both_days_and_adds_up(fresh_market: Market) -> None:
+    midnight = START_MS + DAY_MS
+    stands = await fresh_market.store.continuity()
+    next_id = stands.next_id("PEPEUSDT") or 0
+    tail = Gap("PEPEUSDT", next_id, next_id + 99, "open", 100, (midnight - 60_000) * MS, (midnight + 180_000) * MS, 1)
+    await fresh_market.store.settle_gap(tail)
+    fresh_market.now_ns = (midnight + 3_600_000) * MS
+    async with client_of(fresh_market) as api:
+        days = (await ask(api, "/api/gaps/calendar"))["days"]
+        assert [(d["date"], d["missing"], d["seconds"]) for d in days] == [
+            ("2024-08-08", 25, 60.0),
+            ("2024-08-09", 75, 180.0),
+        ]
+        assert all((d["symbol"], d["open"], d["repaired"]) == ("PEPEUSDT", 1, 0) for d in days)
+        await fresh_market.store.settle_gap(Gap("PEPEUSDT", next_id, next_id + 49, "unrepairable", 50))
+        [second] = (await ask(api, "/api/gaps/calendar", start=midnight))["days"]
+        assert (second["open"], second["unrepairable"]) == (1, 1)
+        assert (second["missing"], second["seconds"]) == (76, 180.0), "parts of one hole lie in the same time"
+        assert (await ask(api, "/api/gaps/calendar", symbol="BTCUSDT"))["days"] == []
+        assert (await ask(api, "/api/gaps/calendar", end=midnight, start=midnight))["days"] == []
+
+
+async def test_a_bar_that_lacks_trades_says_so_and_no_other_does(api: httpx2.AsyncClient) -> None:
+    bars = (await ask(api, "/api/ohlc/BTCUSDT", start=START_MS + 170 * MINUTE_MS))["bars"]
+    assert minutes([bar["timestamp"] for bar in bars if "gap" in bar]) == [180, 184]
+    assert all(bar["gap"] is True for bar in bars if "gap" in bar)
+    hour = (await ask(api, "/api/ohlc/BTCUSDT", timeframe="1h"))["bars"]
+    assert [bar.get("gap", False) for bar in hour] == [False, False, False, True]
+    other = (await ask(api, "/api/ohlc/PEPEUSDT"))["bars"]
+    assert not any("gap" in bar for bar in other)
+    filled = (await ask(api, "/api/ohlc/BTCUSDT", fill=True, limit=8))["bars"]
+    assert minutes([bar["timestamp"] for bar in filled if "gap" in bar]) == [180, 181, 182, 183, 184]
+    body = (await api.get("/api/ohlc/BTCUSDT", headers={"accept": ARROW})).content
+    table = pa.ipc.open_stream(body).read_all().to_pandas()
+    assert minutes((table[table.gap].timestamp.astype("int64")).tolist()) == [180, 184]
+
+
+async def test_a_hole_that_was_filled_leaves_no_flag(api: httpx2.AsyncClient, broken: Market) -> None:
+    [gap] = await broken.store.gaps()
+    last = broken.sent["BTCUSDT"][-1]
+    lost = [
+        ("BTCUSDT", Sent(number, START_MS + 182 * MINUTE_MS, last.price, last.size, buyer_is_maker=True))
+        for number in range(gap.from_id, gap.to_id + 1)
+    ]
+    await broken.take(broken.batch(lost, 0))
+    bars = (await ask(api, "/api/ohlc/BTCUSDT", limit=10))["bars"]
+    assert not any("gap" in bar for bar in bars)
+    [gone] = (await ask(api, "/api/gaps", status="repaired"))["gaps"]
+    assert (gone["missing"], gone["ended"] is not None) == (0, True)
+    [day] = (await ask(api, "/api/gaps/calendar"))["days"]
+    assert (day["repaired"], day["open"], day["missing"], day["seconds"]) == (1, 0, 0, 0.0)
