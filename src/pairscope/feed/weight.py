@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import Final
 
-__all__ = ["Priority", "WeightBudget"]
+__all__ = ["HISTORY_SHARE", "Priority", "WeightBudget"]
 
 _MINUTE_NS: Final = 60_000_000_000
-_HISTORY_SHARE: Final = 0.75
+HISTORY_SHARE: Final = 0.75
 """What old bars may use of the budget; the rest is kept for repairs."""
 _LOOK_EVERY_S: Final = 0.2
 _QUEUE_S: Final = 0.01
@@ -86,7 +86,7 @@ class WeightBudget:
         self._turn()
         if self._waiting[0] != ticket:
             return _QUEUE_S
-        allowed = self.limit * (_HISTORY_SHARE if ticket[0] == Priority.HISTORY else 1.0)
+        allowed = self.limit * (HISTORY_SHARE if ticket[0] == Priority.HISTORY else 1.0)
         if self._used + weight <= allowed or self._used == 0:
             return 0.0
         return (_MINUTE_NS - self._clock() % _MINUTE_NS) / 1e9 + 0.001

@@ -1,0 +1,213 @@
+"""Trades that the live stream did not bring: stored, their bars made and told of; a kill at any moment loses none."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import numpy as np
+import orjson
+import structlog
+
+from pairscope.errors import ForeignFile, StorageError
+from pairscope.market.bars import BarBatch, concat_bars
+from pairscope.market.continuity import HeldIds
+from pairscope.market.symbols import Symbols
+from pairscope.market.ticks import TickBatch
+from pairscope.ports import Records, TickStore
+
+__all__ = ["Imported", "OlderTicks", "Shelf", "lacking", "patiently"]
+
+_log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+Imported = Callable[[BarBatch], None]
+"""To be told of bars that were stored beside the live stream."""
+
+COLLECTION: Final = "older_ticks"
+DAY_NS: Final = 86_400 * 10**9
+_APART_NS: Final = 60 * 10**9
+"""How far trades of neighbouring ids may stand the wrong way round."""
+_TRIES: Final = 60
+_PAUSE_S: Final = 1.0
+_LOOKS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where older rows go: a store, its records, and whom to tell of bars."""
+
+    store: TickStore
+    records: Records
+    imported: Imported
+
+    async def put_bars(self, bars: BarBatch) -> int:
+        """Store bars and tell of them; return how many rows changed."""
+        changed = await patiently(lambda: self.store.put_bars(bars))
+        if changed:
+            self.imported(bars)
+        return changed
+
+    async def make_bars(self, symbol: str, low_ns: int, high_ns: int) -> int:
+        """Make a symbol's bars of a range anew, day by day, and tell of those that changed; return how many."""
+        changed = 0
+        for day_ns in range(low_ns // DAY_NS * DAY_NS, high_ns, DAY_NS):
+            low, high = max(low_ns, day_ns), min(high_ns, day_ns + DAY_NS)
+            made = await patiently(lambda low=low, high=high: self.store.rebuild_bars(symbol, low, high))  # type: ignore[misc]
+            for timeframe in dict.fromkeys(bars.timeframe for bars in made):
+                bars = concat_bars([each for each in made if each.timeframe == timeframe])
+                changed += len(bars)
+                if len(bars):
+                    self.imported(bars)
+        return changed
+
+    async def finish(self) -> int:
+        """Make the bars that an earlier run stored the trades of and was ended before it made them; how many ranges."""
+        notes = [note async for note in self.records.scan(COLLECTION)]
+        for key, document in notes:
+            symbol, low_ns, high_ns = orjson.loads(document)
+            _log.info("bars_of_older_ticks", symbol=symbol, start_ns=low_ns, end_ns=high_ns)
+            await self.make_bars(symbol, low_ns, high_ns)
+            await patiently(lambda key=key: self.records.delete(COLLECTION, key))  # type: ignore[misc]
+        return len(notes)
+
+
+class OlderTicks:
+    """Takes one symbol's trades in batches. What is stored already is a repeat, so that to begin again is safe.
+
+    The time whose bars are to be made is noted beside the store before its trades go in, and the note removed once
+    the bars are there. ``stored`` and ``repeats`` count trades, ``bars`` those that changed.
+    """
+
+    def __init__(self, symbol: str, shelf: Shelf) -> None:
+        self.symbol = symbol
+        self.stored = 0
+        self.repeats = 0
+        self.bars = 0
+        self._shelf = shelf
+        self._key = f"{symbol} {secrets.token_hex(4)}"
+        self._low_ns = self._high_ns = 0
+        self._held: list[HeldIds] | None = None
+        self._gaps: list[tuple[int, int]] = []
+
+    async def take(self, batch: TickBatch) -> None:
+        """Store a batch; bars are made once its trades reach over more than a day."""
+        if self._held is None:
+            await self._look(batch)
+        if len(batch):
+            low, high = int(batch.ts_event_ns.min()), int(batch.ts_event_ns.max()) + 1
+            if self._high_ns and max(self._high_ns, high) - min(self._low_ns, low) > DAY_NS:
+                await self._make_bars()
+            self._low_ns = min(self._low_ns, low) if self._high_ns else low
+            self._high_ns = max(self._high_ns, high)
+            note = orjson.dumps([self.symbol, self._low_ns, self._high_ns])
+            await patiently(lambda: self._shelf.records.put(COLLECTION, self._key, note))
+        admission = await patiently(lambda: self._shelf.store.add_older(batch))
+        fresh = int(np.count_nonzero(admission.new))
+        self.stored += fresh
+        self.repeats += len(batch) - fresh
+
+    async def finish(self, *, watermark_ns: int = 0) -> int:
+        """Make the bars of what came last; return how many ids of holes known before are there now.
+
+        ``watermark_ns``: up to when what was taken is complete, so that the last bar is closed.
+        """
+        if watermark_ns:
+            empty = TickBatch.empty(Symbols([self.symbol]), watermark_ns)
+            await patiently(lambda: self._shelf.store.add_older(empty))
+        await self._make_bars()
+        if not self._gaps:
+            return 0
+        after = await self._shelf.store.held(self.symbol)
+        gained = _count(after, self._gaps) - _count(self._held or [], self._gaps)
+        return max(0, gained)
+
+    async def _make_bars(self) -> None:
+        if self._high_ns:
+            self.bars += await self._shelf.make_bars(self.symbol, self._low_ns, self._high_ns)
+            await patiently(lambda: self._shelf.records.delete(COLLECTION, self._key))
+        self._low_ns = self._high_ns = 0
+
+    async def _look(self, batch: TickBatch) -> None:
+        """Remember what is held and what is missing; ``ForeignFile`` where trades of held ids are others."""
+        store = self._shelf.store
+        self._held = await store.held(self.symbol)
+        self._gaps = [(gap.from_id, gap.to_id) for gap in await store.gaps(self.symbol, unrepaired=True)]
+        if self._held and len(batch) and not await self._same_market(batch, self._held):
+            raise ForeignFile(
+                f"its trades of {self.symbol} are not those that are stored under the same ids",
+                loc="file",
+                hint="is it a file of another market (spot, coin-margined)?",
+            )
+
+    async def _same_market(self, batch: TickBatch, held: Sequence[HeldIds]) -> bool:
+        """Whether trades of ids that are held are those that are held, and others stand on the right side of them."""
+        store, ids = self._shelf.store, batch.trade_id
+        inside = np.zeros(len(batch), np.bool_)
+        for span in held:
+            inside |= (ids >= span.from_id) & (ids <= span.to_id)
+        rows = np.flatnonzero(inside)
+        if rows.size:
+            for row in rows[np.linspace(0, rows.size - 1, _LOOKS).astype(np.int64)].tolist():
+                at_ns = int(batch.ts_event_ns[row])
+                stored = await store.ticks(self.symbol, at_ns, at_ns + 1, limit=10_000)
+                same = np.flatnonzero(stored.trade_id == ids[row])
+                if same.size and stored.price[same[0]] == batch.price[row] and stored.size[same[0]] == batch.size[row]:
+                    return True
+            return False
+        known = next((s for s in await store.symbols() if s.symbol == self.symbol), None)
+        if known is None:
+            return True
+        low_ns, high_ns = int(batch.ts_event_ns.min()), int(batch.ts_event_ns.max())
+        if ids.max() < held[0].from_id:
+            return low_ns <= known.first_ns + _APART_NS
+        return bool(ids.min() <= held[-1].to_id) or high_ns >= known.last_ns - _APART_NS
+
+
+async def patiently(
+    work: Callable[[], Awaitable[T]], *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+) -> T:
+    """Return what a call of the store returns, asked again for a minute while it refuses for the moment."""
+    for _ in range(_TRIES):
+        try:
+            return await work()
+        except StorageError as error:
+            if not error.retry:
+                raise
+            _log.warning("the store refuses for now", error=str(error), again_in_s=_PAUSE_S)
+            await sleep(_PAUSE_S)
+    return await work()
+
+
+def lacking(low: int, high: int, held: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the parts of ``low`` to ``high`` that are in none of the intervals, which are in order; ends inclusive.
+
+    >>> lacking(1, 10, [(0, 2), (5, 6), (9, 20)])
+    [(3, 4), (7, 8)]
+    """
+    found = []
+    for first, last in held:
+        if last < low:
+            continue
+        if first > high:
+            break
+        if first > low:
+            found.append((low, first - 1))
+        low = last + 1
+    return [*found, (low, high)] if low <= high else found
+
+
+def _count(held: Sequence[HeldIds], ranges: Sequence[tuple[int, int]]) -> int:
+    """Return how many ids of disjoint ranges are held. O((held + ranges) log held)."""
+    first = np.array([span.from_id for span in held], np.int64)
+    last = np.array([span.to_id for span in held], np.int64)
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(last - first + 1)])
+
+    def up_to(number: int) -> int:
+        at = int(np.searchsorted(first, number, "right"))
+        return int(before[at]) - (max(0, int(last[at - 1]) - number) if at else 0)
+
+    return sum(up_to(high) - up_to(low - 1) for low, high in ranges)
