@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import Any, Final, Self
 
 import httpx2
@@ -11,10 +12,14 @@ import httpx2
 from pairscope.client.alerts import AlertCalls
 from pairscope.client.asking import Ask, Awaited, Blocking, Pause, R, Steps
 from pairscope.client.backtests import BacktestCalls
+from pairscope.client.exports import ExportCalls
 from pairscope.client.frames import FrameKind, checked_kind
 from pairscope.client.jobs import JobCalls
 from pairscope.client.market import MarketCalls
 from pairscope.client.pairs import PairCalls
+from pairscope.client.stored import StoredCalls
+from pairscope.client.streaming import Update, updates, updates_awaited
+from pairscope.client.uploads import UploadCalls
 from pairscope.errors import ApiUnreachable, PairscopeError
 
 __all__ = ["AsyncClient", "Client"]
@@ -22,7 +27,7 @@ __all__ = ["AsyncClient", "Client"]
 _TAKEN: Final = frozenset({200, 206})
 
 
-class _Calls(MarketCalls, PairCalls, BacktestCalls, AlertCalls, JobCalls):
+class _Calls(MarketCalls, PairCalls, BacktestCalls, AlertCalls, ExportCalls, UploadCalls, StoredCalls, JobCalls):
     """Every call, and what both clients know of the API that they ask."""
 
     def __init__(self, base_url: str, frame: FrameKind, api_key: str | None) -> None:
@@ -74,6 +79,18 @@ class Client(_Calls, Blocking):
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def stream(
+        self, topics: str | Sequence[str], *, since: int | None = None, patience_s: float = 60.0
+    ) -> Generator[Update]:
+        """Yield what topics say, for ever: ``for update in api.stream(["price:BTCUSDT", "alerts"])``.
+
+        Each :class:`Update` has its ``topic``, ``seq`` and ``data``, the topic's whole current value. A connection that
+        broke is made again for ``patience_s``; alerts told meanwhile are not lost, and ``since`` (the ``seq`` of the
+        last one known) asks for those before. ``InputError`` for a topic that is not there. Leaving the loop closes the
+        connection once the generator is gone; ``contextlib.closing`` makes that a certain moment.
+        """
+        return updates(self.base_url, self._headers, topics, since=since, patience_s=patience_s)
 
     def run(self, steps: Steps[R]) -> R:
         """Do what a call wishes, step by step, and return what it returns."""
@@ -136,6 +153,12 @@ class AsyncClient(_Calls, Awaited):
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    def stream(
+        self, topics: str | Sequence[str], *, since: int | None = None, patience_s: float = 60.0
+    ) -> AsyncGenerator[Update]:
+        """Yield what topics say, for ever, as :meth:`Client.stream` does; ``contextlib.aclosing`` closes it."""
+        return updates_awaited(self.base_url, self._headers, topics, since=since, patience_s=patience_s)
 
     async def run(self, steps: Steps[R]) -> R:
         """Do what a call wishes, step by step, and return what it returns."""
