@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx2
@@ -13,7 +14,7 @@ from pairscope.api.answers import ARROW
 from pairscope.market.continuity import Gap
 
 from .conftest import client_of
-from .market import HOURS, MS, NOT_STORED_MS, START_MS, Market, Sent
+from .market import HOURS, MS, NOT_STORED_MS, START_MS, Market, Sent, open_market
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -29,10 +30,8 @@ async def ask(api: httpx2.AsyncClient, path: str, **params: Any) -> Any:
     return answer.json()
 
 
-@pytest.fixture
-async def broken(fresh_market: Market) -> Market:
-    """A market that goes on for six minutes after its end, in which BTCUSDT loses nine trades; the others lose none."""
-    market = fresh_market
+async def lose_trades(market: Market) -> None:
+    """Let a market go on for six minutes after its end; BTCUSDT loses nine trades in them, the others none."""
     waiting = [(name, t) for name, ts in market.sent.items() for t in ts if t.timestamp >= END_MS - NOT_STORED_MS]
     await market.store.append(market.batch(waiting, END_MS * MS))
     numbers = {name: trades[-1].id for name, trades in market.sent.items()}
@@ -44,7 +43,20 @@ async def broken(fresh_market: Market) -> Market:
             last = market.sent[name][-1]
             rows.append((name, Sent(numbers[name], at, last.price, last.size, buyer_is_maker=False)))
         await market.take(market.batch(rows, (at + MINUTE_MS) * MS))
-    return market
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+    """A market that has lost trades; nobody may change it."""
+
+    async def open_broken() -> Market:
+        market = await open_market(tmp_path_factory.mktemp("broken"))
+        await lose_trades(market)
+        return market
+
+    market = asyncio.run(open_broken())
+    yield market
+    asyncio.run(market.store.close())
 
 
 @pytest.fixture
@@ -74,25 +86,25 @@ async def test_the_ledger_says_which_ids_lack_and_where_in_time(api: httpx2.Asyn
         assert len((await ask(api, "/api/gaps", **params))["gaps"]) == count, params
 
 
-async def test_pages_of_the_ledger_hold_every_hole_once_the_newest_first(
-    api: httpx2.AsyncClient, broken: Market
-) -> None:
-    parts = [Gap("BTCUSDT", g.from_id + 2, g.from_id + 4, "unrepairable", 3) for g in await broken.store.gaps()]
-    await broken.store.settle_gap(parts[0])
-    whole = (await ask(api, "/api/gaps"))["gaps"]
-    assert [gap["status"] for gap in whole] == ["open", "unrepairable", "open"]
-    found: list[Any] = []
-    cursor: dict[str, str] = {}
-    while True:
-        page = await ask(api, "/api/gaps", limit=1, **cursor)
-        found += page["gaps"]
-        if page["next"] is None:
-            break
-        cursor = {"cursor": page["next"]}
-    assert found == whole
-    refused = await api.get("/api/gaps", params={"cursor": "yesterday"})
-    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["query", "cursor"])
-    assert (await api.get("/api/gaps", params={"symbol": "NOUSDT"})).status_code == 404
+async def test_pages_of_the_ledger_hold_every_hole_once_the_newest_first(fresh_market: Market) -> None:
+    await lose_trades(fresh_market)
+    [gap] = await fresh_market.store.gaps()
+    await fresh_market.store.settle_gap(Gap("BTCUSDT", gap.from_id + 2, gap.from_id + 4, "unrepairable", 3))
+    async with client_of(fresh_market) as api:
+        whole = (await ask(api, "/api/gaps"))["gaps"]
+        assert [gap["status"] for gap in whole] == ["open", "unrepairable", "open"]
+        found: list[Any] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = await ask(api, "/api/gaps", limit=1, **cursor)
+            found += page["gaps"]
+            if page["next"] is None:
+                break
+            cursor = {"cursor": page["next"]}
+        assert found == whole
+        refused = await api.get("/api/gaps", params={"cursor": "yesterday"})
+        assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["query", "cursor"])
+        assert (await api.get("/api/gaps", params={"symbol": "NOUSDT"})).status_code == 404
 
 
 async def test_a_hole_over_midnight_counts_on_both_days_and_adds_up(fresh_market: Market) -> None:
@@ -132,17 +144,50 @@ async def test_a_bar_that_lacks_trades_says_so_and_no_other_does(api: httpx2.Asy
     assert minutes((table[table.gap].timestamp.astype("int64")).tolist()) == [180, 184]
 
 
-async def test_a_hole_that_was_filled_leaves_no_flag(api: httpx2.AsyncClient, broken: Market) -> None:
-    [gap] = await broken.store.gaps()
-    last = broken.sent["BTCUSDT"][-1]
+async def test_a_hole_that_was_filled_leaves_no_flag(fresh_market: Market) -> None:
+    await lose_trades(fresh_market)
+    [gap] = await fresh_market.store.gaps()
+    last = fresh_market.sent["BTCUSDT"][-1]
     lost = [
         ("BTCUSDT", Sent(number, START_MS + 182 * MINUTE_MS, last.price, last.size, buyer_is_maker=True))
         for number in range(gap.from_id, gap.to_id + 1)
     ]
-    await broken.take(broken.batch(lost, 0))
-    bars = (await ask(api, "/api/ohlc/BTCUSDT", limit=10))["bars"]
-    assert not any("gap" in bar for bar in bars)
-    [gone] = (await ask(api, "/api/gaps", status="repaired"))["gaps"]
-    assert (gone["missing"], gone["ended"] is not None) == (0, True)
-    [day] = (await ask(api, "/api/gaps/calendar"))["days"]
-    assert (day["repaired"], day["open"], day["missing"], day["seconds"]) == (1, 0, 0, 0.0)
+    await fresh_market.take(fresh_market.batch(lost, 0))
+    async with client_of(fresh_market) as api:
+        bars = (await ask(api, "/api/ohlc/BTCUSDT", limit=10))["bars"]
+        assert not any("gap" in bar for bar in bars)
+        [gone] = (await ask(api, "/api/gaps", status="repaired"))["gaps"]
+        assert (gone["missing"], gone["ended"] is not None) == (0, True)
+        [day] = (await ask(api, "/api/gaps/calendar"))["days"]
+        assert (day["repaired"], day["open"], day["missing"], day["seconds"]) == (1, 0, 0, 0.0)
+
+
+QUESTIONS = {
+    "symbol": {"symbol": "BTCUSDT", "lookback": 30, "window": 10},
+    "pair": {"y": "PEPEUSDT", "x": "BTCUSDT", "lookback": 60, "window": 20},
+    "correlation": {"symbols": "BTCUSDT,PEPEUSDT", "window": 10},
+    "statistics": {"symbol": "BTCUSDT", "limit": 20},
+}
+
+
+@pytest.mark.parametrize("kind", QUESTIONS)
+async def test_analytics_say_on_how_many_bars_that_lack_trades_they_stand(api: httpx2.AsyncClient, kind: str) -> None:
+    said = await ask(api, f"/api/analytics/{kind}", **QUESTIONS[kind])
+    gaps = said["gaps"]
+    assert (gaps["bars"], gaps["missing"]) == (2, LOST)
+    assert list(gaps["symbols"]) == ["BTCUSDT"]
+    assert "Trades are missing, 9 of BTCUSDT: 2 of the bars used lack some and may be wrong." in said["warnings"]
+    before = await ask(api, f"/api/analytics/{kind}", **QUESTIONS[kind], end=START_MS + 170 * MINUTE_MS)
+    assert before["gaps"] == {"bars": 0, "missing": 0, "symbols": {}}
+    assert not any("missing" in warning for warning in before["warnings"])
+
+
+async def test_a_table_of_statistics_names_its_bars_and_says_in_a_header_how_many(api: httpx2.AsyncClient) -> None:
+    query = {"y": "PEPEUSDT", "x": "BTCUSDT", "start": START_MS, "limit": 1000, "lookback": 30, "window": 10}
+    said = await ask(api, "/api/analytics/statistics", **query)
+    assert minutes(said["gaps"]["symbols"]["BTCUSDT"]["timestamps"]) == [180, 184]
+    for form in ("csv", "arrow"):
+        answer = await api.get("/api/analytics/statistics", params={**query, "format": form})
+        assert answer.headers["x-gap-bars"] == "2"
+    whole = await api.get("/api/analytics/statistics", params={"symbol": "PEPEUSDT", "format": "csv"})
+    assert "x-gap-bars" not in whole.headers

@@ -20,6 +20,7 @@ from pairscope.api.leg_ages import LegAges
 from pairscope.api.legs import Leg, closed_bars, closed_before, common_closed_bars, newest_ticks, resolve_leg
 from pairscope.api.parameters import Time, Timeframe
 from pairscope.api.tables import ARROW, Form, arrow_stream, digest_of, form_of, json_answer, table_answer
+from pairscope.api.touched import gaps_told, touched_symbols
 from pairscope.api.workers import Workers
 from pairscope.errors import InputError, NotEnoughData
 from pairscope.market.bars import timeframe_ns
@@ -130,7 +131,9 @@ def add_analytics(app: FastAPI, services: Services, catalog: Catalog, workers: W
             return schemas.encode_document({**head, **report.document, "reasons": report.reasons})
 
         key = ("symbol", name, query.timeframe, query.lookback, query.window, digest_of(bars.ts_open_ns, bars.close))
-        return await json_answer(request, workers, await workers.once(key, compute))
+        used = bars.take(slice(-max(query.lookback, query.window), None))
+        told = gaps_told(await touched_symbols(services.store, {name: used}))
+        return await json_answer(request, workers, await workers.once(key, compute), told)
 
     @app.get(
         "/api/analytics/pair",
@@ -171,7 +174,10 @@ def add_analytics(app: FastAPI, services: Services, catalog: Catalog, workers: W
         if form is Form.ARROW:
             return table_answer(body, form)
         now = await ages.of(settings, legs, query.end)
-        return await json_answer(request, workers, body, now | {"warnings": [*warnings, *now["warnings"]]})
+        used = (leg.take(slice(-settings.lookback, None)) for leg in legs)
+        told = gaps_told(await touched_symbols(services.store, dict(zip((settings.y, settings.x), used, strict=True))))
+        now |= {"gaps": told["gaps"], "warnings": [*warnings, *told["warnings"], *now["warnings"]]}
+        return await json_answer(request, workers, body, now)
 
     @app.get(
         "/api/analytics/correlation", response_model=schemas.CorrelationMatrix, summary="Correlations of many symbols"
@@ -182,7 +188,8 @@ def add_analytics(app: FastAPI, services: Services, catalog: Catalog, workers: W
         end_ns = closed_before(query.timeframe, query.end)
         least = query.window + 1
         count = max(least, min(_DEEPEST * least, _MOST_ROWS // len(names)))
-        found = await asyncio.gather(*(_closes(services, name, query.timeframe, count, end_ns) for name in names))
+        legs = await asyncio.gather(*(closed_bars(services, name, query.timeframe, count, end_ns) for name in names))
+        found = [Closes(name, bars.ts_open_ns, bars.close) for name, bars in zip(names, legs, strict=True)]
         if not any(leg.close.size > 1 for leg in found):
             raise _too_few("symbols", "closed bars of a symbol", 2, max(leg.close.size for leg in found))
 
@@ -204,12 +211,9 @@ def add_analytics(app: FastAPI, services: Services, catalog: Catalog, workers: W
 
         parts = [part for leg in found for part in (leg.ts_open_ns, leg.close)]
         key = ("correlation", tuple(names), query.timeframe, query.window, query.kind, digest_of(*parts))
-        return await json_answer(request, workers, await workers.once(key, compute))
-
-
-async def _closes(services: Services, name: str, timeframe: str, count: int, end_ns: int) -> Closes:
-    bars = await closed_bars(services, name, timeframe, count, end_ns)
-    return Closes(name, bars.ts_open_ns, bars.close)
+        used = {name: bars.take(slice(-least, None)) for name, bars in zip(names, legs, strict=True)}
+        told = gaps_told(await touched_symbols(services.store, used))
+        return await json_answer(request, workers, await workers.once(key, compute), told)
 
 
 async def _names(catalog: Catalog, text: str) -> list[str]:

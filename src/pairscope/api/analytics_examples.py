@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["ANALYTICS_EXAMPLES"]
 
@@ -36,6 +36,9 @@ _TEST: Mapping[str, Any] = {
     "critical_values": {"1%": -3.904, "5%": -3.3394, "10%": -3.0466},
     "cointegrated": True,
 }
+_NO_GAPS: Mapping[str, Any] = {"bars": 0, "missing": 0, "symbols": {}}
+_GAPS: Mapping[str, Any] = {"bars": 2, "missing": 9, "symbols": {"BTCUSDT": {"bars": 2, "missing": 9}}}
+_LACKING: Final = "Trades are missing, 9 of BTCUSDT: 2 of the bars used lack some and may be wrong."
 _INTERVAL: Mapping[str, Any] = {"low": 21.3, "high": 38.9, "level": 0.95, "unbiased": 28.6, "unbounded": False}
 
 
@@ -71,6 +74,8 @@ ANALYTICS_EXAMPLES: Mapping[str, Any] = MappingProxyType(
             "hurst": 0.51,
             "variance_ratio": {"ratio": 1.03, "statistic": 0.4, "pvalue": 0.69},
             "reasons": {"half_life": "does not revert: a deviation is not expected to shrink"},
+            "gaps": dict(_GAPS),
+            "warnings": [_LACKING],
         },
         "/api/analytics/pair": {
             "y": "ETHUSDT",
@@ -138,6 +143,7 @@ ANALYTICS_EXAMPLES: Mapping[str, Any] = MappingProxyType(
             "age_ms": 120,
             "stale": False,
             "stale_leg": None,
+            "gaps": dict(_NO_GAPS),
             "warnings": [],
         },
         "/api/analytics/correlation": {
@@ -151,6 +157,8 @@ ANALYTICS_EXAMPLES: Mapping[str, Any] = MappingProxyType(
             "matrix": [[1.0, 0.83, None], [0.83, 1.0, None], [None, None, None]],
             "counts": [[60, 60, 0], [60, 60, 0], [0, 0, 1]],
             "reasons": {"NEWUSDT": "needs 3 common returns, has 1"},
+            "gaps": dict(_NO_GAPS),
+            "warnings": [],
         },
         "/api/analytics/statistics": {
             "y": "ETHUSDT",
@@ -176,6 +184,8 @@ ANALYTICS_EXAMPLES: Mapping[str, Any] = MappingProxyType(
                 "beta": [1.12],
             },
             "next": str(_AT + 60_000),
+            "gaps": dict(_NO_GAPS),
+            "warnings": [],
         },
     }
 )

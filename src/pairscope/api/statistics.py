@@ -21,6 +21,7 @@ from pairscope.api.catalog import Catalog
 from pairscope.api.legs import Leg, closed_bars, common_closed_bars, resolve_leg
 from pairscope.api.parameters import MAX_NS, PageQuery, Timeframe, check_range
 from pairscope.api.tables import ARROW, CSV, Form, arrow_stream, form_of, json_answer, table_answer
+from pairscope.api.touched import gaps_told, touched_symbols
 from pairscope.api.workers import Workers
 from pairscope.errors import InputError, NotEnoughData, NumericalError
 from pairscope.market.align import common_bars
@@ -71,7 +72,10 @@ def add_statistics(app: FastAPI, services: Services, catalog: Catalog, workers: 
         summary="A symbol or a pair bar by bar",
     )
     async def statistics(request: Request, query: Annotated[StatisticsQuery, Query()]) -> Response:
-        """Closed bars that open in [start, end), oldest first; without a range the newest. Also CSV and Arrow."""
+        """Closed bars that open in [start, end), oldest first; without a range the newest. Also CSV and Arrow.
+
+        How many bars of the page lack trades is in `gaps`, and in the header `X-Gap-Bars` of the other forms.
+        """
         start_ns, end_ns = check_range(query)
         form = form_of(request, query.format, csv=True)
         names = await _names(catalog, query)
@@ -85,6 +89,7 @@ def add_statistics(app: FastAPI, services: Services, catalog: Catalog, workers: 
         window = query.window if "window" in query.model_fields_set else min(query.window, query.lookback)
         settings = _settings(names, query, window)
         head = {"symbol": names[0]} if len(names) == 1 else {"y": names[0], "x": names[1]}
+        lacking = await touched_symbols(services.store, dict(zip(names, legs, strict=True)))
 
         def compute() -> bytes:
             columns = _columns(before, legs, settings, window)
@@ -97,9 +102,12 @@ def add_statistics(app: FastAPI, services: Services, catalog: Catalog, workers: 
             return schemas.encode_document(said, columns, positional=_PRICES, more={"next": next_cursor})
 
         body = await workers.run(compute)
+        told = gaps_told(lacking)
         if form is not Form.JSON:
-            return table_answer(body, form, next_cursor)
-        return await json_answer(request, workers, body)
+            return table_answer(body, form, next_cursor, gap_bars=told["gaps"]["bars"])
+        for name, touched in lacking.items():
+            told["gaps"]["symbols"][name]["timestamps"] = (touched.times_ns // _MS).tolist()
+        return await json_answer(request, workers, body, told)
 
 
 async def _names(catalog: Catalog, query: StatisticsQuery) -> tuple[str, ...]:

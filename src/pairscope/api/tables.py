@@ -77,9 +77,11 @@ async def json_answer(
     return Response(body, headers=headers, media_type=Form.JSON.value)
 
 
-def table_answer(body: bytes, form: Form, next_cursor: str | None = None) -> Response:
-    """Return a table that is encoded already."""
+def table_answer(body: bytes, form: Form, next_cursor: str | None = None, *, gap_bars: int = 0) -> Response:
+    """Return a table that is encoded already; ``gap_bars`` of its rows stand on bars that lack trades."""
     headers = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
     if next_cursor is not None:
         headers["X-Next-Cursor"] = next_cursor
+    if gap_bars:
+        headers["X-Gap-Bars"] = str(gap_bars)
     return Response(body, headers=headers, media_type=form.value)

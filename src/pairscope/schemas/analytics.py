@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pairscope.schemas.encoders import number, plain_json
+from pairscope.schemas.gaps import TouchedOut
 
 __all__ = [
     "AdfOut",
@@ -88,6 +89,8 @@ class SymbolAnalytics(_Document):
     half_life: float | None = Field(description="Bars.")
     hurst: float | None
     reasons: dict[str, str] = Field(description="Why a number is null, by its path.")
+    gaps: TouchedOut
+    warnings: list[str] = Field(description="What to know before trusting the numbers.")
 
 
 class HedgeRatio(_Document):
@@ -205,6 +208,7 @@ class PairAnalytics(_Document):
     reasons: dict[str, str] = Field(description="Why a number is null, by its path.")
     legs: dict[str, LegOut] = Field(description="`y` and `x`.")
     stale: bool
+    gaps: TouchedOut
     warnings: list[str] = Field(description="What to know before trusting the numbers.")
     series: PairSeries | None = None
 
@@ -219,6 +223,8 @@ class CorrelationMatrix(_Document):
     order: list[int] = Field(description="Rows ordered so that what moves together stands together.")
     as_of: int | None = Field(description="Open time of the newest bar used, ms.")
     reasons: dict[str, str]
+    gaps: TouchedOut
+    warnings: list[str]
 
 
 class StatisticsTable(_Document):
@@ -228,6 +234,8 @@ class StatisticsTable(_Document):
     window: int
     series: dict[str, Numbers]
     next: str | None = Field(description="The `cursor` of the following page; null at the end.")
+    gaps: TouchedOut
+    warnings: list[str]
 
 
 def encode_document(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from pairscope.schemas.documents import GapOut
@@ -70,3 +72,4 @@ class TouchedOut(_Document):
 
     bars: int = Field(description="Bars that lack trades, of those that were used.")
     missing: int = Field(description="Ids that lack in the holes which touch them.")
+    symbols: dict[str, dict[str, Any]] = Field(description="Both by symbol, of those that lack any.")
