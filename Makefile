@@ -6,7 +6,7 @@ BIN := .venv/bin
 CODE := src tests scripts $(wildcard benchmarks examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test check bench soak lock clean
+.PHONY: help setup dev run test coverage check bench soak lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,11 +26,14 @@ check: dev  ## format, lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-test: export OPENBLAS_NUM_THREADS ?= 1
+test coverage: export OPENBLAS_NUM_THREADS ?= 1
 test: check  ## everything that must hold, in parallel
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not browser" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m browser $(ARGS) || [ $$? -eq 5 ]  # its driver owns the event loop
+
+coverage: dev  ## which lines the tests run; a third slower than the tests alone
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not browser" --cov --cov-report= $(ARGS)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m browser --cov --cov-append --cov-report= $(ARGS) || [ $$? -eq 5 ]  # its driver owns the event loop
-	@$(BIN)/coverage report --format=total | sed 's/^/coverage: /; s/$$/ %/'
+	@$(BIN)/coverage report --skip-covered
 
 bench: dev  ## our figures beside the peers', parity first
 	@$(BIN)/python -m benchmarks $(ARGS)
