@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairscope.gap_flags import gap_flags, read_holes, touched_bars
+from pairscope.gap_flags import gap_flags, read_holes, touched_at, touched_bars
 from pairscope.market.bars import BarBatch, Origin, bars_of, timeframe_ns
 from pairscope.market.continuity import Gap
 from pairscope.market.ticks import TickBatch
@@ -111,3 +111,21 @@ async def test_no_bars_and_a_symbol_without_a_hole_are_not_flagged(
     bars = await store.bars("BTCUSDT", "1m", 0, FOREVER, limit=10)
     assert not (await gap_flags(store, "BTCUSDT", bars)).any()
     assert (await touched_bars(store, "NOUSDT", bars.take(slice(0, 0)))).bars == 0
+
+
+async def test_of_bars_known_by_their_times_those_that_are_not_stored_yet_are_own_ones(
+    store: DuckDBStore, trades: Callable[..., TickBatch], noon_ns: int
+) -> None:
+    await store.append(trades([i for i in range(90) if i not in LOST]))
+    holes = (await read_holes(store))["BTCUSDT"]
+    times = noon_ns + MINUTE * np.arange(15)
+    assert ((await touched_at(store, "BTCUSDT", "1m", times, holes)).times_ns - noon_ns).tolist() == [
+        4 * MINUTE,
+        5 * MINUTE,
+        6 * MINUTE,
+    ]
+    exchange = whole_of(bars_of(trades(range(90)), "1m"), Origin.EXCHANGE)
+    await store.put_bars(exchange.take(slice(0, 6)))
+    found = await touched_at(store, "BTCUSDT", "1m", times, holes)
+    assert ((found.times_ns - noon_ns) // MINUTE).tolist() == [6]
+    assert (found.flags.sum(), found.missing) == (1, 15)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pairscope.market.bars import BarBatch, Origin, resample, timeframe_ns
 from pairscope.market.continuity import Gap
@@ -14,7 +15,7 @@ from pairscope.market.holes import Holes, holes_of, missing_in, touches
 from pairscope.market.ticks import B1, I8
 from pairscope.ports import TickStore
 
-__all__ = ["Touched", "gap_flags", "read_holes", "touched_bars"]
+__all__ = ["Touched", "gap_flags", "read_holes", "touched_at", "touched_bars"]
 
 _MINUTE_NS: Final = 60_000_000_000
 
@@ -62,6 +63,22 @@ async def touched_bars(store: TickStore, symbol: str, bars: BarBatch, holes: Hol
     return Touched(flags, missing_in(known, times, length), times)
 
 
+async def touched_at(store: TickStore, symbol: str, timeframe: str, ts_open_ns: I8, holes: Holes) -> Touched:
+    """Return what ``touched_bars`` says of bars of which only the open times are known, ascending.
+
+    Those that a hole touches are read; one that is not stored yet is an own one.
+    """
+    length = timeframe_ns(timeframe)
+    flags = touches(holes, ts_open_ns, length)
+    for rows in _runs(ts_open_ns, np.flatnonzero(flags), length):
+        start_ns, end_ns = int(ts_open_ns[rows[0]]), int(ts_open_ns[rows[-1]]) + length
+        bars = await store.bars(symbol, timeframe, start_ns, end_ns, limit=rows.size)
+        whole = bars.ts_open_ns[~(await touched_bars(store, symbol, bars, holes)).flags]
+        flags[rows] = ~np.isin(ts_open_ns[rows], whole)
+    times = ts_open_ns[flags]
+    return Touched(flags, missing_in(holes, times, length), times)
+
+
 async def read_holes(store: TickStore, symbols: Iterable[str] | None = None) -> Mapping[str, Holes]:
     """Return the holes of every symbol that has any, or of those named, from one look into the ledger."""
     wanted = None if symbols is None else {*symbols}
@@ -79,8 +96,7 @@ async def _own_parts_touched(store: TickStore, symbol: str, bars: BarBatch, hole
     """
     length, base = timeframe_ns(bars.timeframe), _base_of(bars.timeframe)
     found = np.zeros(len(bars), np.bool_)
-    ends = np.flatnonzero(np.diff(bars.ts_open_ns) > length)
-    for rows in np.split(np.arange(len(bars)), ends + 1):
+    for rows in _runs(bars.ts_open_ns, np.arange(len(bars)), length):
         start_ns, end_ns = int(bars.ts_open_ns[rows[0]]), int(bars.ts_open_ns[rows[-1]]) + length
         parts = await store.bars(symbol, base, start_ns, end_ns, limit=(end_ns - start_ns) // timeframe_ns(base))
         if not len(parts):
@@ -89,6 +105,13 @@ async def _own_parts_touched(store: TickStore, symbol: str, bars: BarBatch, hole
         lacking = np.unique(parts.ts_open_ns[own] // length * length)
         found[rows] = np.isin(bars.ts_open_ns[rows], lacking) & _made_of(bars.take(rows), parts)
     return found
+
+
+def _runs(ts_open_ns: I8, rows: NDArray[np.intp], length_ns: int) -> list[NDArray[np.intp]]:
+    """Cut rows where time does not go on from bar to bar."""
+    if not rows.size:
+        return []
+    return np.split(rows, np.flatnonzero(np.diff(ts_open_ns[rows]) > length_ns) + 1)
 
 
 def _made_of(bars: BarBatch, parts: BarBatch) -> B1:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from pairscope.market.ticks import I8
+
 __all__ = [
     "Backtests",
     "JobHandle",
@@ -127,6 +129,11 @@ class ScreenTable(Protocol):
     @property
     def key(self) -> Hashable:
         """What tells this screen from every other one of the process."""
+        ...
+
+    @property
+    def stands_on(self) -> tuple[str, Sequence[str], I8]:
+        """The timeframe, the symbols that were tested, and the open times of the bars that all of them have."""
         ...
 
     def page(self, view: ScreenView) -> Mapping[str, Any]:

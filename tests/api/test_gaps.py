@@ -12,6 +12,7 @@ import pytest
 
 from pairscope.api.answers import ARROW
 from pairscope.market.continuity import Gap
+from pairscope.research.moving_screen import load_kernels as load_screen
 
 from .conftest import client_of
 from .market import HOURS, MS, NOT_STORED_MS, START_MS, Market, Sent, open_market
@@ -191,3 +192,11 @@ async def test_a_table_of_statistics_names_its_bars_and_says_in_a_header_how_man
         assert answer.headers["x-gap-bars"] == "2"
     whole = await api.get("/api/analytics/statistics", params={"symbol": "PEPEUSDT", "format": "csv"})
     assert "x-gap-bars" not in whole.headers
+
+
+async def test_a_screened_pair_of_which_a_leg_lacks_trades_says_so(api: httpx2.AsyncClient) -> None:
+    load_screen()
+    said = await ask(api, "/api/analytics/screen", lookback=150)
+    assert [row["gap"] for row in said["pairs"]] == [True, True]
+    assert said["gaps"]["symbols"] == {"BTCUSDT": {"bars": 2, "missing": LOST}}
+    assert len(said["warnings"]) == 1

@@ -57,6 +57,9 @@ class Scripted:
     async def table(self, timeframe: str, lookback: int) -> Any:
         return self.tables[lookback]
 
+    def bars_came(self, bars: Any) -> None:
+        """Made-up closes change for nobody."""
+
     def discoveries(self, limit: int = 100, **which: Any) -> Any:
         return {"discoveries": [], "screens": [{"limit": limit, **which}], "next": None}
 

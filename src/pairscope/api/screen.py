@@ -18,6 +18,7 @@ from pairscope.api.jobs import accepted
 from pairscope.api.legs import resolve_leg
 from pairscope.api.parameters import MAX_LIMIT, Timeframe
 from pairscope.api.tables import json_answer
+from pairscope.api.touched import ScreenGaps, gaps_told, marked
 from pairscope.api.workers import Workers
 from pairscope.errors import InputError
 from pairscope.market.pairs import MOST_LOOKBACK
@@ -111,6 +112,7 @@ class DiscoveriesQuery(BaseModel):
 def add_screen(app: FastAPI, services: Services, catalog: Catalog, workers: Workers) -> None:
     """Add the routes of the screen."""
     screens = services.screens
+    gaps = ScreenGaps(services.store)
 
     async def legs_of(text: str) -> tuple[str, str]:
         """Return the legs of a pair that is written like a topic's."""
@@ -144,7 +146,8 @@ def add_screen(app: FastAPI, services: Services, catalog: Catalog, workers: Work
         """Every ordered pair tested on the newest `lookback` closed bars, with false discoveries controlled.
 
         A screen that is kept up to date answers at once, any other is computed: a job, which `wait=false` does not
-        wait for. Symbols with holes, late listing or no movement are in `excluded`.
+        wait for. Symbols that lack bars, are listed late or do not move are in `excluded`; a row of which a leg's bars
+        lack trades has `gap: true`.
         """
         symbol = None if query.symbol is None else await resolve_leg(catalog, query.symbol, "symbol")
         view = query.view(symbol, None if query.pair is None else await legs_of(query.pair))
@@ -152,11 +155,15 @@ def add_screen(app: FastAPI, services: Services, catalog: Catalog, workers: Work
         if isinstance(table, JobView):
             return accepted(table)
 
+        lacking = gaps_told(await gaps.of(table))
+
         def compute() -> tuple[bytes, str]:
-            body = schemas.encode_screen(table.page(view))
+            body = schemas.encode_screen(marked(table.page(view), lacking))
             return body, f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
 
-        body, tag = await workers.once(("screen", table.key, view), compute)
+        known = tuple(lacking["gaps"]["symbols"].items())
+        key = ("screen", table.key, view, tuple((name, part["bars"], part["missing"]) for name, part in known))
+        body, tag = await workers.once(key, compute)
         if tag in request.headers.get("if-none-match", ""):
             return Response(None, 304, {"ETag": tag, "Cache-Control": "no-cache"})
         answer = await json_answer(request, workers, body)

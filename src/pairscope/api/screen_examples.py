@@ -60,8 +60,10 @@ SCREEN_EXAMPLES: Mapping[str, Any] = MappingProxyType(
             },
             "symbols": ["BTCUSDT", "ETHUSDT", "SOLUSDT"],
             "excluded": {"NEWUSDT": "begins only at 2025-12-31T18:00:00.000Z"},
-            "pairs": [{**_ROW, "discovery": True}],
+            "pairs": [{**_ROW, "discovery": True, "gap": True}],
             "next": "1",
+            "gaps": {"bars": 2, "missing": 9, "symbols": {"BTCUSDT": {"bars": 2, "missing": 9}}},
+            "warnings": ["Trades are missing, 9 of BTCUSDT: 2 of the bars used lack some and may be wrong."],
         },
         "/api/analytics/screen/history": {
             "y": "ETHUSDT",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
-from pairscope.gap_flags import Touched, read_holes, touched_bars
+from pairscope.gap_flags import Touched, read_holes, touched_at, touched_bars
 from pairscope.market.bars import BarBatch
 from pairscope.ports import TickStore
+from pairscope.ports_research import ScreenTable
 
-__all__ = ["gaps_told", "touched_symbols"]
+__all__ = ["ScreenGaps", "gaps_told", "marked", "touched_symbols"]
 
 _NAMED: Final = 3
+_KEPT: Final = 8
 
 
 async def touched_symbols(store: TickStore, used: Mapping[str, BarBatch]) -> dict[str, Touched]:
@@ -21,6 +23,37 @@ async def touched_symbols(store: TickStore, used: Mapping[str, BarBatch]) -> dic
     lacking = [name for name in used if name in holes]
     found = await asyncio.gather(*(touched_bars(store, name, used[name], holes[name]) for name in lacking))
     return {name: touched for name, touched in zip(lacking, found, strict=True) if touched.bars}
+
+
+class ScreenGaps:
+    """Says which symbols of a screen lack trades in the bars that it tested; looks again when the ledger changes."""
+
+    def __init__(self, store: TickStore) -> None:
+        self._store = store
+        self._known: dict[Hashable, dict[str, Touched]] = {}
+
+    async def of(self, table: ScreenTable) -> dict[str, Touched]:
+        """Return those that lack any, by name."""
+        timeframe, symbols, times_ns = table.stands_on
+        holes = await read_holes(self._store, symbols)
+        if not holes:
+            return {}
+        key = table.key, *((name, one.after_ns.tobytes(), one.missing.tobytes()) for name, one in holes.items())
+        found = self._known.get(key)
+        if found is None:
+            looked = {name: await touched_at(self._store, name, timeframe, times_ns, holes[name]) for name in holes}
+            found = {name: touched for name, touched in looked.items() if touched.bars}
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[key] = found
+        return found
+
+
+def marked(page: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a screen's page with what ``gaps_told`` says, and ``gap`` on the rows of which a leg lacks trades."""
+    lacking = told["gaps"]["symbols"]
+    rows = [{**row, "gap": True} if row["y"] in lacking or row["x"] in lacking else row for row in page["pairs"]]
+    return {**page, "pairs": rows, **told}
 
 
 def gaps_told(found: Mapping[str, Touched]) -> dict[str, Any]:

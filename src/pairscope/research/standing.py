@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pairscope.analytics.false_discovery import benjamini_yekutieli
 from pairscope.errors import InputError, NotEnoughData
-from pairscope.market.ticks import B1, F8, I4
+from pairscope.market.ticks import B1, F8, I4, I8
 from pairscope.ports_research import ScreenView
 from pairscope.research.closes import Closes
 from pairscope.research.market_null import MarketNull
@@ -60,6 +60,11 @@ class Standing:
     def key(self) -> tuple[str, int, int, tuple[int, int] | None]:
         """Return what tells this screen from every other one of the process."""
         return (self.timeframe, self.lookback, self.number, None if self.null is None else self.null.key)
+
+    @property
+    def stands_on(self) -> tuple[str, Sequence[str], I8]:
+        """Return the timeframe, the symbols and the bars that were tested."""
+        return self.timeframe, self.symbols, self.closes.times_ns[-self.head.bars :]
 
     @property
     def excluded(self) -> Mapping[str, str]:

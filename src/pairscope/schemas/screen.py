@@ -8,6 +8,8 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from pairscope.schemas.gaps import TouchedOut
+
 __all__ = ["DiscoveriesOut", "PairHistory", "ScreenOut", "encode_screen"]
 
 
@@ -37,6 +39,9 @@ class ScreenedPair(_Part):
         None, description="Tests of a surrogate market with so small a p-value, on average; where `null` is known."
     )
     zscores: list[float] | None = Field(None, description="The last 60 z-scores, with `sparkline=true`.")
+    gap: Literal[True] | None = Field(
+        None, description="true: bars of a leg lack trades, `gaps` says how many; left out where none do."
+    )
     examination: dict[str, Any] | None = Field(
         None, description="A second look at a discovery, with `examine=true`: Hurst, Johansen, edge, stability."
     )
@@ -79,6 +84,8 @@ class ScreenOut(_Part):
     symbols: list[str]
     excluded: dict[str, str] = Field(description="Symbols that were left out, with the reason.")
     pairs: list[ScreenedPair]
+    gaps: TouchedOut
+    warnings: list[str]
     next: str | None = Field(description="The `cursor` of the following page; null at the end.")
 
 
