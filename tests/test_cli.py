@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.ready_command import ReadyCommand, ready_command
 
-COMMANDS = ["run", "replay serve", "record", "screen", "backtest", "verify", "doctor", "version"]
+COMMANDS = ["run", "replay serve", "record", "screen", "backtest", "verify", "export", "doctor", "version"]
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+from pairscope.cli_data import commands
+from pairscope.cli_shared import DataDir, Debug, load, quiet, say
 from pairscope.errors import ConfigError, InputError, PairscopeError, StoreLocked
 
 __all__ = ["app", "main"]
@@ -27,8 +29,6 @@ app.add_typer(replay)
 Symbols = Annotated[str | None, typer.Option("--symbols", help="Symbols to follow, comma-separated.")]
 Top = Annotated[int | None, typer.Option("--top", min=1, help="Follow the N busiest by 24 h quote volume.")]
 All = Annotated[bool, typer.Option("--all", help="Follow the whole market.")]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where the store lives (default: ./data).")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback where something fails.")]
 
 
 def main() -> None:
@@ -60,24 +60,6 @@ def _misused(error: TyperException) -> None:
         sys.stderr.write(f"pairscope: {' '.join(told.split()).rstrip('.')}; `{command} --help` says what there is\n")
 
 
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def _settings(**given: Any) -> Any:
-    """Make the settings from the environment and the flags that were given."""
-    from pairscope.process import load_settings
-
-    return load_settings(**{name: value for name, value in given.items() if value is not None})
-
-
-def _quiet(*, debug: bool) -> None:
-    """Set up logs where a command has no settings of its own."""
-    from pairscope.process import configure_logs
-
-    configure_logs(_settings(log_level="debug" if debug else "warning"))
-
-
 @app.command()
 def run(
     extra: Annotated[
@@ -105,7 +87,7 @@ def run(
     from pairscope.launch import run_everything
 
     paths = [*(replay_paths or []), *(extra or [])]
-    settings = _settings(
+    settings = load(
         symbols=symbols,
         top=top,
         all_symbols=all_symbols or None,
@@ -119,7 +101,7 @@ def run(
         retry_live=retry_live or None,
         log_level="debug" if debug else None,
     )
-    raise typer.Exit(run_everything(settings, say=_say, dashboard=not no_dashboard, open_browser=open_browser))
+    raise typer.Exit(run_everything(settings, say=say, dashboard=not no_dashboard, open_browser=open_browser))
 
 
 @app.command(hidden=True)
@@ -127,7 +109,7 @@ def backend() -> None:
     """Run ingest, engine and API in this process; everything comes from the environment."""
     from pairscope.wiring import run_backend
 
-    raise typer.Exit(run_backend(_settings()))
+    raise typer.Exit(run_backend(load()))
 
 
 @replay.command("serve")
@@ -149,9 +131,9 @@ def replay_serve(
     """Speak the exchange's market protocol from recorded or synthetic trades."""
     from pairscope.playback import Playing, serve_replay
 
-    _quiet(debug=debug)
+    quiet(debug=debug)
     playing = Playing(host, port, speed, loop, start, shift, now, fault or [])
-    raise typer.Exit(serve_replay(paths, playing, say=_say))
+    raise typer.Exit(serve_replay(paths, playing, say=say))
 
 
 @app.command()
@@ -167,10 +149,8 @@ def record(
     """Record the live feed as it arrives, to be replayed."""
     from pairscope.playback import record_feed
 
-    settings = _settings(
-        symbols=symbols, top=top, all_symbols=all_symbols or None, log_level="debug" if debug else None
-    )
-    raise typer.Exit(record_feed(settings, path, seconds=seconds, say=_say))
+    settings = load(symbols=symbols, top=top, all_symbols=all_symbols or None, log_level="debug" if debug else None)
+    raise typer.Exit(record_feed(settings, path, seconds=seconds, say=say))
 
 
 @app.command()
@@ -198,17 +178,17 @@ def screen(
     debug: Debug = False,
 ) -> None:
     """Test every pair of a universe for cointegration, with the false discoveries kept in check."""
-    _quiet(debug=debug)
-    settings = _settings(data_dir=data_dir)
+    quiet(debug=debug)
+    settings = load(data_dir=data_dir)
     try:
         from pairscope.screening import Asked, screen
 
         asked = Asked(
             bars, symbols, timeframe, lookback, fdr, sort, limit, out, autolag, as_json, empirical_null, cluster
         )
-        code = screen(settings, asked, say=_say, show=typer.echo)
+        code = screen(settings, asked, say=say, show=typer.echo)
     except KeyboardInterrupt:
-        _say("pairscope: the screen was cancelled; nothing was written")
+        say("pairscope: the screen was cancelled; nothing was written")
         code = 1
     raise typer.Exit(code)
 
@@ -290,8 +270,8 @@ def backtest(
 
     Any number may be a list (--entry 1.5,2,2.5) or a range (--entry 1:3:0.25): then every combination is tried.
     """
-    _quiet(debug=debug)
-    settings = _settings(data_dir=data_dir)
+    quiet(debug=debug)
+    settings = load(data_dir=data_dir)
     numbers = {
         "hedge": hedge, "lookback": lookback, "window": window, "entry": entry, "exit": exit_, "stop": stop,
         "max_holding": max_holding, "cooldown": cooldown, "notional": notional, "capital": capital,
@@ -308,9 +288,9 @@ def backtest(
             {"fill": fill, "price_space": price_space, "sizing": sizing, "gate": gate},
             funding, walk_forward, train, test, purge, nulls, trials, round_steps, sort, limit, out, as_json, cluster,
         )  # fmt: skip
-        code = backtest(settings, asked, say=_say, show=typer.echo)
+        code = backtest(settings, asked, say=say, show=typer.echo)
     except KeyboardInterrupt:
-        _say("pairscope: the backtest was cancelled; nothing was written")
+        say("pairscope: the backtest was cancelled; nothing was written")
         code = 1
     raise typer.Exit(code)
 
@@ -326,16 +306,19 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Replay stored ticks and compare every bar, statistic, pair value and alert with what was told; exit 1 on any."""
-    _quiet(debug=debug)
+    quiet(debug=debug)
     from pairscope.verification import Asked as Wanted
     from pairscope.verification import verify as verified
 
     try:
-        code = verified(_settings(data_dir=data_dir), Wanted(symbols, since, until, as_json), say=_say, show=typer.echo)
+        code = verified(load(data_dir=data_dir), Wanted(symbols, since, until, as_json), say=say, show=typer.echo)
     except KeyboardInterrupt:
-        _say("pairscope: cancelled")
+        say("pairscope: cancelled")
         code = 1
     raise typer.Exit(code)
+
+
+app.registered_commands += commands.registered_commands
 
 
 @app.command()
@@ -343,7 +326,7 @@ def doctor(*, data_dir: DataDir = None, debug: Debug = False) -> None:
     """Check settings, ports, disk, clock, store, cache and exchange; say what to do about each."""
     from pairscope.doctor import examine
 
-    settings = _settings(data_dir=data_dir, log_level="debug" if debug else None)
+    settings = load(data_dir=data_dir, log_level="debug" if debug else None)
     findings = examine(settings)
     for finding in findings:
         typer.echo(f"{finding.mark} {finding.name:<10} {finding.said}")

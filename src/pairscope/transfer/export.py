@@ -12,9 +12,9 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Final, TypeVar
 
-from pairscope import __version__
 from pairscope.transfer.export_format import Format
 from pairscope.transfer.export_source import Mark, Page, Size, Source
 
@@ -155,6 +155,4 @@ def _behind(piece: bytes, skip: int) -> tuple[bytes, ...]:
 
 def _writers() -> tuple[str, str]:
     """Return what else the bytes depend on."""
-    import pyarrow as pa
-
-    return __version__, pa.__version__
+    return version("pairscope"), version("pyarrow")

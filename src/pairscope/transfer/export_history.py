@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from pairscope.ports import Records
-from pairscope.transfer.export_source import PAGE, Mark, Page, Size, digest_of_pages
+from pairscope.transfer.export_source import Mark, Page, Size, digest_of_pages
 from pairscope.transfer.export_table import Kind, table_of_records
 
 __all__ = ["HISTORIES", "History", "HistorySource"]
@@ -36,7 +36,7 @@ HISTORIES: Final[Mapping[History, tuple[tuple[str, Kind], ...]]] = {
 }  # fmt: skip
 """The columns of each history."""
 
-_PAGE: Final = 8192
+HISTORY_PAGE: Final = 8192
 """Rows after which a page ends; one backtest's trades stay together."""
 
 Row = dict[str, Any]
@@ -48,14 +48,17 @@ class HistorySource:
     The time of a trade is that of its entry. What is kept in the records is told: with a sweep no single trades are.
     """
 
-    def __init__(self, records: Records, kind: History, start_ns: int, end_ns: int) -> None:
+    def __init__(
+        self, records: Records, kind: History, start_ns: int, end_ns: int, *, rows: int = HISTORY_PAGE
+    ) -> None:
         self._records = records
         self._kind: History = kind
+        self._most = rows
         self._start_ms = -(-start_ns // _MS)
         self._end_ms = -(-end_ns // _MS)
         self.asked = ("history", kind, start_ns, end_ns)
 
-    async def page(self, mark: Mark | None, *, most: int = PAGE) -> Page:
+    async def page(self, mark: Mark | None, *, most: int | None = None) -> Page:
         """Return the first page, or the one behind the record that a mark names."""
         rows: list[Row] = []
         following: Mark | None = None
@@ -63,7 +66,7 @@ class HistorySource:
         async with aclosing(self._rows(str(mark[0]) if mark else "")) as found:  # type: ignore[type-var]
             async for key, batch in found:
                 rows += [row for row in batch if self._start_ms <= (row.get(time) or 0) < self._end_ms]
-                if len(rows) >= min(most, _PAGE):
+                if len(rows) >= (self._most if most is None else most):
                     following = (key,)
                     break
         return Page(table_of_records(HISTORIES[self._kind], [row.get for row in rows]), following)

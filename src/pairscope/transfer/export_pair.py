@@ -48,21 +48,23 @@ class PairSource:
     still.
     """
 
-    def __init__(self, store: TickStore, settings: PairSettings, start_ns: int, end_ns: int) -> None:
+    def __init__(
+        self, store: TickStore, settings: PairSettings, start_ns: int, end_ns: int, *, rows: int = PAIR_PAGE
+    ) -> None:
         self._store = store
         self._settings = settings
         self._length = timeframe_ns(settings.timeframe)
         self._start_ns = start_ns
         self._end_ns = end_ns
-        self._bars = PAIR_PAGE
+        self._bars = rows
         if settings.method == "huber":
-            self._bars = max(1, min(PAIR_PAGE, HUBER_COST // settings.lookback))
+            self._bars = max(1, min(rows, HUBER_COST // settings.lookback))
         self.asked = ("pair", settings, start_ns, end_ns)
 
-    async def page(self, mark: Mark | None, *, most: int = PAIR_PAGE) -> Page:
+    async def page(self, mark: Mark | None, *, most: int | None = None) -> Page:
         """Return the first page, or the one at a mark: where its first bar may open."""
         begin_ns = int(mark[0]) if mark else self._start_ns
-        limit = min(most, self._bars)
+        limit = self._bars if most is None else min(most, self._bars)
         legs = [await self._read(name, begin_ns, self._end_ns, limit) for name in (self._settings.y, self._settings.x)]
         ends = [int(leg.ts_open_ns[-1]) + self._length for leg in legs if len(leg) == limit]
         cut_ns = min(ends, default=self._end_ns)

@@ -60,8 +60,8 @@ class Source(Protocol):
         """All that the rows depend on besides what is stored."""
         ...
 
-    async def page(self, mark: Mark | None, *, most: int = PAGE) -> Page:
-        """Return the first page, or the one at a mark."""
+    async def page(self, mark: Mark | None, *, most: int | None = None) -> Page:
+        """Return the first page, or the one at a mark; of ``most`` rows where that is given."""
         ...
 
     async def fingerprint(self) -> str | None:
@@ -94,20 +94,28 @@ class TickSource:
     """The trades of some symbols in [start, end), symbol by symbol, each by (event time, id)."""
 
     def __init__(
-        self, store: TickStore, symbols: Sequence[str], start_ns: int, end_ns: int, *, everything: bool = False
+        self,
+        store: TickStore,
+        symbols: Sequence[str],
+        start_ns: int,
+        end_ns: int,
+        *,
+        everything: bool = False,
+        rows: int = PAGE,
     ) -> None:
         self._store = store
         self._symbols = tuple(symbols)
         self._start_ns = start_ns
         self._ends = [end_ns] * len(self._symbols)
         self._everything = everything
+        self._rows = rows
         self.asked = ("ticks", self._symbols, start_ns, end_ns, everything)
 
-    async def page(self, mark: Mark | None, *, most: int = PAGE) -> Page:
+    async def page(self, mark: Mark | None, *, most: int | None = None) -> Page:
         """Return the first page, or the one at a mark: which symbol, and the time and id of its trade before."""
         at, begin_ns, after_id = map(int, mark or (0, self._start_ns, -1))
         parts: list[Table] = []
-        left = most
+        left = self._rows if most is None else most
         while at < len(self._symbols) and left:
             ticks = await self._ticks(at, begin_ns, left, after_id)
             if len(ticks):
@@ -180,6 +188,7 @@ class BarSource:
         end_ns: int,
         *,
         everything: bool = False,
+        rows: int = PAGE,
     ) -> None:
         self._store = store
         self._symbols = tuple(symbols)
@@ -188,13 +197,14 @@ class BarSource:
         self._start_ns = start_ns
         self._end_ns = end_ns
         self._everything = everything
+        self._rows = rows
         self.asked = ("bars", self._symbols, timeframe, start_ns, end_ns, everything)
 
-    async def page(self, mark: Mark | None, *, most: int = PAGE) -> Page:
+    async def page(self, mark: Mark | None, *, most: int | None = None) -> Page:
         """Return the first page, or the one at a mark: which symbol, and where its next bar may open."""
         at, begin_ns = map(int, mark or (0, self._start_ns))
         parts: list[Table] = []
-        left = most
+        left = self._rows if most is None else most
         while at < len(self._symbols) and left:
             bars = await self._bars(at, begin_ns, left)
             if len(bars):

@@ -1,0 +1,63 @@
+"""The commands that move data: out of the store, into it, and to where old days are kept."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pairscope.cli_shared import DataDir, Debug, load, quiet, say
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+
+@commands.command()
+def export(
+    *,
+    symbols: Annotated[
+        str | None, typer.Option("--symbols", help="Of these, comma-separated; by default all that are stored.")
+    ] = None,
+    timeframe: Annotated[str, typer.Option("--timeframe", help="tick, or 1s to 1d.")] = "1m",
+    start: Annotated[str | None, typer.Option("--start", help="Included, ISO 8601 or ms.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Not included (default: now).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File or folder; else standard output.", metavar="PATH")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="csv, parquet, arrow or jsonl (default: by the file's name).")
+    ] = None,
+    compression: Annotated[str | None, typer.Option("--compression", help="none, gzip or zstd (likewise).")] = None,
+    columns: Annotated[str, typer.Option("--columns", help="contract, or all that is stored.")] = "contract",
+    pair: Annotated[
+        str | None, typer.Option("--pair", help="Hedge ratio, spread and z-score bar by bar.", metavar="Y,X")
+    ] = None,
+    lookback: Annotated[int, typer.Option("--lookback", help="Of a pair: bars that it is fitted on.")] = 1440,
+    window: Annotated[int, typer.Option("--window", help="Of a pair: bars of the z-score.")] = 60,
+    method: Annotated[str, typer.Option("--method", help="Of a pair: ols, huber or kalman.")] = "ols",
+    price_space: Annotated[str, typer.Option("--price-space", help="Of a pair: log or linear.")] = "log",
+    history: Annotated[
+        str | None, typer.Option("--history", help="alerts (firings), backtests or paper (trades).")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a file that broke off.")] = False,
+    data_dir: DataDir = None,
+    debug: Debug = False,
+) -> None:
+    """Write stored trades or bars, a pair's past, alerts or trades into a file; every number as it was sent."""
+    quiet(debug=debug)
+    from pairscope.exporting import Asked
+    from pairscope.exporting import export as exported
+
+    asked = Asked(
+        symbols, timeframe, start, end, format_, compression, columns, pair, lookback, window, method, price_space,
+        history, out, resume,
+    )  # fmt: skip
+    try:
+        code = exported(load(data_dir=data_dir), asked, say=say, pipe=sys.stdout.buffer)
+    except KeyboardInterrupt:
+        say("pairscope: cancelled; what is written so far is kept, --resume goes on" if out else "pairscope: cancelled")
+        code = 1
+    raise typer.Exit(code)
