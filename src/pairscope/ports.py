@@ -11,6 +11,7 @@ from pairscope.market.continuity import Admission, Continuity, Gap, HeldIds
 from pairscope.market.pairs import PairSettings
 from pairscope.market.ticks import B1, TickBatch
 from pairscope.ports_alerts import Alerts
+from pairscope.ports_bulk import BulkHistory
 from pairscope.ports_research import Backtests, Jobs, MarketScreen, PaperPositions
 
 __all__ = [
@@ -365,6 +366,7 @@ class Services:
     backtests: Backtests
     paper: PaperPositions
     alerts: Alerts
+    bulk: BulkHistory
     monitor: Monitoring
     imported: Callable[[BarBatch], None]
     """To be told of bars that were stored beside the live stream: uploads, files, back-fills."""

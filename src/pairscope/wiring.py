@@ -25,6 +25,7 @@ from pairscope.engine.journal import PairTeller, Teller
 from pairscope.engine.pairs import PairBook
 from pairscope.engine.paper import PaperBook
 from pairscope.errors import FeedError, PairscopeError, StorageError
+from pairscope.feed.bulk_history import BulkLoader
 from pairscope.feed.history import HistoryLoader
 from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.websocket_client import WebSocketFeed
@@ -119,6 +120,9 @@ class Backend:
             clock=clock,
             note=self.journal.note,
         )
+        beside = {"records": store, "jobs": self.jobs, "imported": self._imported, "clock": clock}
+        directory = settings.data_dir / "incoming"
+        self.bulk = BulkLoader(rest=self.rest, store=self.buffered, **beside, directory=directory)
         self.publisher = Publisher(self.engine, self.cache, self.bus, self.book, self.positions, self.alerts)
         self.monitor = Monitor(
             self.stats,
@@ -133,7 +137,7 @@ class Backend:
         self.waiting_for = "starting"
         self._counted: dict[str, Any] = {"pairs": self.watchlist, "screens": self.screener, "jobs": self.jobs}
         self._counted |= {"backtests": self.backtests, "paper": self.paper, "journal": self.journal}
-        self._counted |= {"alerts": self.alerts, "delivery": self.courier}
+        self._counted |= {"alerts": self.alerts, "delivery": self.courier, "bulk": self.bulk}
         self._counted |= {"cache": self.cache, "bus": self.bus, "monitor": self.monitor}
         self._verdicts: asyncio.Queue[Gap] = asyncio.Queue()
 
@@ -162,6 +166,7 @@ class Backend:
                 group.create_task(self.backtests.run(), name="backtest kernels"),
                 group.create_task(self.journal.run(), name="journal"),
                 group.create_task(self.monitor.run(), name="monitor"),
+                group.create_task(self.bulk.run(), name="bulk history"),
             ]
             await self._follow(await whom_to_follow(self.settings, self.rest, self._wait_for))
             for task in beside:
@@ -298,6 +303,7 @@ class Backend:
             backtests=self.backtests,
             paper=self.paper,
             alerts=self.alerts,
+            bulk=self.bulk,
             monitor=self.monitor,
             imported=self._imported,
             clock=self.clock,

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx2
 import numpy as np
 from tests.alerts.notebook import Notebook
 
@@ -19,6 +21,8 @@ from pairscope.engine.alerts import AlertBook
 from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.pairs import PairBook
 from pairscope.engine.paper import PaperBook
+from pairscope.feed.bulk_history import BulkLoader
+from pairscope.feed.rest import ExchangeRest
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
@@ -107,6 +111,7 @@ class Market:
     )
     now_ns: int = (START_MS + HOURS * 3_600_000) * MS
     records: Notebook = field(init=False, default_factory=Notebook)
+    incoming: TemporaryDirectory[str] = field(init=False, default_factory=TemporaryDirectory)
     book: PairBook = field(init=False)
     pairs: Watchlist = field(init=False)
     screens: Screener = field(init=False)
@@ -118,6 +123,8 @@ class Market:
     courier: Courier = field(init=False)
     alerts: AlertDesk = field(init=False)
     monitor: Monitor = field(init=False)
+    rest: ExchangeRest = field(init=False)
+    bulk: BulkLoader = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = PairBook(self.symbols, self.engine)
@@ -146,6 +153,23 @@ class Market:
 
         self.courier = Courier(self.records, lambda: self.now_ns, secret="whsec_" + "c2Vj" * 8, resolve=no_address)
         self.alerts = self.new_alerts()
+        self.rest = ExchangeRest(
+            "http://exchange", clock=lambda: self.now_ns, transport=httpx2.MockTransport(self.no_symbols)
+        )
+        self.bulk = BulkLoader(
+            rest=self.rest,
+            store=self.store,
+            records=self.records,
+            jobs=self.jobs,
+            imported=self.screens.bars_came,
+            clock=lambda: self.now_ns,
+            directory=Path(self.incoming.name),
+        )
+
+    def no_symbols(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer as an exchange does that trades nothing."""
+        bodies: dict[str, Any] = {"time": {"serverTime": self.now_ns // MS}, "exchangeInfo": {"symbols": []}}
+        return httpx2.Response(200, json=bodies.get(request.url.path.removeprefix("/fapi/v1/"), []))
 
     def new_alerts(self) -> AlertDesk:
         """What a process begins with."""
@@ -190,6 +214,7 @@ class Market:
             backtests=self.backtests,
             paper=self.paper,
             alerts=self.alerts,
+            bulk=self.bulk,
             monitor=self.monitor,
             imported=self.screens.bars_came,
             clock=lambda: self.now_ns,

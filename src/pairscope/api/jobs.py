@@ -16,8 +16,13 @@ __all__ = ["accepted", "add_jobs"]
 
 Id = Annotated[str, Path(description="As the job's document says.", max_length=64)]
 Kind = Annotated[
-    Literal["screen", "null", "backtest", "sweep", "walk_forward"] | None, Query(description="Only of this kind.")
-]
+    Literal[
+        "screen", "null", "backtest", "sweep", "walk_forward",
+        "backfill", "exchange", "archive", "retention", "compact", "check",
+    ]
+    | None,
+    Query(description="Only of this kind."),
+]  # fmt: skip
 
 
 def accepted(view: JobView) -> Response:

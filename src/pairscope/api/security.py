@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from math import ceil
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -213,13 +214,16 @@ class Gate:
 class BodyLimit:
     """Refuses a body that is too large: at once where its length is said, else when what is read passes the limit.
 
-    JSON, which is read whole and parsed, has a limit of its own.
+    JSON, which is read whole and parsed, has a limit of its own, and so have the paths of ``files``, which go to disk.
     """
 
-    def __init__(self, app: ASGIApp, *, most: int, most_json: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, most: int, most_json: int, files: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         self._app = app
         self._most = most
         self._most_json = min(most, most_json)
+        self._files = files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
@@ -227,7 +231,7 @@ class BodyLimit:
             return
         headers = Headers(scope=scope)
         json = "json" in headers.get("content-type", "").lower()
-        most = self._most_json if json else self._most
+        most = self._most_json if json else self._files.get(scope["path"], self._most)
         detail = f"a body{' of JSON' if json else ''} has at most {most} bytes"
         said = headers.get("content-length", "")
         if said.isdecimal() and int(said[:20]) > most:

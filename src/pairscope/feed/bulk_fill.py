@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import structlog
 
-from pairscope.errors import ExchangeRefused, FeedError, UnknownSymbol
+from pairscope.errors import ExchangeRefused, FeedError, InputError, UnknownSymbol
 from pairscope.feed.archive_names import archive_addresses
 from pairscope.feed.backfill import KEPT_NS, MARGIN_NS
 from pairscope.feed.backfill import PAGE as TRADES_PAGE
@@ -91,7 +91,10 @@ class BulkFill:
     async def run(self) -> dict[str, Any]:
         """Fetch and store; return what came of it. Raises where not one symbol could be fetched."""
         now_ns = await self._ask(self._rest.time)
-        names = await self._names()
+        known = {each.symbol for each in await self._ask(self._rest.exchange_info)}
+        names = await self._names(known)
+        if not names:
+            raise self._nobody(known)
         request = self.request
         until_ns = min(now_ns, request.until_ns or now_ns)
         fill = self._bars if request.kind == "bars" else self._trades
@@ -107,8 +110,6 @@ class BulkFill:
                 _log.warning("not_filled", symbol=symbol, error=str(failure))
         if error is not None and not self.symbols_done:
             raise error
-        if not names:
-            raise UnknownSymbol(next(iter(self.failed), "none"))
         files = self._files(names, now_ns)
         return {
             "kind": request.kind,
@@ -121,18 +122,21 @@ class BulkFill:
             "too_old": None if not files else {"until": (now_ns - KEPT_NS + MARGIN_NS) // _MS, "files": files},
         }
 
-    async def _names(self) -> list[str]:
+    async def _names(self, known: Set[str]) -> list[str]:
         """Return whose history is asked for; those that the exchange does not have are noted."""
         request = self.request
         if request.every or request.top is not None:
             return await self._ask(lambda: self._rest.busiest(request.top or 10_000))
-        known = {each.symbol for each in await self._ask(self._rest.exchange_info)}
         for name in request.symbols:
             if name not in known:
-                close = get_close_matches(name, known, 3)
-                more = f"; did you mean {', '.join(close)}?" if close else ""
-                self.failed[name] = f"the exchange has no symbol {name}{more}"
+                self.failed[name] = str(_unknown(name, known))
         return [name for name in dict.fromkeys(request.symbols) if name in known]
+
+    def _nobody(self, known: Set[str]) -> InputError:
+        """Return what to say where there is no symbol to fetch."""
+        if self.request.symbols:
+            return _unknown(self.request.symbols[0], known)
+        return InputError("the exchange trades no symbol now", loc="symbols")
 
     # -- minutes -------------------------------------------------------------------------------------------------------
 
@@ -280,6 +284,12 @@ class BulkFill:
     def _did(self, steps: int) -> None:
         self.done += steps
         self._progress(self.done, self.total)
+
+
+def _unknown(name: str, known: Set[str]) -> UnknownSymbol:
+    error = UnknownSymbol(name, tuple(get_close_matches(name, known, 3)))
+    error.loc = "symbols"
+    return error
 
 
 def _runs(minutes: I8) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ class Job(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     id: str
-    kind: str = Field(description="`screen`, `backtest`, `sweep` or `walk_forward`; one of a kind at a time.")
+    kind: str = Field(description="`screen`, `backtest`, `sweep`, `backfill` and the like; one of a kind at a time.")
     title: str
     status: Literal["queued", "running", "done", "failed", "cancelled"]
     done: int = Field(description="Steps that are done …")
