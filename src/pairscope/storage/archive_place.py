@@ -1,0 +1,146 @@
+"""Where files of the archive lie: a directory, or whatever fsspec reaches; each is placed whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from pairscope.errors import ConfigError
+
+__all__ = ["Place", "address_of", "is_remote", "register_places", "sha256_of"]
+
+_CHUNK: Final = 1 << 20
+
+
+class _Registers(Protocol):
+    """What is asked of a DuckDB connection that shall read from elsewhere."""
+
+    def register_filesystem(self, filesystem: Any, /) -> None: ...
+
+    def list_filesystems(self) -> list[str]: ...
+
+
+def is_remote(place: str) -> bool:
+    """Whether a place is anything else than a directory of this machine.
+
+    >>> is_remote("s3://bucket/ticks"), is_remote("/srv/ticks"), is_remote("file:///srv/ticks"), is_remote("")
+    (True, False, False, False)
+    """
+    scheme, mark, _ = place.partition("://")
+    return bool(mark) and scheme not in {"file", "local"}
+
+
+def address_of(beside: Path, place: str, path: str) -> str:
+    """Return under which address a file is read; without a place it lies in ``beside``.
+
+    >>> address_of(Path("/data/archive"), "", "ticks/a.parquet")
+    '/data/archive/ticks/a.parquet'
+    >>> address_of(Path("/data/archive"), "s3://bucket/", "ticks/a.parquet")
+    's3://bucket/ticks/a.parquet'
+    """
+    return f"{place.rstrip('/')}/{path}" if is_remote(place) else str(_directory(beside, place) / path)
+
+
+def _directory(beside: Path, place: str) -> Path:
+    return Path(place.partition("://")[2] if "://" in place else place) if place else beside
+
+
+def _filesystem(place: str) -> Any:
+    """Return fsspec's file system of a place. ``ConfigError`` where what reaches it is not installed."""
+    import fsspec  # type: ignore[import-untyped]  # it has no types
+
+    scheme = place.partition("://")[0]
+    try:
+        return fsspec.filesystem(scheme)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"the archive at {place} cannot be reached: {error}",
+            loc="archive_url",
+            hint=f"install fsspec's part for {scheme}://, or name a directory",
+        ) from error
+
+
+def register_places(connection: _Registers, places: Iterable[str]) -> None:
+    """Let a connection read from places. ``ConfigError`` where what reaches one is not installed."""
+    known = set(connection.list_filesystems())
+    for place in places:
+        scheme = place.partition("://")[0]
+        if is_remote(place) and scheme not in known:
+            connection.register_filesystem(_filesystem(place))
+            known.add(scheme)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Place:
+    """One archive's files, by their paths in it."""
+
+    def __init__(self, beside: Path, place: str) -> None:
+        self._beside = beside
+        self._place = place
+
+    def put(self, written: Path, path: str) -> None:
+        """Move a file of this machine to its path; it is there whole or not at all, also after a power cut."""
+        if is_remote(self._place):
+            _filesystem(self._place).put_file(str(written), self._address(path))
+            written.unlink()
+            return
+        target = Path(self._address(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            written.replace(target)
+        except OSError:  # another disk: beside its name first, so that the name stands for a whole file
+            part = target.with_name(target.name + ".part")
+            shutil.copyfile(written, part)
+            _sync(part)
+            part.replace(target)
+            written.unlink()
+        for folder in (target.parent, target.parent.parent, target.parent.parent.parent):
+            _sync(folder)
+
+    def sha256(self, path: str) -> tuple[str, int]:
+        """Return the SHA-256 of a file as read back, and its bytes. ``FileNotFoundError`` where it is gone."""
+        if not is_remote(self._place):
+            file = Path(self._address(path))
+            return sha256_of(file), file.stat().st_size
+        digest, size = hashlib.sha256(), 0
+        with _filesystem(self._place).open(self._address(path), "rb") as file:
+            while block := file.read(_CHUNK):
+                digest.update(block)
+                size += len(block)
+        return digest.hexdigest(), size
+
+    def remove(self, path: str) -> None:
+        """Remove a file, its unfinished copy and the folders that it leaves empty; nothing where it is not there."""
+        address = self._address(path)
+        if is_remote(self._place):
+            with suppress(FileNotFoundError):
+                _filesystem(self._place).rm_file(address)
+            return
+        target = Path(address)
+        target.unlink(missing_ok=True)
+        target.with_name(target.name + ".part").unlink(missing_ok=True)
+        for folder in (target.parent, target.parent.parent):
+            with suppress(OSError):
+                folder.rmdir()
+
+    def _address(self, path: str) -> str:
+        return address_of(self._beside, self._place, path)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold what was written."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
