@@ -240,12 +240,12 @@ async def test_bars_from_the_future_close_no_other_symbols_bars(store, ticks_of,
     assert len(await stored(store, timeframe="3m")) == 1
 
 
-async def test_only_base_bars_can_be_stored(store, noon_ns):
-    bars = replace(exchange_minutes(BTC, [noon_ns]), timeframe="5m")
+async def test_a_batch_closes_base_bars_alone_and_no_unknown_timeframe_is_taken(store, noon_ns):
+    bars = exchange_minutes(BTC, [noon_ns])
     with pytest.raises(InputError, match="5m"):
-        await store.put_bars(bars)
-    with pytest.raises(InputError, match="5m"):
-        await store.append(TickBatch.empty(Symbols(), 0), [bars])
+        await store.append(TickBatch.empty(Symbols(), 0), [replace(bars, timeframe="5m")])
+    with pytest.raises(InputError, match="7m"):
+        await store.put_bars(replace(bars, timeframe="7m"))
     with pytest.raises(InputError, match="7m"):
         await store.bars(BTC, "7m", 0, FOREVER, limit=1)
 

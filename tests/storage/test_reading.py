@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairscope.market.bars import TIMEFRAMES
-from pairscope.storage.reading import base_of, quarter_hours, windows
+from pairscope.storage.bar_reading import base_of
+from pairscope.storage.reading import quarter_hours, windows
 
 TIMES = st.integers(0, 2**62)
 

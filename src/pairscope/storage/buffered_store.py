@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pairscope.market.bars import BarBatch, concat_bars, timeframe_ns
-from pairscope.market.continuity import Admission, Continuity, Gap
+from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, BarOutcomes, Origin, concat_bars, timeframe_ns
+from pairscope.market.continuity import Admission, Continuity, Gap, HeldIds
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1, TickBatch, concat_ticks
-from pairscope.ports import Document, StoreStats, SymbolSummary, TickStore
-from pairscope.storage.reading import base_of, lengthen
+from pairscope.ports import Document, StoreStats, SymbolSummary, TickStore, UploadedSpan
+from pairscope.storage.bar_reading import base_of, lengthen
 from pairscope.storage.tick_storage import StoreWriter
 
 __all__ = ["BufferedStore"]
@@ -94,7 +94,11 @@ class BufferedStore:
         both = concat_bars([_in_table(stored, waiting.symbols), waiting.take(inside)])
         made = lengthen(_last_of_each(both), timeframe)
         newest_end = int(both.ts_open_ns.max(initial=-length)) + timeframe_ns(base)
-        return made.take(made.ts_open_ns + length <= max(watermark_ns, newest_end))
+        made = made.take(made.ts_open_ns + length <= max(watermark_ns, newest_end))
+        if set(await self._store.kept_timeframes(symbol)) <= set(BASE_TIMEFRAMES):
+            return made
+        kept = await self._store.bars(symbol, timeframe, start_ns, end_ns, limit=count)
+        return _with_uploaded(made, _in_table(kept, made.symbols))
 
     async def symbols(self) -> list[SymbolSummary]:
         """Every symbol that has ticks or bars, by name."""
@@ -132,9 +136,33 @@ class BufferedStore:
         """Store a batch past the writer; see ``TickStore.append``."""
         return await self._store.append(batch, bars, documents)
 
+    async def add_older(self, batch: TickBatch) -> Admission:
+        """Store trades that the live stream did not bring, past the writer; see ``TickStore.add_older``."""
+        return await self._store.add_older(batch)
+
     async def put_bars(self, bars: BarBatch) -> int:
-        """Store base bars that no own tick made; return how many rows changed."""
+        """Store bars that no own tick made; return how many rows changed."""
         return await self._store.put_bars(bars)
+
+    async def put_bars_all(self, batches: Sequence[BarBatch], documents: Sequence[Document] = ()) -> list[BarOutcomes]:
+        """Store several batches of bars, and documents, in one transaction; return what came of each bar."""
+        return await self._store.put_bars_all(batches, documents)
+
+    async def covered(self, bars: BarBatch) -> B1:
+        """Which bars stored own ticks cover wholly."""
+        return await self._store.covered(bars)
+
+    async def remove_bars(self, symbol: str, timeframe: str | None, origin: Origin) -> int:
+        """Remove a symbol's bars of one origin, of one timeframe or of all; return how many."""
+        return await self._store.remove_bars(symbol, timeframe, origin)
+
+    async def uploaded(self) -> list[UploadedSpan]:
+        """What was uploaded, by (symbol, length of timeframe)."""
+        return await self._store.uploaded()
+
+    async def kept_timeframes(self, symbol: str) -> tuple[str, ...]:
+        """The timeframes under which bars of a symbol are stored, the shortest first."""
+        return await self._store.kept_timeframes(symbol)
 
     async def rebuild_bars(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
         """Recompute a symbol's closed base bars from its stored ticks; store and return those that differ."""
@@ -156,9 +184,13 @@ class BufferedStore:
         """A fresh ledger that stands where the stored ticks end."""
         return await self._store.continuity()
 
-    async def gaps(self, symbol: str | None = None) -> list[Gap]:
-        """The gap ledger, by (symbol, from_id)."""
-        return await self._store.gaps(symbol)
+    async def gaps(self, symbol: str | None = None, *, unrepaired: bool = False) -> list[Gap]:
+        """The gap ledger, by (symbol, from_id); all of it, or what still lacks ids."""
+        return await self._store.gaps(symbol, unrepaired=unrepaired)
+
+    async def held(self, symbol: str | None = None) -> list[HeldIds]:
+        """The intervals of consecutive trade ids that are stored, by (symbol, from_id)."""
+        return await self._store.held(symbol)
 
     async def settle_gap(self, gap: Gap) -> None:
         """Queue a gap's verdict behind the ticks that revealed it."""
@@ -168,6 +200,15 @@ class BufferedStore:
         """Write what waits and close the store."""
         await self._writer.close()
         await self._store.close()
+
+
+def _with_uploaded(made: BarBatch, kept: BarBatch) -> BarBatch:
+    """Return bars made anew, with those that the store has of longer uploads where no upload went into the making."""
+    longer = kept.take(kept.origin == Origin.UPLOAD)
+    by_upload = made.ts_open_ns[made.origin == Origin.UPLOAD]
+    longer = longer.take(~np.isin(longer.ts_open_ns, by_upload))
+    both = concat_bars([made.take(~np.isin(made.ts_open_ns, longer.ts_open_ns)), longer])
+    return both.take(np.argsort(both.ts_open_ns, kind="stable"))
 
 
 def _behind(batch: TickBatch, after_id: int) -> B1:

@@ -1,4 +1,4 @@
-"""What the embedded store answers: ranges of ticks and bars, read in windows so that cost follows the answer's size."""
+"""The ticks and gaps that the embedded store answers, read in windows so that cost follows the answer's size."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Final
 
 import numpy as np
 
-from pairscope.market.bars import BarBatch, concat_bars, resample, timeframe_ns
-from pairscope.market.continuity import Gap
+from pairscope.market.gaps import Gap, HeldIds
+from pairscope.market.id_ranges import Range, less
 from pairscope.market.ticks import TickBatch, concat_ticks
+from pairscope.storage.archive_catalogue import Reach
 from pairscope.storage.ledger import LedgerView
 from pairscope.storage.tables import Connection, Tables
 
 __all__ = [
-    "bars", "base_bars",  "gaps", "portions", "quarter_hours", "received_between", "received_portions",
-    "ticks", "ticks_between",
+    "gaps", "held", "portions", "quarter_hours", "received_between", "received_portions", "ticks", "ticks_between",
+    "windows",
 ]  # fmt: skip
 
 _SECOND_NS: Final = 1_000_000_000
@@ -23,7 +24,6 @@ _MINUTE_NS: Final = 60_000_000_000
 _QUARTER_NS: Final = 15 * _MINUTE_NS
 _GROWTH: Final = 8
 _PORTION: Final = 200_000
-_MINUTE_BASED: Final = timeframe_ns("1m")
 
 
 def windows(start_ns: int, end_ns: int, first_ns: int, width_ns: int, *, newest: bool) -> Iterator[tuple[int, int]]:
@@ -65,7 +65,7 @@ def ticks(
     newest: bool,
 ) -> TickBatch:
     """Return a symbol's ticks by (event time, trade id)."""
-    tables = Tables(view.symbols)
+    tables = Tables(view.symbols, view.archive)
     watermark_ns = view.watermark_ns
     symbol_id = view.find(symbol)
     if symbol_id is None or limit <= 0:
@@ -76,7 +76,7 @@ def ticks(
     behind = ""
     behind_values: tuple[int, ...] = ()
     if after_id is not None:
-        at = _time_of(connection, symbol_id, after_id, start_ns, end_ns)
+        at = _time_of(connection, tables, symbol_id, after_id, start_ns, end_ns)
         if at is None:
             behind, behind_values = " AND id > ?", (after_id,)
         else:
@@ -91,6 +91,7 @@ def ticks(
             connection,
             "symbol_id = ? AND ts_event_ns >= ? AND ts_event_ns < ?" + behind,
             (symbol_id, low, high, *behind_values),
+            reach=Reach(symbol_id, low, high),
             order="ts_event_ns DESC, id DESC" if newest else "ts_event_ns, id",
             limit=left,
         )
@@ -103,16 +104,20 @@ def ticks(
     return concat_ticks(parts[::-1] if newest else parts).with_watermark(watermark_ns)
 
 
-def _time_of(connection: Connection, symbol_id: int, trade_id: int, start_ns: int, end_ns: int) -> int | None:
+def _time_of(
+    connection: Connection, tables: Tables, symbol_id: int, trade_id: int, start_ns: int, end_ns: int
+) -> int | None:
     """Return the event time of a stored tick, looked up in the minutes whose bars hold its id, else everywhere."""
+    nearby = tables.bars_from("1m", Reach(symbol_id, start_ns - _MINUTE_NS, end_ns))
     minutes = connection.execute(
-        "SELECT ts_open_ns FROM bar_1m WHERE symbol_id = ? AND first_id <= ? AND last_id >= ? "
+        f"SELECT ts_open_ns FROM {nearby} WHERE symbol_id = ? AND first_id <= ? AND last_id >= ? "
         "AND ts_open_ns >= ? AND ts_open_ns < ?",
         [symbol_id, trade_id, trade_id, start_ns - _MINUTE_NS, end_ns],
     ).fetchall()
     for low, high in [*((at, at + _MINUTE_NS) for (at,) in minutes), (start_ns, end_ns)]:
         found = connection.execute(
-            "SELECT ts_event_ns FROM tick WHERE symbol_id = ? AND id = ? AND ts_event_ns >= ? AND ts_event_ns < ?",
+            f"SELECT ts_event_ns FROM {tables.ticks_from(Reach(symbol_id, low, high))} "
+            "WHERE symbol_id = ? AND id = ? AND ts_event_ns >= ? AND ts_event_ns < ?",
             [symbol_id, trade_id, low, high],
         ).fetchone()
         if found is not None:
@@ -120,82 +125,25 @@ def _time_of(connection: Connection, symbol_id: int, trade_id: int, start_ns: in
     return None
 
 
-def bars(
-    connection: Connection,
-    view: LedgerView,
-    symbol: str,
-    timeframe: str,
-    start_ns: int,
-    end_ns: int,
-    limit: int,
-    *,
-    newest: bool,
-) -> BarBatch:
-    """Return a symbol's closed bars, longer ones built from the base bars under them."""
-    base = base_of(timeframe)
-    length = timeframe_ns(timeframe)
-    start_ns = -(-start_ns // length) * length
-    symbol_id = view.find(symbol)
-    if symbol_id is None or limit <= 0:
-        return BarBatch.empty(view.symbols, timeframe)
-    end_ns = min(-(-end_ns // length), view.horizon_ns(symbol_id) // length) * length
-    oldest, newest_ns = view.bar_span(symbol_id, base)
-    if newest_ns < 0 or end_ns <= start_ns:
-        return BarBatch.empty(view.symbols, timeframe)
-    hint = (newest_ns // length + 1) * length if newest else oldest // length * length
-    tables = Tables(view.symbols)
-    parts: list[BarBatch] = []
-    left = limit
-    for low, high in windows(start_ns, end_ns, hint, limit * length, newest=newest):
-        part = tables.bars(
-            connection,
-            base,
-            "symbol_id = ? AND ts_open_ns >= ? AND ts_open_ns < ?",
-            (symbol_id, low, high),
-            order="ts_open_ns",
-        )
-        part = lengthen(part, timeframe)
-        part = part.take(slice(max(len(part) - left, 0), None) if newest else slice(left))
-        parts.append(part)
-        left -= len(part)
-        if left <= 0 or (newest and low <= oldest - length) or (not newest and high > newest_ns):
-            break
-    return concat_bars(parts[::-1] if newest else parts)
-
-
-def base_of(timeframe: str) -> str:
-    """Return the stored timeframe that a timeframe follows from."""
-    return "1s" if timeframe_ns(timeframe) < _MINUTE_BASED else "1m"
-
-
-def lengthen(bars: BarBatch, timeframe: str) -> BarBatch:
-    """Return bars of a timeframe from the base bars under them."""
-    return bars if timeframe == bars.timeframe else resample(bars, timeframe)
-
-
-def base_bars(connection: Connection, view: LedgerView, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
-    """Return the stored bars of every symbol, by (symbol id, time)."""
-    return Tables(view.symbols).bars(
-        connection, timeframe, "ts_open_ns >= ? AND ts_open_ns < ?", (start_ns, end_ns), order="symbol_id, ts_open_ns"
-    )
-
-
-def portions(connection: Connection, start_ns: int) -> list[tuple[int, int]]:
+def portions(connection: Connection, view: LedgerView, start_ns: int) -> list[tuple[int, int]]:
     """Cut the ticks from a time on into ranges of whole minutes that hold a bounded number each."""
+    source = view.archive.ticks_from(Reach(None, start_ns))
     rows = connection.execute(
-        "SELECT ts_event_ns // ? AS minute, count(*) FROM tick WHERE ts_event_ns >= ? GROUP BY minute ORDER BY minute",
+        f"SELECT ts_event_ns // ? AS minute, count(*) FROM {source} WHERE ts_event_ns >= ? "
+        "GROUP BY minute ORDER BY minute",
         [_MINUTE_NS, start_ns],
     ).fetchall()
     return [(max(low, start_ns), high) for low, high in _gathered(rows, _MINUTE_NS)]
 
 
-def received_portions(connection: Connection, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+def received_portions(connection: Connection, view: LedgerView, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
     """Cut the ticks received in a range into ranges of whole seconds of receive time that hold a bounded number each.
 
     A second in which more than that came, as a market does that is played as fast as it can be, is one range.
     """
+    source = view.archive.ticks_from(Reach(None, start_ns, end_ns, received=True))
     rows = connection.execute(
-        "SELECT ts_recv_ns // ? AS second, count(*) FROM tick WHERE ts_recv_ns >= ? AND ts_recv_ns < ? "
+        f"SELECT ts_recv_ns // ? AS second, count(*) FROM {source} WHERE ts_recv_ns >= ? AND ts_recv_ns < ? "
         "GROUP BY second ORDER BY second",
         [_SECOND_NS, start_ns, end_ns],
     ).fetchall()
@@ -219,23 +167,50 @@ def _gathered(rows: list[tuple[int, int]], width_ns: int) -> list[tuple[int, int
 
 def ticks_between(connection: Connection, view: LedgerView, start_ns: int, end_ns: int) -> TickBatch:
     """Return every symbol's ticks of a range by (event time, trade id)."""
-    found = Tables(view.symbols).ticks(
-        connection, "ts_event_ns >= ? AND ts_event_ns < ?", (start_ns, end_ns), order="ts_event_ns, id, symbol_id"
+    found = Tables(view.symbols, view.archive).ticks(
+        connection,
+        "ts_event_ns >= ? AND ts_event_ns < ?",
+        (start_ns, end_ns),
+        reach=Reach(None, start_ns, end_ns),
+        order="ts_event_ns, id, symbol_id",
     )
     return found.with_watermark(int(np.max(found.ts_event_ns, initial=0)))
 
 
 def received_between(connection: Connection, view: LedgerView, start_ns: int, end_ns: int) -> TickBatch:
     """Return every symbol's ticks received in a range by receive time."""
-    return Tables(view.symbols).ticks(
-        connection, "ts_recv_ns >= ? AND ts_recv_ns < ?", (start_ns, end_ns), order="ts_recv_ns, symbol_id, id"
+    return Tables(view.symbols, view.archive).ticks(
+        connection,
+        "ts_recv_ns >= ? AND ts_recv_ns < ?",
+        (start_ns, end_ns),
+        reach=Reach(None, start_ns, end_ns, received=True),
+        order="ts_recv_ns, symbol_id, id",
     )
 
 
-def gaps(connection: Connection, view: LedgerView, symbol: str | None) -> list[Gap]:
-    """Return the gaps of one symbol or of all, by (symbol, from_id)."""
+def gaps(connection: Connection, view: LedgerView, symbol: str | None, *, unrepaired: bool = False) -> list[Gap]:
+    """Return the gaps of one symbol or of all, by (symbol, from_id); all of them, or those that lack ids."""
     symbol_id = None if symbol is None else view.find(symbol)
     if symbol is not None and symbol_id is None:
         return []
-    where = "true" if symbol_id is None else f"symbol_id = {symbol_id}"
-    return [gap for gap, _ in Tables(view.symbols).gaps(connection, where)]
+    where = "status <> 'repaired'" if unrepaired else "true"
+    where += "" if symbol_id is None else f" AND symbol_id = {symbol_id}"
+    return [gap for gap, _ in Tables(view.symbols, view.archive).gaps(connection, where)]
+
+
+def held(connection: Connection, view: LedgerView, symbol: str | None) -> list[HeldIds]:
+    """Return the intervals of consecutive ids that are stored of one symbol or of all, by (symbol, from_id)."""
+    names = sorted(view.symbols[k] for k in range(view.known)) if symbol is None else [symbol]
+    wanted = [(name, symbol_id) for name in names if (symbol_id := view.find(name)) is not None]
+    where = "status <> 'repaired'" + (f" AND symbol_id = {wanted[0][1]}" if len(wanted) == 1 else "")
+    missing: dict[str, list[Range]] = {}
+    for gap, ranges in Tables(view.symbols, view.archive).gaps(connection, where):
+        missing.setdefault(gap.symbol, []).extend(ranges)
+    found = []
+    for _, symbol_id in wanted:
+        first, following = view.id_span(symbol_id)
+        name = view.symbols[symbol_id]
+        if first < following:
+            whole = less([(first, following - 1)], sorted(missing.get(name, ())))
+            found += [HeldIds(name, low, high) for low, high in whole]
+    return found

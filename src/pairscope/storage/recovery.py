@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pairscope.errors import SchemaMismatch
-from pairscope.market.bars import BASE_TIMEFRAMES
-from pairscope.market.continuity import Gap
+from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, Origin
+from pairscope.market.gaps import HeldGap
+from pairscope.market.id_ranges import clipped
 from pairscope.storage.duckdb_errors import damaged
 from pairscope.storage.ledger import NEVER, Ledger
 from pairscope.storage.schema import migrations_of, pending
@@ -16,11 +17,11 @@ from pairscope.storage.tables import Connection, Tables
 
 __all__ = ["check_whole", "migrate", "read_ledger"]
 
-_HeldGaps = list[tuple[Gap, list[tuple[int, int]]]]
+_HeldGaps = list[HeldGap]
 
 _NO_BARS: Final = (NEVER, -1)
-_NO_TICKS: Final = (-1, NEVER, 0, 0)
-_NOTHING_SAVED: Final = (*_NO_TICKS, *_NO_BARS, *_NO_BARS)
+_NO_TICKS: Final = (-1, -1, NEVER, 0, 0)
+_NOTHING_SAVED: Final = (True, *_NO_TICKS, *_NO_BARS, *_NO_BARS)
 
 
 def check_whole(connection: Connection, path: Path) -> None:
@@ -63,12 +64,12 @@ def read_ledger(connection: Connection) -> Ledger:
     gaps = _unrepaired(connection, ledger)
     saved = _by_symbol(
         connection,
-        "SELECT symbol_id, next_id, first_ns, last_ns, tick_count, oldest_1s_ns, newest_1s_ns, oldest_1m_ns, "
-        "newest_1m_ns FROM continuity",
+        "SELECT symbol_id, live, first_id, next_id, first_ns, last_ns, tick_count, oldest_1s_ns, newest_1s_ns, "
+        "oldest_1m_ns, newest_1m_ns FROM continuity",
     )
     ticks = _by_symbol(
         connection,
-        "SELECT symbol_id, max(id) + 1, arg_min(ts_event_ns, id), max(ts_event_ns), count(*) "
+        "SELECT symbol_id, min(id), max(id) + 1, arg_min(ts_event_ns, id), max(ts_event_ns), count(*) "
         "FROM tick WHERE flush > ? GROUP BY symbol_id",
         since,
     )
@@ -77,9 +78,9 @@ def read_ledger(connection: Connection) -> Ledger:
             connection,
             f"SELECT symbol_id, min(ts_open_ns), max(ts_open_ns) FROM bar_{timeframe} WHERE flush > ? "
             "GROUP BY symbol_id",
-            since,
+            since if timeframe in BASE_TIMEFRAMES else -1,
         )
-        for timeframe in BASE_TIMEFRAMES
+        for timeframe in TIMEFRAMES
     ]
     for symbol_id, name in enumerate(ledger.symbols):
         _resume(
@@ -90,6 +91,9 @@ def read_ledger(connection: Connection) -> Ledger:
             [spans.get(symbol_id, _NO_BARS) for spans in bars],
             gaps.get(name, []),
         )
+    ledger.uploaded_seconds = frozenset(
+        _by_symbol(connection, "SELECT DISTINCT symbol_id FROM bar_1s WHERE origin = ?", int(Origin.UPLOAD))
+    )
     ledger.flush, ledger.watermark_ns = _last_flush(connection, since, meta["watermark_ns"])
     return ledger
 
@@ -103,29 +107,40 @@ def _resume(
     gaps: _HeldGaps,
 ) -> None:
     """Take up one symbol from what was saved of it and from what its rows since then say."""
-    next_id, first_ns, last_ns, count, *spans = saved
-    later_id, later_first_ns, later_last_ns, later_count = ticks
+    live, first_id, next_id, first_ns, last_ns, count, *spans = saved
+    later_first_id, later_id, later_first_ns, later_last_ns, later_count = ticks
     newest_ns = max(last_ns, later_last_ns)
+    kept = {timeframe: (spans[2 * k], spans[2 * k + 1]) for k, timeframe in enumerate(BASE_TIMEFRAMES)}
     ledger.resume(
         name,
         first_ns=first_ns if count else later_first_ns,
         last_ns=newest_ns,
         tick_count=count + later_count,
         spans={
-            timeframe: (min(spans[2 * k], bars[k][0]), max(spans[2 * k + 1], bars[k][1]))
-            for k, timeframe in enumerate(BASE_TIMEFRAMES)
+            timeframe: (min(oldest, later[0]), max(newest, later[1]))
+            for timeframe, later in zip(TIMEFRAMES, bars, strict=True)
+            for oldest, newest in [kept.get(timeframe, _NO_BARS)]
         },
     )
     following = max(next_id, later_id)
+    first_id = first_id if first_id >= 0 else later_first_id
+    # Of a gap that begins in rows that were deleted for their age, the part that follows them is left.
+    gaps = [(gap, clipped(ranges, first_id if gap.to_id >= first_id else -1, gap.to_id)) for gap, ranges in gaps]
     if following >= 0:
-        ledger.continuity.resume(name, next_id=following, last_ns=newest_ns, gaps=gaps)
+        ledger.continuity.resume(
+            name,
+            first_id=first_id,
+            next_id=following,
+            last_ns=newest_ns,
+            live=bool(live),
+            gaps=gaps,
+        )
 
 
 def _unrepaired(connection: Connection, ledger: Ledger) -> dict[str, _HeldGaps]:
-    """Return the gaps that lack ticks, by symbol, noting in the ledger those that were given up."""
+    """Return the gaps that lack ticks, by symbol."""
     found: dict[str, _HeldGaps] = {}
-    for gap, ranges in Tables(ledger.symbols).gaps(connection, "status <> 'repaired'"):
-        ledger.set_gap(gap)
+    for gap, ranges in Tables(ledger.symbols, ledger.archive).gaps(connection, "status <> 'repaired'"):
         found.setdefault(gap.symbol, []).append((gap, ranges))
     return found
 
@@ -136,7 +151,7 @@ def _last_flush(connection: Connection, since: int, watermark_ns: int) -> tuple[
         "SELECT max(flush), max(watermark_ns) FROM tick WHERE flush > ?", [since]
     ).fetchone()
     flushes = [since, flush or 0]
-    for timeframe in BASE_TIMEFRAMES:
+    for timeframe in TIMEFRAMES:
         (flush,) = connection.execute(f"SELECT max(flush) FROM bar_{timeframe} WHERE flush > ?", [since]).fetchone()
         flushes.append(flush or 0)
     return max(flushes), max(watermark_ns, newest_ns or 0)

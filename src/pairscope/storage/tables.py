@@ -12,7 +12,8 @@ from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
 from pairscope.market.continuity import Gap, GapStatus
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import I4, TickBatch
-from pairscope.storage.ledger import Ledger
+from pairscope.storage.archive_catalogue import DAY_NS, EVERYWHERE, Catalogue, Reach
+from pairscope.storage.ledger import NEVER, Ledger
 
 __all__ = ["BAR_FIELDS", "Connection", "Tables"]
 
@@ -41,10 +42,16 @@ def _run_over(connection: Connection, sql: str, incoming: Columns, parameters: S
 
 
 class Tables:
-    """Reads and writes of the tables. ``symbols`` gives the names that stored ids stand for."""
+    """Reads and writes of the tables; what is read of ticks and bars includes ``archive``.
 
-    def __init__(self, symbols: Symbols) -> None:
+    ``symbols`` gives the names that stored ids stand for.
+    """
+
+    def __init__(self, symbols: Symbols, archive: Catalogue) -> None:
         self._symbols = symbols
+        self._archive = archive
+        self.ticks_from = archive.ticks_from
+        self.bars_from = archive.bars_from
 
     def add_symbols(self, connection: Connection, first: int) -> None:
         """Store the names of the ids from ``first`` on."""
@@ -82,7 +89,7 @@ class Tables:
         fields = ", ".join(f"b.{field}" for field in BAR_FIELDS)
         found: dict[str, NDArray[Any]] = _run_over(
             connection,
-            f"SELECT i.row, {fields} FROM bar_{timeframe} AS b JOIN incoming AS i "
+            f"SELECT i.row, {fields} FROM {self.bars_from(timeframe, _reach_of(keys))} AS b JOIN incoming AS i "
             "ON b.symbol_id = i.symbol_id AND b.ts_open_ns = i.ts_open_ns WHERE b.ts_open_ns BETWEEN ? AND ?",
             {**keys, "row": np.arange(times.size)},
             [int(times.min()), int(times.max())],
@@ -99,6 +106,23 @@ class Tables:
             keys,
             [int(times.min()), int(times.max())],
         )
+
+    def remove_bars(self, connection: Connection, timeframe: str, symbol_id: int, origin: int) -> list[tuple[int, int]]:
+        """Remove a symbol's bars of one origin; return the open time of each and how many own trades it counted."""
+        removed: list[tuple[int, int]] = connection.execute(
+            f"DELETE FROM bar_{timeframe} WHERE symbol_id = ? AND origin = ? RETURNING ts_open_ns, trades",
+            [symbol_id, int(origin)],
+        ).fetchall()
+        return removed
+
+    def bar_span(self, connection: Connection, timeframe: str, symbol_id: int) -> tuple[int, int]:
+        """Return the oldest and newest open time of a symbol's bars, ``NEVER`` and -1 where there is none."""
+        oldest, newest = connection.execute(
+            f"SELECT min(ts_open_ns), max(ts_open_ns) FROM {self.bars_from(timeframe, Reach(symbol_id))} "
+            "WHERE symbol_id = ?",
+            [symbol_id],
+        ).fetchone()
+        return (NEVER, -1) if oldest is None else (int(oldest), int(newest))
 
     def add_bars(self, connection: Connection, timeframe: str, columns: Columns, *, flush: int) -> None:
         """Append bars that are not there yet."""
@@ -123,6 +147,19 @@ class Tables:
             f"INSERT OR REPLACE INTO gap SELECT {values}", [list(column) for column in zip(*rows, strict=True)]
         )
 
+    def remove_gaps(self, connection: Connection, keys: Sequence[tuple[int, int]]) -> None:
+        """Remove the gaps at (symbol_id, from_id) keys."""
+        for symbol_id, from_id in keys:
+            connection.execute("DELETE FROM gap WHERE symbol_id = ? AND from_id = ?", [symbol_id, from_id])
+
+    def put_voids(self, connection: Connection, ids: Sequence[tuple[int, int]]) -> None:
+        """Store the ids, as (symbol_id, id), that the exchange gave to what is no trade, each once."""
+        connection.execute(
+            "INSERT INTO void_id SELECT DISTINCT * FROM (SELECT unnest(?::INTEGER[]), unnest(?::BIGINT[])) AS v(s, n) "
+            "WHERE NOT EXISTS (SELECT 1 FROM void_id AS o WHERE o.symbol_id = v.s AND o.id = v.n)",
+            [list(column) for column in zip(*ids, strict=True)],
+        )
+
     def gaps(self, connection: Connection, where: str = "true") -> Iterator[tuple[Gap, list[tuple[int, int]]]]:
         """Yield gaps by (symbol, from_id) with the ranges still missing."""
         rows = connection.execute(
@@ -135,11 +172,23 @@ class Tables:
             yield gap, [(int(low), int(high)) for low, high in (part.split("-") for part in ranges.split())]
 
     def bar_count(self, connection: Connection) -> int:
-        """Return how many base bars are stored."""
-        return sum(
-            int(connection.execute(f"SELECT count(*) FROM bar_{timeframe}").fetchone()[0])
-            for timeframe in BASE_TIMEFRAMES
-        )
+        """Return how many base bars there are, stored or archived; each once."""
+        found = self._archive.totals()["bars"]
+        for timeframe in BASE_TIMEFRAMES:
+            table = f"bar_{timeframe}"
+            found += int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+            if not self._archive:
+                continue
+            days = connection.execute(f"SELECT DISTINCT symbol_id, ts_open_ns // {DAY_NS} FROM {table}").fetchall()
+            both = [file for day in days if (file := self._archive.at(table, *day)) is not None]
+            if both:
+                found -= int(
+                    connection.execute(
+                        f"SELECT count(*) FROM {self._archive.rows_of(both)} "
+                        f"JOIN {table} AS t ON t.symbol_id = a.symbol_id AND t.ts_open_ns = a.ts_open_ns"
+                    ).fetchone()[0]
+                )
+        return found
 
     def save_ledger(self, connection: Connection, ledger: Ledger) -> None:
         """Write the ledger as it stands, so that a start need not read further back."""
@@ -158,12 +207,13 @@ class Tables:
         where: str,
         parameters: Sequence[Any],
         *,
+        reach: Reach = EVERYWHERE,
         order: str = "",
         limit: int | None = None,
     ) -> TickBatch:
-        """Return the ticks that a condition selects, under the watermark 0."""
+        """Return the ticks that a condition selects, none beyond ``reach``, under the watermark 0."""
         rows = connection.execute(
-            f"SELECT {_TICKS} FROM tick WHERE {where}{_tail(order, limit)}", list(parameters)
+            f"SELECT {_TICKS} FROM {self.ticks_from(reach)} WHERE {where}{_tail(order, limit)}", list(parameters)
         ).fetchnumpy()
         return TickBatch(
             self._symbols,
@@ -184,18 +234,27 @@ class Tables:
         where: str,
         parameters: Sequence[Any],
         *,
+        reach: Reach = EVERYWHERE,
         order: str,
         limit: int | None = None,
     ) -> BarBatch:
-        """Return the base bars that a condition selects."""
+        """Return the base bars that a condition selects, none beyond ``reach``."""
         rows = connection.execute(
-            f"SELECT {_BARS} FROM bar_{timeframe} WHERE {where}{_tail(order, limit)}", list(parameters)
+            f"SELECT {_BARS} FROM {self.bars_from(timeframe, reach)} WHERE {where}{_tail(order, limit)}",
+            list(parameters),
         ).fetchnumpy()
         return BarBatch(self._symbols, timeframe, *(rows[field] for field in BAR_FIELDS))
 
 
 def _tail(order: str, limit: int | None) -> str:
     return (f" ORDER BY {order}" if order else "") + ("" if limit is None else f" LIMIT {limit}")
+
+
+def _reach_of(keys: Columns) -> Reach:
+    """Return how far (symbol_id, ts_open_ns) keys reach."""
+    ids, times = keys["symbol_id"], keys["ts_open_ns"]
+    one = int(ids[0]) if ids.size and (ids == ids[0]).all() else None
+    return Reach(one, int(times.min()), int(times.max()) + 1)
 
 
 def _spelled(ranges: Sequence[tuple[int, int]]) -> str:

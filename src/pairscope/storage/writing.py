@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, Origin, bars_of, timeframe_ns
+from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, BarOutcome, BarOutcomes, Origin, bars_of, timeframe_ns
 from pairscope.market.continuity import Admission, Gap
 from pairscope.market.ticks import B1, I4, TickBatch
 from pairscope.ports import Document
+from pairscope.storage.archive_catalogue import Reach
 from pairscope.storage.documents import add_document, put_documents, remove_documents
 from pairscope.storage.ledger import Ledger
 from pairscope.storage.parcel import last_of_each
@@ -20,6 +21,7 @@ from pairscope.storage.tables import BAR_FIELDS, Connection, Tables
 
 __all__ = ["Writing"]
 
+_MINUTE_NS: Final = timeframe_ns("1m")
 SAVE_EVERY_FLUSHES: Final = 256
 """Appends between two savings of the whole ledger: what a start has to read at most."""
 
@@ -33,11 +35,22 @@ class Writing:
     def __init__(self, connection: Connection, ledger: Ledger) -> None:
         self._connection = connection
         self._ledger = ledger
-        self._tables = Tables(ledger.symbols)
+        self._tables = Tables(ledger.symbols, ledger.archive)
         self._flush = ledger.flush + 1
         self._save = False
         self._has_rows = False
         self.added_bars = 0
+        self.stale = False
+
+    @property
+    def connection(self) -> Connection:
+        """The connection that the transaction is on."""
+        return self._connection
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger that goes with the transaction."""
+        return self._ledger
 
     def append(self, batch: TickBatch, bars: Sequence[BarBatch], documents: Sequence[Document] = ()) -> Admission:
         """Store what is new of a batch, its gaps, its bars and its documents."""
@@ -52,11 +65,35 @@ class Writing:
         elif ledger.watermark_ns > watermark_ns:
             self._tables.save_watermark(self._connection, ledger)
         self._put_gaps(admission.changed)
-        self._save |= bool(batch.void)
+        self._put_voids(batch)
+        self._save |= ledger.continuity.turned_live
+        ledger.continuity.turned_live = False
         for each in bars:
             self.merge_bars(each)
         self.put_documents(documents)
         return admission
+
+    def add_older(self, batch: TickBatch) -> Admission:
+        """Store what is new of a batch that no stream brought, and the gaps that it leaves or fills."""
+        ledger = self._ledger
+        admission = ledger.add_older(batch)
+        fresh = batch.take(admission.new)
+        if len(fresh):
+            ids = ledger.ids_of(batch.symbols)
+            self._has_rows = True
+            self._tables.add_ticks(self._connection, fresh, ids, flush=self._flush, watermark_ns=ledger.watermark_ns)
+        self._put_gaps(admission.changed)
+        self._put_voids(batch)
+        self._save = True
+        return admission
+
+    def _put_voids(self, batch: TickBatch) -> None:
+        if batch.void:
+            ids = self._ledger.ids_of(batch.symbols)
+            self._tables.put_voids(
+                self._connection, [(int(ids[symbol_id]), number) for symbol_id, number in batch.void]
+            )
+            self._save = True
 
     def settle(self, gap: Gap) -> None:
         """Store a verdict on a gap, and the gaps that it leaves."""
@@ -66,33 +103,80 @@ class Writing:
 
     def merge_bars(self, bars: BarBatch, *, rebuilt: bool = False) -> BarBatch:
         """Store the bars that supersede what is there (see ``supersedes``) and return them as stored."""
+        return self._merge(bars, rebuilt=rebuilt)[0]
+
+    def put_bars(self, bars: BarBatch) -> BarOutcomes:
+        """Store bars that no own tick made, and return what came of each."""
+        return self._merge(bars)[1]
+
+    def remove_bars(self, symbol: str, timeframes: Iterable[str], origin: Origin) -> int:
+        """Remove a symbol's bars of one origin and make those of own ticks again that they stood for."""
+        symbol_id = self._ledger.symbols.find(symbol)
+        if symbol_id is None:
+            return 0
+        removed = 0
+        again: set[int] = set()
+        for timeframe in timeframes:
+            gone = self._tables.remove_bars(self._connection, timeframe, symbol_id, origin)
+            if not gone:
+                continue
+            removed += len(gone)
+            again.update(ts_open_ns for ts_open_ns, trades in gone if trades and timeframe in BASE_TIMEFRAMES)
+            self._ledger.set_bar_span(
+                timeframe, symbol_id, *self._tables.bar_span(self._connection, timeframe, symbol_id)
+            )
+            self._save = True
+        self.added_bars -= removed
+        for low in sorted({at // _MINUTE_NS * _MINUTE_NS for at in again}):
+            self.rebuild(symbol, low, low + _MINUTE_NS)
+        if origin == Origin.UPLOAD and "1s" in timeframes:
+            self._ledger.uploaded_seconds -= {symbol_id}
+        return removed
+
+    def _merge(self, bars: BarBatch, *, rebuilt: bool = False) -> tuple[BarBatch, BarOutcomes]:
+        """Store the bars that supersede what is there; return them as stored, and what came of each that was given.
+
+        Uploaded bars of a time that own ticks cover do not go in, also where nothing was traded in it.
+        """
         ledger = self._ledger
+        outcomes = np.full(len(bars), BarOutcome.UNCHANGED, np.int8)
         columns = {field: getattr(bars, field) for field in BAR_FIELDS}
         columns["symbol_id"] = ledger.ids_of(bars.symbols)[bars.symbol_id]
-        columns = _last_word(columns)
+        chosen = _last_word(columns)
+        uploaded = chosen[columns["origin"][chosen] == Origin.UPLOAD]
+        if uploaded.size:
+            within = ledger.within(columns["symbol_id"][uploaded], columns["ts_open_ns"][uploaded], bars.timeframe)
+            outcomes[uploaded[within]] = BarOutcome.KEPT
+            chosen = chosen[outcomes[chosen] != BarOutcome.KEPT]
+        columns = {field: values[chosen] for field, values in columns.items()}
         newest = ledger.newest_bars(bars.timeframe)
         keep = columns["ts_open_ns"] > newest[columns["symbol_id"]]
         known = np.flatnonzero(~keep)
+        came = np.full(chosen.size, BarOutcome.INSERTED, np.int8)
         if known.size:
-            keep[known] = self._settle_known(bars.timeframe, columns, known, rebuilt=rebuilt)
+            came[known] = self._settle_known(bars.timeframe, columns, known, rebuilt=rebuilt)
+            keep = came <= BarOutcome.UPDATED
+        outcomes[chosen] = came
         columns = {field: values[keep] for field, values in columns.items()}
         if columns["symbol_id"].size:
             self._has_rows = True
             self._tables.add_bars(self._connection, bars.timeframe, columns, flush=self._flush)
             ledger.saw_bars(bars.timeframe, columns["symbol_id"], columns["ts_open_ns"])
+            if uploaded.size and bars.timeframe == "1s":
+                ledger.uploaded_seconds |= set(columns["symbol_id"].tolist())
             self.added_bars += int(columns["symbol_id"].size)
-        return BarBatch(ledger.symbols, bars.timeframe, *(columns[field] for field in BAR_FIELDS))
+        return BarBatch(ledger.symbols, bars.timeframe, *(columns[field] for field in BAR_FIELDS)), outcomes
 
     def _settle_known(
         self, timeframe: str, columns: dict[str, NDArray[Any]], known: NDArray[np.intp], *, rebuilt: bool
-    ) -> B1:
-        """Compare bars with those stored at their keys, remove what loses, return which of ``known`` go in."""
+    ) -> BarOutcomes:
+        """Compare bars with those stored at their keys, remove what loses, return what comes of each of ``known``."""
         keys = {field: columns[field][known] for field in ("symbol_id", "ts_open_ns")}
         old = self._tables.bars_at(self._connection, timeframe, keys)
-        keep = np.ones(known.size, np.bool_)
+        came = np.full(known.size, BarOutcome.INSERTED, np.int8)
         at = old["row"]
         if not at.size:
-            return keep
+            return came
         rows = known[at]
         differs = np.zeros(at.size, np.bool_)
         for field in _VALUES:
@@ -111,12 +195,12 @@ class Writing:
             rebuilt=rebuilt,
         )
         wins |= _carry_over(columns, rows, old, wins)
-        keep[at] = wins
+        came[at] = np.where(wins, BarOutcome.UPDATED, np.where(differs, BarOutcome.KEPT, BarOutcome.UNCHANGED))
         if wins.any():
             gone = {field: old[field][wins] for field in ("symbol_id", "ts_open_ns")}
             self._tables.delete_bars(self._connection, timeframe, gone)
             self.added_bars -= int(np.count_nonzero(wins))
-        return keep
+        return came
 
     def rebuild(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
         """Recompute a symbol's closed bars that overlap a range from its stored ticks; return those that changed."""
@@ -128,6 +212,7 @@ class Writing:
             self._connection,
             "symbol_id = ? AND ts_event_ns >= ? AND ts_event_ns < ?",
             (symbol_id, start_ns // whole * whole, -(-end_ns // whole) * whole),
+            reach=Reach(symbol_id, start_ns // whole * whole, -(-end_ns // whole) * whole),
         )
         revised = []
         for timeframe in BASE_TIMEFRAMES:
@@ -164,15 +249,12 @@ class Writing:
             self._tables.save_ledger(self._connection, ledger)
 
     def _put_gaps(self, gaps: Sequence[Gap]) -> None:
-        if not gaps:
-            return
-        left = {(gap.symbol, gap.from_id): ranges for gap, ranges in self._ledger.continuity.open_gaps()}
-        for gap in gaps:
-            self._ledger.set_gap(gap)
-        self._tables.put_gaps(
-            self._connection,
-            [(self._ledger.id_of(gap.symbol), gap, left.get((gap.symbol, gap.from_id), ())) for gap in gaps],
-        )
+        """Store gaps with what they lack; one that only files have left and that is filled leaves no row."""
+        ids_of, ranges_of = self._ledger.id_of, self._ledger.continuity.ranges_of
+        gone = [gap for gap in gaps if gap.status == "repaired" and gap.seen_ns == 0 == gap.ended_ns]
+        self._tables.remove_gaps(self._connection, [(ids_of(gap.symbol), gap.from_id) for gap in gone])
+        left = [(ids_of(gap.symbol), gap, ranges_of(gap)) for gap in gaps if gap not in gone]
+        self._tables.put_gaps(self._connection, left)
 
 
 def _carry_over(columns: dict[str, NDArray[Any]], rows: NDArray[np.intp], old: dict[str, NDArray[Any]], wins: B1) -> B1:
@@ -191,12 +273,11 @@ def _carry_over(columns: dict[str, NDArray[Any]], rows: NDArray[np.intp], old: d
     return counted
 
 
-def _last_word(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return one bar a key, by (symbol, time): of several versions the one of most ticks and highest revision."""
+def _last_word(columns: dict[str, NDArray[Any]]) -> NDArray[np.intp]:
+    """Return the rows of one bar a key, by (symbol, time): of several versions that of most ticks and revisions."""
     order = np.lexsort((columns["revision"], columns["trades"], columns["ts_open_ns"], columns["symbol_id"]))
     symbol_id: I4 = columns["symbol_id"][order]
     times = columns["ts_open_ns"][order]
     last = np.ones(order.size, np.bool_)
     last[:-1] = (symbol_id[1:] != symbol_id[:-1]) | (times[1:] != times[:-1])
-    chosen = order[last]
-    return {field: values[chosen] for field, values in columns.items()}
+    return order[last]

@@ -1,0 +1,171 @@
+"""Bars as the embedded store answers them: from base bars where they suffice, else from uploaded ones beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+
+from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch, Origin, concat_bars, resample, timeframe_ns
+from pairscope.market.ticks import B1, I8
+from pairscope.ports import UploadedSpan
+from pairscope.storage.archive_catalogue import Reach
+from pairscope.storage.ledger import NEVER, LedgerView
+from pairscope.storage.reading import gaps, windows
+from pairscope.storage.tables import Connection, Tables
+
+__all__ = ["assembled", "bars", "base_bars", "base_of", "lengthen", "uploaded"]
+
+_MINUTE_BASED: Final = timeframe_ns("1m")
+
+OwnTime = Callable[[I8, str], B1]
+"""Which bars, by open time and timeframe, own ticks cover wholly."""
+
+
+def bars(
+    connection: Connection,
+    view: LedgerView,
+    symbol: str,
+    timeframe: str,
+    start_ns: int,
+    end_ns: int,
+    limit: int,
+    *,
+    newest: bool,
+) -> BarBatch:
+    """Return a symbol's closed bars, longer ones built from the bars under them."""
+    length = timeframe_ns(timeframe)
+    start_ns = -(-start_ns // length) * length
+    symbol_id = view.find(symbol)
+    if symbol_id is None or limit <= 0:
+        return BarBatch.empty(view.symbols, timeframe)
+    end_ns = min(-(-end_ns // length), view.horizon_ns(symbol_id) // length) * length
+    levels = _levels(view, symbol_id, timeframe)
+    if not levels or end_ns <= start_ns:
+        return BarBatch.empty(view.symbols, timeframe)
+    spans = [view.bar_span(symbol_id, level) for level in levels]
+    oldest, newest_ns = min(span[0] for span in spans), max(span[1] for span in spans)
+    hint = (newest_ns // length + 1) * length if newest else oldest // length * length
+    own_time = _own_time(connection, view, symbol, symbol_id) if len(levels) > 1 else _nothing
+    parts: list[BarBatch] = []
+    left = limit
+    for low, high in windows(start_ns, end_ns, hint, limit * length, newest=newest):
+        kept = {level: _read(connection, view, level, symbol_id, low, high, timeframe) for level in levels}
+        part = assembled(kept, timeframe, own_time)
+        part = part.take(slice(max(len(part) - left, 0), None) if newest else slice(left))
+        parts.append(part)
+        left -= len(part)
+        if left <= 0 or (newest and low <= oldest - length) or (not newest and high > newest_ns):
+            break
+    return concat_bars(parts[::-1] if newest else parts)
+
+
+def assembled(kept: Mapping[str, BarBatch], timeframe: str, own_time: OwnTime) -> BarBatch:
+    """Return bars of a timeframe from one symbol's bars of shorter ones and its own, from the shortest up.
+
+    At each step a bar is made of those below it. A kept bar takes the place of one that they do not make wholly: that
+    own ticks do not cover and that lacks parts. Minutes as the store has them stand against all that lies below.
+    """
+    order = sorted(kept, key=timeframe_ns)
+    held = kept[order[0]]
+    share = np.full(len(held), timeframe_ns(order[0]))
+    for level in order[1:]:
+        length = timeframe_ns(level)
+        made = lengthen(held, level)
+        _, place = np.unique(held.ts_open_ns // length, return_inverse=True)
+        filled = np.bincount(place, share, len(made)).astype(np.int64)
+        whole = (filled >= length) | own_time(made.ts_open_ns, level)
+        if level in BASE_TIMEFRAMES:
+            whole[:] = False
+        ours = kept[level]
+        lost = ~whole & np.isin(made.ts_open_ns, ours.ts_open_ns)
+        taken = ours.take(~np.isin(ours.ts_open_ns, made.ts_open_ns[whole]))
+        both = concat_bars([made.take(~lost), taken])
+        sizes = np.concatenate([np.where(whole, length, filled)[~lost], np.full(len(taken), length)])
+        by_time = np.argsort(both.ts_open_ns, kind="stable")
+        held, share = both.take(by_time), sizes[by_time]
+    return lengthen(held, timeframe)
+
+
+def base_of(timeframe: str) -> str:
+    """Return the stored timeframe that a timeframe follows from."""
+    return "1s" if timeframe_ns(timeframe) < _MINUTE_BASED else "1m"
+
+
+def lengthen(bars: BarBatch, timeframe: str) -> BarBatch:
+    """Return bars of a timeframe from the shorter bars under them."""
+    return bars if timeframe == bars.timeframe else resample(bars, timeframe)
+
+
+def base_bars(connection: Connection, view: LedgerView, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
+    """Return the stored bars of every symbol, by (symbol id, time)."""
+    return Tables(view.symbols, view.archive).bars(
+        connection,
+        timeframe,
+        "ts_open_ns >= ? AND ts_open_ns < ?",
+        (start_ns, end_ns),
+        reach=Reach(None, start_ns, end_ns),
+        order="symbol_id, ts_open_ns",
+    )
+
+
+def uploaded(connection: Connection, view: LedgerView) -> list[UploadedSpan]:
+    """Return what was uploaded, by (symbol, length of timeframe)."""
+    found = []
+    for timeframe in TIMEFRAMES:
+        rows = connection.execute(
+            f"SELECT symbol_id, count(*), min(ts_open_ns), max(ts_open_ns) FROM bar_{timeframe} "
+            "WHERE origin = ? GROUP BY symbol_id",
+            [int(Origin.UPLOAD)],
+        ).fetchall()
+        found += [UploadedSpan(view.symbols[at], timeframe, count, low, high) for at, count, low, high in rows]
+    return sorted(found, key=lambda span: (span.symbol, timeframe_ns(span.timeframe)))
+
+
+def _levels(view: LedgerView, symbol_id: int, timeframe: str) -> list[str]:
+    """Return the timeframes whose bars make those of another, the shortest first.
+
+    3m bars do not fit into 5m ones; where both are there the 5m ones are used.
+    """
+    length, base = timeframe_ns(timeframe), base_of(timeframe)
+    found = [t for t in view.timeframes(symbol_id) if not length % timeframe_ns(t)]
+    if base == "1m" and symbol_id not in view.uploaded_seconds:
+        found = [t for t in found if t != "1s"]
+    if "3m" in found and "5m" in found:
+        found.remove("3m")
+    return found
+
+
+def _read(
+    connection: Connection, view: LedgerView, level: str, symbol_id: int, low: int, high: int, timeframe: str
+) -> BarBatch:
+    """Return the stored bars of a level in a range; below the base of a timeframe only those that were uploaded."""
+    below = timeframe_ns(level) < timeframe_ns(base_of(timeframe))
+    return Tables(view.symbols, view.archive).bars(
+        connection,
+        level,
+        "symbol_id = ? AND ts_open_ns >= ? AND ts_open_ns < ?" + (f" AND origin = {Origin.UPLOAD:d}" if below else ""),
+        (symbol_id, low, high),
+        reach=Reach(symbol_id, low, high),
+        order="ts_open_ns",
+    )
+
+
+def _own_time(connection: Connection, view: LedgerView, symbol: str, symbol_id: int) -> OwnTime:
+    """Return which bars of a symbol own ticks cover wholly."""
+    first_ns, last_ns, _ = view.tick_span(symbol_id)
+    holes = gaps(connection, view, symbol, unrepaired=True)
+
+    def covers(ts_open_ns: I8, timeframe: str) -> B1:
+        ends = ts_open_ns + timeframe_ns(timeframe)
+        inside: B1 = (ts_open_ns > first_ns) & (ends <= last_ns)
+        for gap in holes:
+            inside &= (ends <= gap.after_ns) | (ts_open_ns > (gap.before_ns or NEVER))
+        return inside
+
+    return covers
+
+
+def _nothing(ts_open_ns: I8, _: str) -> B1:
+    return np.zeros(ts_open_ns.size, np.bool_)
