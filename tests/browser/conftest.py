@@ -84,6 +84,7 @@ def market(served: tuple[Any, str]) -> Iterator[Any]:
     served[0].backtests.reset()
     served[0].monitoring.reset()
     served[0].alerts.reset()
+    served[0].data.reset()
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def market(served: tuple[ScriptedMarket, str]) -> Iterator[ScriptedMarket]:
     served[0].backtests.reset()
     served[0].monitoring.reset()
     served[0].alerts.reset()
+    served[0].data.reset()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse
 
 from .scripted_alerts import ScriptedAlerts
 from .scripted_backtests import ScriptedBacktests
+from .scripted_data import ScriptedData
 from .scripted_monitoring import ScriptedMonitoring
 from .scripted_pairs import ScriptedPairs
 from .scripted_screen import ScriptedScreen
@@ -145,6 +146,7 @@ class ScriptedMarket:
         self.backtests = ScriptedBacktests(self)
         self.alerts = ScriptedAlerts(self)
         self.monitoring = ScriptedMonitoring()
+        self.data = ScriptedData(self)
         self._write_history()
         self.app = self._app()
 
@@ -239,6 +241,7 @@ class ScriptedMarket:
         # Added last, so that it is outermost: a refusal must be readable from the page as well.
         app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
         self._routes(app)
+        self.data.install(app)
         self.pairs.install(app)
         self.screen.install(app)
         self.backtests.install(app)

@@ -97,14 +97,6 @@ def test_no_symbol_chosen_says_what_to_do(page: Page) -> None:
     assert [info.value for info in app.info] == ["Choose one or more symbols above to watch them here."]
 
 
-@pytest.mark.parametrize("tab", TABS[4:])
-def test_a_tab_to_come_says_in_a_sentence_what_it_will_show_and_has_no_controls(page: Page, tab: str) -> None:
-    app = page(tab=tab).run()
-    assert not app.exception
-    assert any(caption.value.startswith(f"{tab} will ") for caption in app.caption)
-    assert not [*app.button, *app.text_input, *app.selectbox, *app.multiselect, *app.number_input]
-
-
 def test_an_api_that_is_away_gets_one_warning_and_the_last_market_stays(page: Page, market: ScriptedMarket) -> None:
     app = page(symbols=["BTCUSDT"]).run()
     market.down = True

@@ -12,6 +12,7 @@ from pairscope.client import Client
 from pairscope.config import Settings
 from pairscope.dashboard import alerts, backtesting, data_management, pair_analytics, price_monitor
 from pairscope.dashboard.connection import hand_out_tickets, keep_watch, look, reachable_api
+from pairscope.dashboard.data_download import ApiDoor
 from pairscope.dashboard.live_chart import LiveApi, live_view
 
 TABS = ("Price Monitor", "Pair Analytics", "Backtesting", "Alerts & Monitoring", "Data Management")
@@ -66,7 +67,7 @@ def main() -> None:
         lambda: pair_analytics.show(api, patient, market.symbols),
         lambda: backtesting.show(api, patient, market.symbols),
         lambda: alerts.show(api, patient, market.symbols),
-        data_management.show,
+        lambda: data_management.show(api, patient, market.symbols, ApiDoor(address, settings.dashboard_key)),
     )
     for tab, body in zip(opened, bodies, strict=True):
         if tab.open:

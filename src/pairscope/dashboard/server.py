@@ -1,4 +1,4 @@
-"""The dashboard as an ASGI application: the page, and beside it the files that its live charts load."""
+"""The dashboard as an ASGI application: the page, the files that its live charts load, and the downloads it offers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from pairscope.dashboard.data_download import DOWNLOADS
 from pairscope.dashboard.live_chart.assets import ASSETS, PREFIX
 
 __all__ = ["app"]
@@ -26,5 +27,5 @@ async def asset(request: Request) -> Response:
 
 app = st.App(
     Path(__file__).with_name("app.py"),
-    routes=[Route(f"/{PREFIX}/{{version}}/{{name}}", asset, methods=["GET"])],
+    routes=[Route(f"/{PREFIX}/{{version}}/{{name}}", asset, methods=["GET"]), DOWNLOADS],
 )

@@ -15,11 +15,11 @@ __all__ = ["LiveApi", "View", "live_view"]
 
 View = Literal[
     "status", "board", "access", "pair_board", "watch_list", "scanner", "backtest_chart", "backtest_curves",
-    "alert_table", "alert_feed", "monitoring",
+    "alert_table", "alert_feed", "monitoring", "download",
 ]  # fmt: skip
 
 _HERE: Final = Path(__file__).parent
-_STYLES: Final = ("live.css", "pair.css", "scanner.css", "backtest.css", "alert.css", "monitoring.css")
+_STYLES: Final = ("live.css", "pair.css", "scanner.css", "backtest.css", "alert.css", "monitoring.css", "download.css")
 
 # Streamlit makes a module of this text by itself, so what views share (one WebSocket a page) must come from modules
 # with an address of their own.
