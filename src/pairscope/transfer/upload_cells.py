@@ -35,6 +35,11 @@ class Column(NamedTuple):
     name: str
     cells: Any
 
+    @classmethod
+    def of(cls, name: str, cells: Any) -> Column:
+        """Return a column under a name that is short enough to be said in every fault."""
+        return cls(name if len(name) <= _ECHO else name[:_ECHO] + "…", cells)
+
 
 def numbers(column: Column, faults: Faults) -> F8:
     """Return a column as float64, each cell the nearest to the decimal that is written; NaN where there is a fault."""
@@ -162,7 +167,7 @@ def _times_of_text(name: str, cells: Any, faults: Faults) -> tuple[I8, str]:
     import pyarrow.compute as pc
 
     text = pc.utf8_trim_whitespace(pc.fill_null(cells, ""))
-    whole = _mask(pc.match_substring_regex(text, r"^[0-9]{1,18}$"))
+    whole = _mask(pc.match_substring_regex(text, r"^([0-9]{1,18}|[1-8][0-9]{18})$"))
     broken = _mask(
         pc.match_substring_regex(text, r"^([0-9]{1,12}\.[0-9]*|[0-9]\.[0-9]+[eE]\+?[0-9]{1,2}|[0-9]{13,16}\.0*)$")
     )

@@ -137,7 +137,7 @@ def table_of_csv(body: bytes, limits: UploadLimits) -> UploadTable:
     check_count(table.num_rows + len(wrong), limits.rows, "rows")
     numbers = np.setdiff1d(np.arange(1, table.num_rows + len(wrong) + 1), np.array([row for row, _ in wrong], np.int64))
     read = {
-        name: Column(labels[places[name]].strip(), table.column(at).combine_chunks()) for name, at in columns.items()
+        name: Column.of(labels[places[name]].strip(), table.column(at).combine_chunks()) for name, at in columns.items()
     }
     return UploadTable(read, numbers, wrong)
 
@@ -187,7 +187,8 @@ def table_of_parquet(body: bytes, limits: UploadLimits) -> UploadTable:
     try:
         source = pa.BufferReader(body)
         about = pyarrow.parquet.read_metadata(source)
-        names = about.schema.to_arrow_schema().names
+        schema = about.schema.to_arrow_schema()
+        names = schema.names
         check_count(about.num_rows, limits.rows, "rows")
         check_count(len(names), limits.columns, "columns")
         swollen = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
@@ -195,15 +196,26 @@ def table_of_parquet(body: bytes, limits: UploadLimits) -> UploadTable:
         places = recognised(names)
         wanted = {name: names[place] for name, place in places.items()}
         # Text is left in its dictionary: one long word a million times over stays one word.
-        table = pyarrow.parquet.ParquetFile(source, read_dictionary=list(wanted.values())).read(
+        for own in wanted.values():
+            kind = schema.field(own).type
+            if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+                raise ForeignFile(f"the column {own[:40]!r} holds {kind}, no cells", loc="file")
+        words = [own for own in wanted.values() if _is_text(schema.field(own).type)]
+        table = pyarrow.parquet.ParquetFile(source, read_dictionary=words).read(
             columns=list(wanted.values()), use_threads=False
         )
-        columns = {name: Column(own, _joined(table.column(own))) for name, own in wanted.items()}
+        columns = {name: Column.of(own, _joined(table.column(own))) for name, own in wanted.items()}
     except (pa.ArrowException, OSError, KeyError, MemoryError) as error:
         why = " ".join(str(error).split())[:200]
         raise ForeignFile(f"the Parquet file cannot be read: {why}", loc="file", hint="is it whole?") from error
     check_count(table.num_rows, limits.rows, "rows")
     return UploadTable(columns, np.arange(1, table.num_rows + 1))
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _joined(column: Any) -> Any:
