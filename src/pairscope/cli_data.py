@@ -61,3 +61,30 @@ def export(
         say("pairscope: cancelled; what is written so far is kept, --resume goes on" if out else "pairscope: cancelled")
         code = 1
     raise typer.Exit(code)
+
+
+@commands.command()
+def backfill(
+    *,
+    since: Annotated[str, typer.Option("--since", help="From this time on, ISO 8601 or ms.")],
+    until: Annotated[str | None, typer.Option("--until", help="Up to this time (default: now).")] = None,
+    symbols: Annotated[str | None, typer.Option("--symbols", help="Of these, comma-separated.")] = None,
+    top: Annotated[int | None, typer.Option("--top", min=1, help="Of the N busiest by 24 h quote volume.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Of the whole market.")] = False,
+    kind: Annotated[str, typer.Option("--kind", help="bars (1m), or trades of the last 48 hours.")] = "bars",
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    data_dir: DataDir = None,
+    debug: Debug = False,
+) -> None:
+    """Fetch history from the exchange, within its limits; what is stored already is not asked for again."""
+    quiet(debug=debug)
+    from pairscope.backfilling import Asked
+    from pairscope.backfilling import backfill as backfilled
+
+    asked = Asked(symbols, since, until, kind, top, every, as_json)
+    try:
+        code = backfilled(load(data_dir=data_dir), asked, say=say, show=typer.echo)
+    except KeyboardInterrupt:
+        say("pairscope: cancelled; what is stored so far is kept, and the same command goes on from there")
+        code = 1
+    raise typer.Exit(code)

@@ -8,7 +8,10 @@ from typing import Any, Literal, Protocol
 
 from pairscope.ports_research import JobView
 
-__all__ = ["BulkHistory", "BulkRequest"]
+__all__ = ["BulkHistory", "BulkRequest", "Kind"]
+
+Kind = Literal["bars", "trades"]
+"""Which rows are fetched: one-minute bars, or trades."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class BulkRequest:
     symbols: tuple[str, ...]
     since_ns: int
     until_ns: int | None = None
-    kind: Literal["bars", "trades"] = "bars"
+    kind: Kind = "bars"
     top: int | None = None
     every: bool = False
 

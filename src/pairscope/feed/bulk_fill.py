@@ -72,7 +72,7 @@ class BulkFill:
         self._shelf = shelf
         self._rest = rest
         self._clock = clock
-        self._progress = progress
+        self.progress = progress
         self._sleep = sleep
         self._symbols = Symbols()
         self._slots = asyncio.Semaphore(PARALLEL)
@@ -279,11 +279,11 @@ class BulkFill:
 
     def _expect(self, steps: int) -> None:
         self.total += steps
-        self._progress(self.done, self.total)
+        self.progress(self.done, self.total)
 
     def _did(self, steps: int) -> None:
         self.done += steps
-        self._progress(self.done, self.total)
+        self.progress(self.done, self.total)
 
 
 def _unknown(name: str, known: Set[str]) -> UnknownSymbol:
