@@ -14,7 +14,7 @@ import httpx2
 from pairscope.client.asking import Ask, Caller, Moment, Pause, Steps, call, read, segment, written
 from pairscope.client.frames import FrameKind, frame_of
 from pairscope.client.problems import error_of
-from pairscope.errors import ApiUnreachable, InputError
+from pairscope.errors import ApiRefused, ApiUnreachable, InputError
 
 __all__ = ["ExportCalls"]
 
@@ -250,12 +250,16 @@ def _downloaded(ask: Ask, body: _Body) -> Steps[None]:
                 raise
             yield Pause(_FIRST_PAUSE_S * 2**broken)
             continue
+        if answer.is_success:
+            return
+        error = error_of(answer)
         if answer.status_code == 416 and had:
             body.forget()
-            continue
-        if not answer.is_success:
-            raise error_of(answer)
-        return
+        elif isinstance(error, ApiRefused) and error.retry_after_s is not None and broken < _BREAKS:
+            broken += 1  # the one that broke may still be on its way there
+            yield Pause(error.retry_after_s)
+        else:
+            raise error
 
 
 def _form_of(path: Path, format_name: str | None, compression: str | None) -> tuple[str, str | None]:

@@ -30,7 +30,6 @@ __all__ = ["MarketCalls"]
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _BARS: Final = ("timestamp", "open", "high", "low", "close", "volume", "trades", "vwap", "closed")
 _TICKS: Final = ("id", "timestamp", "price", "size", "buyer_is_maker")
-_FLAGS: Final = ("gap",)
 
 
 class MarketCalls(Caller):
@@ -226,12 +225,11 @@ def _listed(path: str, name: str, columns: Sequence[str], *, limit: int | None, 
 
 
 def _part(answer: Any, name: str, columns: Sequence[str]) -> tuple[Any, str | None]:
-    """Return a page's rows as an Arrow table of the contract's columns, and where the next page begins."""
+    """Return a page's rows as an Arrow table, and where the next page begins."""
     if answer.headers.get("Content-Type", "").startswith(_ARROW):
         import pyarrow as pa
 
         table = pa.ipc.open_stream(answer.content).read_all().replace_schema_metadata(None)
-        kept = [column for column in (*columns, *_FLAGS) if column in table.column_names]
-        return table.select(kept), answer.headers.get("X-Next-Cursor")
+        return table, answer.headers.get("X-Next-Cursor")
     said = answer.json()
     return arrow_of(said[name], columns=columns, times=["timestamp"]), said.get("next")

@@ -143,4 +143,6 @@ def _refusal(error: Exception | None) -> PairscopeError | None:
     answer = getattr(error, "response", None)
     if answer is None or answer.status_code in _NOT_NOW:
         return None
-    return error_of(httpx2.Response(answer.status_code, headers=dict(answer.headers.raw_items()), content=answer.body))
+    return error_of(
+        httpx2.Response(answer.status_code, headers=dict(answer.headers.raw_items()), content=bytes(answer.body or b""))
+    )

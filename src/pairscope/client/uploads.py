@@ -43,9 +43,9 @@ class UploadCalls(Caller):
         """Store bars of one's own and return what became of them.
 
         That is ``inserted``, ``updated``, ``unchanged`` and ``rejected``. ``source`` is the path of a CSV, JSON or
-        Parquet file, such a file's content, or a table of pandas, polars or Arrow. Nothing is stored unless every row is
-        good, or ``partial``; with ``preview`` nothing is, and the answer says how the file is read. ``InputError`` where
-        it is refused: its ``problem["rejected"]`` lists every fault by row and column.
+        Parquet file, such a file's content, or a table of pandas, polars or Arrow. Nothing is stored unless every row
+        is good, or ``partial``; with ``preview`` nothing is, and the answer says how the file is read. ``InputError``
+        where it is refused: its ``problem["rejected"]`` lists every fault by row and column.
         """
         fields = {"symbol": symbol, "timeframe": timeframe, "partial": partial or None, "preview": preview or None}
         with _opened(source, filename) as (name, content):
