@@ -20,7 +20,6 @@ from pairscope.analytics.pair_series import (
     least_bars,
     pair_columns,
 )
-from pairscope.errors import NumericalError
 from pairscope.market.align import common_bars
 from pairscope.market.anchors import offset_of
 from pairscope.market.bars import BarBatch, timeframe_ns
@@ -137,6 +136,8 @@ class PairSource:
         try:
             y, x = pair_rows(prices_y, prices_x, settings.price_space)
             match settings.method:
+                case _ if y.size < least:
+                    ratio = HedgeSeries(np.full(y.size, np.nan), np.full(y.size, np.nan), np.zeros(y.size, np.int64))
                 case "ols":
                     ratio = hedge_series(y, x, settings.lookback, least=least, first=first)
                 case "huber":
@@ -147,7 +148,5 @@ class PairSource:
                     seen = np.where(np.isfinite(filtered.betas), filtered.n, 0)
                     ratio = HedgeSeries(filtered.alphas, filtered.betas, seen)
             return pair_columns(y, x, lookback=settings.lookback, window=settings.window, hedge=ratio)
-        except NumericalError:
-            return {}
-        except ValueError:  # too few rows yet, or a leg that stood still
+        except ValueError:  # two rows, or a leg that stood still all the time
             return {}
