@@ -124,6 +124,14 @@ DECLARED: Mapping[str, Declaration] = {
         f"pairscope.market.anchors.{name}": Whole("follows from a name, a lookback and a slot")
         for name in ("anchor_of", "epoch_of", "even_slots", "offset_of")
     },
+    **{
+        f"pairscope.market.id_ranges.{name}": Whole("works on ids, without a time")
+        for name in ("clipped", "count", "inside", "less", "runs_of")
+    },
+    **{
+        f"pairscope.market.older_ids.{name}": Whole("takes what came out of order on purpose")
+        for name in ("by_file", "filled", "take_older")
+    },
     "pairscope.market.pairs.span_in_words": Whole("words for one number"),
     "pairscope.market.align.last_known": PerBar(
         lambda s: list(align.last_known(s.ticks.ts_event_ns[::3], s.x[::3], s.ticks.ts_event_ns))

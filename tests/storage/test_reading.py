@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pairscope.market.bars import TIMEFRAMES
 from pairscope.storage.bar_reading import base_of
-from pairscope.storage.reading import quarter_hours, windows
+from pairscope.storage.reading import windows
 
 TIMES = st.integers(0, 2**62)
 
@@ -30,13 +30,6 @@ def test_windows_cover_a_range_once_and_in_order(start, end, hint, width, newest
 def test_the_first_window_reaches_from_the_ranges_edge_to_where_rows_begin(newest):
     first = next(windows(0, 1000, 300 if not newest else 700, 50, newest=newest))
     assert first == ((650, 1000) if newest else (0, 350))
-
-
-@given(st.integers(0, 2**50), st.integers(0, 10**13))
-def test_quarters_of_an_hour_make_up_the_range(start, span):
-    parts = list(quarter_hours(start, start + span))
-    assert sum(high - low for low, high in parts) == span
-    assert all(0 < high - low <= 900_000_000_000 for low, high in parts)
 
 
 def test_every_timeframe_follows_from_a_stored_one():

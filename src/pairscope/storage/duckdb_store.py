@@ -50,18 +50,21 @@ class DuckDBStore(Imports):
         return await self._write(work)
 
     async def rebuild_bars(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
-        """Recompute a symbol's closed base bars from its stored ticks; store and return those that differ."""
+        """Recompute a symbol's closed base bars from its stored ticks; store and return those that differ.
+
+        Days of ticks are taken in portions of some hundred thousand, each a transaction of its own.
+        """
         view = self._view
         symbol_id = view.find(symbol)
         if symbol_id is None:
             return []
-        first_ns, _, _ = view.tick_span(symbol_id)
+        low, high = max(start_ns, view.tick_span(symbol_id)[0]), min(end_ns, view.watermark_ns)
         revised: list[BarBatch] = []
-        for low, high in reading.quarter_hours(max(start_ns, first_ns), min(end_ns, view.watermark_ns)):
+        for part in await self._read(lambda con, view: reading.symbol_portions(con, view, symbol_id, low, high)):
 
-            def work(low: int = low, high: int = high) -> list[BarBatch]:
+            def work(part: tuple[int, int] = part) -> list[BarBatch]:
                 with self._transaction() as writing:
-                    return writing.rebuild(symbol, low, high)
+                    return writing.rebuild(symbol, *part)
 
             revised += await self._write(work)
         return revised

@@ -15,7 +15,7 @@ from pairscope.storage.ledger import LedgerView
 from pairscope.storage.tables import Connection, Tables
 
 __all__ = [
-    "gaps", "held", "portions", "quarter_hours", "received_between", "received_portions", "ticks", "ticks_between",
+    "gaps", "held", "portions", "received_between", "received_portions", "symbol_portions", "ticks", "ticks_between",
     "windows",
 ]  # fmt: skip
 
@@ -43,14 +43,6 @@ def windows(start_ns: int, end_ns: int, first_ns: int, width_ns: int, *, newest:
             yield low, min(high, end_ns)
             width_ns *= _GROWTH
             low, high = high, high + width_ns
-
-
-def quarter_hours(start_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
-    """Cut a range at quarters of an hour, so that no transaction over it is long."""
-    while start_ns < end_ns:
-        cut = min((start_ns // _QUARTER_NS + 1) * _QUARTER_NS, end_ns)
-        yield start_ns, cut
-        start_ns = cut
 
 
 def ticks(
@@ -134,6 +126,19 @@ def portions(connection: Connection, view: LedgerView, start_ns: int) -> list[tu
         [_MINUTE_NS, start_ns],
     ).fetchall()
     return [(max(low, start_ns), high) for low, high in _gathered(rows, _MINUTE_NS)]
+
+
+def symbol_portions(
+    connection: Connection, view: LedgerView, symbol_id: int, start_ns: int, end_ns: int
+) -> list[tuple[int, int]]:
+    """Cut a symbol's ticks in a range into ranges of quarters of an hour that hold a bounded number each."""
+    source = view.archive.ticks_from(Reach(symbol_id, start_ns, end_ns))
+    rows = connection.execute(
+        f"SELECT ts_event_ns // ? AS quarter, count(*) FROM {source} "
+        "WHERE symbol_id = ? AND ts_event_ns >= ? AND ts_event_ns < ? GROUP BY quarter ORDER BY quarter",
+        [_QUARTER_NS, symbol_id, start_ns, end_ns],
+    ).fetchall()
+    return [(max(low, start_ns), min(high, end_ns)) for low, high in _gathered(rows, _QUARTER_NS)]
 
 
 def received_portions(connection: Connection, view: LedgerView, start_ns: int, end_ns: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
+from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch
 from pairscope.market.continuity import Gap, GapStatus
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import I4, TickBatch
@@ -172,12 +172,12 @@ class Tables:
             yield gap, [(int(low), int(high)) for low, high in (part.split("-") for part in ranges.split())]
 
     def bar_count(self, connection: Connection) -> int:
-        """Return how many base bars there are, stored or archived; each once."""
+        """Return how many bars there are, stored or archived; each once."""
         found = self._archive.totals()["bars"]
-        for timeframe in BASE_TIMEFRAMES:
+        for timeframe in TIMEFRAMES:
             table = f"bar_{timeframe}"
             found += int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
-            if not self._archive:
+            if not self._archive or timeframe not in BASE_TIMEFRAMES:
                 continue
             days = connection.execute(f"SELECT DISTINCT symbol_id, ts_open_ns // {DAY_NS} FROM {table}").fetchall()
             both = [file for day in days if (file := self._archive.at(table, *day)) is not None]
