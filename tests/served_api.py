@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from pairscope.api.app import ApiOptions, create_app
 from pairscope.api.server import make_server
@@ -15,8 +16,13 @@ DEADLINE_S = 60
 
 
 @contextmanager
-def served_api(services: Services, options: ApiOptions | None = None) -> Iterator[str]:
-    """Give the address of a server that ends with all its connections."""
+def served_api(
+    services: Services,
+    options: ApiOptions | None = None,
+    *,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> Iterator[str]:
+    """Give the address of a server that ends with all its connections; what runs ``beside`` it shares its loop."""
     app = create_app(services, options=options or ApiOptions(stats_period_s=0.1))
     server = make_server(app, host="127.0.0.1", port=0)
     started, failed = threading.Event(), []
@@ -25,8 +31,12 @@ def served_api(services: Services, options: ApiOptions | None = None) -> Iterato
         task = asyncio.create_task(server.serve())
         while not server.started and not task.done():
             await asyncio.sleep(0.005)
+        other = None if beside is None else asyncio.create_task(beside())
         started.set()
         await task
+        if other is not None:
+            other.cancel()
+            await asyncio.gather(other, return_exceptions=True)
 
     def work() -> None:
         try:
