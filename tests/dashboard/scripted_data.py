@@ -83,7 +83,7 @@ class ScriptedData:
             "kind": "duckdb", "location": "/data/pairscope.duckdb", "bytes": 40_000_000, "free_bytes": 80_000_000_000,
             "ticks": 30_000, "bars": 6_600,
             "archive": {"url": "/data/archive", "files": 12, "bytes": 9_000_000, "ticks": 18_000},
-            "retention": {"days": None, "gb": None}, "archive_after_days": 3, "days": self.days,
+            "retention": {"days": 0, "gb": 0.0}, "archive_after_days": 3, "days": self.days,
         }  # fmt: skip
 
     def judged(self, content: bytes, symbol: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

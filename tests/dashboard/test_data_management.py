@@ -53,8 +53,8 @@ def asked(market: ScriptedMarket, what: str) -> list[dict[str, Any]]:
 
 def test_the_figures_tell_what_is_stored_and_how_fast_more_comes(page: Page, market: ScriptedMarket) -> None:
     metrics = {metric.label: metric.value for metric in opened(page).metric}
-    assert list(metrics) == ["Trades stored", "Symbols", "Coming in", "On disc", "Missing trades", "Running for"]
-    assert metrics["On disc"] == "49.0 MB"  # 40 in the store, 9 in the archive
+    assert list(metrics) == ["Trades stored", "Symbols", "Coming in", "On disk", "Missing trades", "Running for"]
+    assert metrics["On disk"] == "49.0 MB"  # 40 in the store, 9 in the archive
     assert metrics["Symbols"] == "6"
     assert metrics["Missing trades"] == "0"
 
@@ -270,7 +270,7 @@ def test_other_settings_than_were_looked_at_delete_nothing(page: Page, market: S
 
 def test_the_findings_of_a_check_are_listed(page: Page, market: ScriptedMarket) -> None:
     finding = {"symbol": "BTCUSDT", "date": "2024-01-01", "kind": "bar", "detail": "high differs", "repaired": False}
-    market.data.end(market.data.begin("check", "check", {"ok": False, "findings": [finding]}))
+    market.data.end(market.data.begin("store_check", "check", {"ok": False, "findings": [finding]}))
     app = opened(page, "Store")
     assert "1 finding." in text_of(app)
     assert app.dataframe[-1].value.iloc[0]["What"] == "bar: high differs"

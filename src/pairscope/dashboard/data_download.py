@@ -117,13 +117,14 @@ async def _hand_out(request: Request) -> Response:
     except httpx2.TransportError:
         await http.aclose()
         return _refusal(503, "The API does not answer: try again in a moment.")
+    told = {name: answer.headers[name] for name in _TOLD if name in answer.headers}
+    told.setdefault("content-disposition", f'attachment; filename="{quote(download.name)}"')
     if answer.is_error or request.method == "HEAD":
         refused = _reason(await answer.aread()) if answer.is_error else ""
         await answer.aclose()
         await http.aclose()
-        return _refusal(answer.status_code, refused) if refused else Response()
-    told = {name: answer.headers[name] for name in _TOLD if name in answer.headers}
-    told.setdefault("content-disposition", f"attachment; filename*=UTF-8''{quote(download.name, safe='')}")
+        named = {"content-disposition": told["content-disposition"]}
+        return _refusal(answer.status_code, refused) if refused else Response(headers=named | _FIXED)
     return _Passed(http, answer, told | _FIXED)
 
 

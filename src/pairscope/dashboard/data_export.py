@@ -26,7 +26,7 @@ MOST_SYMBOLS: Final = 100
 FORMATS: Final[Mapping[str, tuple[str, str, str]]] = {
     "csv": ("CSV", "csv", "opens anywhere; times as ISO 8601 in UTC, prices as the exchange wrote them"),
     "parquet": ("Parquet", "parquet", "small and typed, for pandas, polars and DuckDB"),
-    "arrow": ("Arrow", "arrow", "a stream of record batches, read without parsing"),
+    "arrow": ("Arrow", "arrows", "a stream of record batches, read without parsing"),
     "jsonl": ("JSON lines", "jsonl", "an object a line, with the API's names"),
 }
 """Format -> its name, the ending of its files, and what it is good for."""
@@ -37,7 +37,8 @@ _HISTORIES: Final[Mapping[str, str]] = {
     "backtests": "Trades of kept backtests",
     "paper": "Paper positions",
 }
-_PACKED: Final[Mapping[str, str]] = {"none": "As it is", "gzip": "Gzip (.gz)", "zstd": "Zstandard (.zst)"}
+_PACKED: Final[Mapping[str, str]] = {"none": "As it is", "gzip": "Gzip", "zstd": "Zstandard"}
+_TYPED: Final = frozenset({"parquet", "arrow"})  # packed inside, by Zstandard or not at all
 _ENDINGS: Final[Mapping[str, str]] = {"gzip": ".gz", "zstd": ".zst"}
 _LARGE: Final = 2_000_000_000
 
@@ -62,7 +63,8 @@ class ExportChoice:
         >>> ExportChoice("/api/export/BTCUSDT", "BTCUSDT-1m", "csv", {"compression": "gzip"}).name()
         'BTCUSDT-1m.csv.gz'
         """
-        return f"{self.stem}.{FORMATS[self.format][1]}{_ENDINGS.get(str(self.params.get('compression')), '')}"
+        packed = "" if self.format in _TYPED else _ENDINGS.get(str(self.params.get("compression")), "")
+        return f"{self.stem}.{FORMATS[self.format][1]}{packed}"
 
 
 def _show(api: LiveApi, client: Client, known: Sequence[str], door: ApiDoor) -> None:
@@ -119,7 +121,7 @@ def _symbols(client: Client, known: Sequence[str]) -> ExportChoice | None:
         )
         shape = _format()
     start, end = _range("ex")
-    packed, columns = _more()
+    packed, columns = _more(shape)
     if not names:
         st.caption("Choose one or more symbols.")
         return None
@@ -197,13 +199,16 @@ def _range(prefix: str) -> tuple[int | None, int | None]:
     return moment_ms(start), moment_ms(end)
 
 
-def _more() -> tuple[str | None, str | None]:
+def _more(shape: str) -> tuple[str | None, str | None]:
     """Draw what few change: compression and columns."""
+    ways = [way for way in _PACKED if way != "gzip" or shape not in _TYPED]
+    if st.session_state.get("ex_packed") not in {None, *ways}:
+        st.session_state["ex_packed"] = "none"
     with st.expander("Compression and columns"):
         packed = str(
             st.segmented_control(
                 "Compression",
-                list(_PACKED),
+                ways,
                 default="none",
                 required=True,
                 format_func=lambda one: _PACKED[one],
@@ -250,5 +255,5 @@ def estimate_words(heard: Heard) -> str:
         return ":orange[▲ Nothing is stored in this range: choose another one, or back-fill it first.]"
     about = f"**{count_words(rows, 'row')}**, about {size_words(size)}"
     when = span_words(number_at(heard.document, "first_timestamp"), number_at(heard.document, "last_timestamp"))
-    long = "  \nA file this large takes minutes; it is written to the disc as it comes." if (size or 0) > _LARGE else ""
+    long = "  \nA file this large takes minutes; it is written to the disk as it comes." if (size or 0) > _LARGE else ""
     return about + (f"  \n:gray[{when}]" if when else "") + long

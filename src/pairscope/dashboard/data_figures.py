@@ -55,12 +55,12 @@ def figures_of(stats: Mapping[str, Any], storage: Mapping[str, Any]) -> list[tup
     reconnects = number_at(stats, "reconnects")
     where = f"{size_words(archived)} of them in the archive" if archived else "in the store; the archive is empty"
     both = None if size is None else size + (archived or 0)
-    room = f"; {size_words(free)} are free on the disc" if free is not None else ""
+    room = f"; {size_words(free)} are free on the disk" if free is not None else ""
     return [
         ("Trades stored", MISSING if ticks is None else f"{ticks:,.0f}", "In the store and in the archive."),
         ("Symbols", MISSING if symbols is None else f"{symbols:,.0f}", "Followed now, or stored from before."),
         ("Coming in", MISSING if rate is None else f"{_rate(rate)}/s", "Trades a second, over the last seconds."),
-        ("On disc", size_words(both), f"What is stored takes this much, {where}{room}."),
+        ("On disk", size_words(both), f"What is stored takes this much, {where}{room}."),
         (
             "Missing trades",
             f"{missing:,}",

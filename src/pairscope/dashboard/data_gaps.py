@@ -11,7 +11,7 @@ import streamlit as st
 
 from pairscope.client import Client
 from pairscope.dashboard.data_source import gaps_calendar, gaps_listed
-from pairscope.dashboard.data_words import count_words, names_words
+from pairscope.dashboard.data_words import count_words, names_words, table_height
 from pairscope.dashboard.pair_words import MISSING, duration, number_at, plain
 
 __all__ = ["STATES", "calendar_figure", "day_state", "gap_rows", "show_gaps", "summary_words"]
@@ -19,6 +19,7 @@ __all__ = ["STATES", "calendar_figure", "day_state", "gap_rows", "show_gaps", "s
 MOST_SYMBOLS: Final = 30
 _SPANS: Final[Mapping[str, int]] = {"14 days": 14, "30 days": 30, "90 days": 90, "1 year": 365}
 _LISTED: Final = 200
+_MOST_TICKS: Final = 16
 
 STATES: Final[Mapping[str, tuple[str, str, str]]] = {
     "whole": ("✓", "Whole", "every trade of the day is here"),
@@ -42,7 +43,7 @@ _TEXT: Final[Mapping[str, str]] = {"dark": "#EAECEF", "light": "#1B2128"}
 
 def show_gaps(client: Client, known: Sequence[str]) -> None:
     """Draw the choice, the calendar and the list."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="top"):
         span = st.segmented_control(
             "Days back", list(_SPANS), default="14 days", required=True, key="gap_span", persist_state="session"
         )
@@ -137,6 +138,7 @@ def calendar_figure(rows: Sequence[Mapping[str, Any]], days: Sequence[date], ton
     steps = len(STATES)
     scale = [[(i + edge) / steps, colour] for i, colour in enumerate(_COLOURS[tone]) for edge in (0, 1)]
     few = len(dates) <= 31
+    ticks = dates[:: -(-len(dates) // _MOST_TICKS)]
     figure = {
         "data": [
             {
@@ -160,7 +162,14 @@ def calendar_figure(rows: Sequence[Mapping[str, Any]], days: Sequence[date], ton
         "layout": {
             "height": max(150, 90 + 30 * len(symbols)),
             "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
-            "xaxis": {"type": "category", "automargin": True, "tickangle": -45, "nticks": 16, "fixedrange": True},
+            "xaxis": {
+                "type": "category",
+                "automargin": True,
+                "tickangle": -45,
+                "tickvals": ticks,
+                "ticktext": [day[5:] for day in ticks],
+                "fixedrange": True,
+            },
             "yaxis": {"type": "category", "autorange": "reversed", "automargin": True, "fixedrange": True},
         },
     }
@@ -207,11 +216,12 @@ def _list(client: Client, start: str, symbol: str | None) -> None:
         pd.DataFrame(rows),
         hide_index=True,
         key="gap-list",
-        height=min(380, 38 + 35 * len(rows)),
+        height=table_height(len(rows), 380),
         column_config={
             "After": st.column_config.DatetimeColumn("After (UTC)", format="YYYY-MM-DD HH:mm:ss"),
             "Symbol": st.column_config.TextColumn("Symbol", pinned=True),
-            "Missing": st.column_config.NumberColumn("Missing", format="localized"),
+            "Trades": st.column_config.NumberColumn("Trades", format="localized"),
+            "Still missing": st.column_config.NumberColumn("Still missing", format="localized"),
         },
         alt=f"{len(rows)} holes in the trade ids, the newest first",
     )
@@ -236,7 +246,8 @@ def gap_rows(gaps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             {
                 "Symbol": str(gap.get("symbol")),
                 "State": f"{sign} {word}",
-                "Missing": gap.get("missing"),
+                "Trades": int(gap["to_id"]) - int(gap["from_id"]) + 1,
+                "Still missing": gap.get("missing"),
                 "After": None if after is None else pd.to_datetime(after, unit="ms", utc=True),
                 "For": MISSING if length is None else duration(length, 1),
                 "Ids": f"{gap.get('from_id')} to {gap.get('to_id')}",

@@ -37,7 +37,7 @@ def show_history(client: Client, known: Sequence[str]) -> None:
     with right:
         _file_form(client)
     st.subheader("On their way, and the last ones", anchor=False)
-    show_jobs(client, ("backfill", "exchange", "exchange_file"))
+    show_jobs(client, ("backfill", "exchange"))
 
 
 def _ask(client: Client, known: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from pairscope.client import Client
 from pairscope.dashboard.data_source import cancel_job, forget_stored, job_result, kept_jobs
-from pairscope.dashboard.data_words import count_words, names_words, size_words, span_words
+from pairscope.dashboard.data_words import count_words, names_words, size_words, span_words, table_height
 from pairscope.dashboard.job_card import show_job_card
 from pairscope.dashboard.pair_words import duration, number_at, plain, when
 
@@ -24,11 +24,10 @@ _SEEN: Final = "_data_jobs_running"
 _NAMES: Final[Mapping[str, str]] = {
     "backfill": "Back-fill",
     "exchange": "Exchange file",
-    "exchange_file": "Exchange file",
     "archive": "Archiving",
     "retention": "Deletion",
-    "compact": "Compaction",
-    "check": "Integrity check",
+    "compaction": "Compaction",
+    "store_check": "Integrity check",
 }
 
 
@@ -89,7 +88,7 @@ def _ended(client: Client, job: Mapping[str, Any]) -> None:
             pd.DataFrame(rows),
             hide_index=True,
             key=f"findings-{job['id']}",
-            height=min(290, 38 + 35 * len(rows)),
+            height=table_height(len(rows), 290),
             alt=f"{len(rows)} findings of the check",
         )
 
@@ -123,24 +122,26 @@ def job_words(job: Mapping[str, Any]) -> tuple[float, str]:
 def result_words(kind: str, document: Mapping[str, Any]) -> str:
     """Say what a job came to; empty where its document says nothing that is known here.
 
-    >>> result_words("exchange_file", {"symbol": "BTCUSDT", "kind": "trades", "rows": 5, "stored": 4, "repeats": 1})
+    >>> result_words("exchange", {"symbol": "BTCUSDT", "kind": "trades", "rows": 5, "stored": 4, "repeats": 1})
     'BTCUSDT: 5 trades read, 4 stored, 1 there already.'
-    >>> result_words("check", {"ok": True, "findings": []})
+    >>> result_words("store_check", {"ok": True, "findings": []})
     'Everything holds: ids, bars and checksums.'
     >>> result_words("retention", {"days": 2, "ticks": 10, "bytes": 2000})
     '2 days, 10 trades, 2.0 kB.'
+    >>> result_words("compaction", {"bytes_before": 9_000_000, "bytes": 2_000_000})
+    "the store's file had 9.0 MB, and has 2.0 MB now."
     """
-    if kind == "check":
+    if kind == "store_check":
         found = len(document.get("findings") or ())
         if document.get("ok") or (document and not found):
             return "Everything holds: ids, bars and checksums."
         return f"{count_words(found, 'finding')}." if document else ""
-    if kind in {"backfill", "exchange", "exchange_file"}:
+    if kind in {"backfill", "exchange"}:
         return _fetched_words(document)
     parts = [count_words(number_at(document, name), word) for name, word in _COUNTED if number_at(document, name)]
-    before, after, size = (number_at(document, name) for name in ("bytes_before", "bytes_after", "bytes"))
-    if before is not None and after is not None:
-        parts.append(f"{size_words(before)} before, {size_words(after)} now")
+    before, size = number_at(document, "bytes_before"), number_at(document, "bytes")
+    if before is not None:
+        parts.append(f"the store's file had {size_words(before)}, and has {size_words(size)} now")
     elif size:
         parts.append(size_words(size))
     return f"{', '.join(parts)}." if parts else ""

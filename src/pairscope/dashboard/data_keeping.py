@@ -10,10 +10,10 @@ import streamlit as st
 
 from pairscope.client import Client
 from pairscope.dashboard.data_source import Said, change, forget_stored
-from pairscope.dashboard.data_words import count_words, names_words, size_words
+from pairscope.dashboard.data_words import count_words, names_words, size_words, table_height
 from pairscope.dashboard.pair_words import number_at, plain
 
-__all__ = ["amount_words", "show_keeping"]
+__all__ = ["amount_words", "limit_of", "show_keeping"]
 
 _TRIED: Final = "_keeping_tried"
 _SAID: Final = "_keeping_said"
@@ -36,7 +36,7 @@ def show_keeping(client: Client, storage: Mapping[str, Any]) -> None:
     with middle, st.container(border=True, key="keep-retention", height="stretch"):
         _retention(client, storage)
     with right, st.container(border=True, key="keep-sound", height="stretch"):
-        _sound(client)
+        _sound(client, storage)
     asked = st.session_state.get(_CONFIRM)
     if asked is not None:
         _confirm(client, *asked)
@@ -45,8 +45,8 @@ def show_keeping(client: Client, storage: Mapping[str, Any]) -> None:
 def _draw_archive(client: Client, storage: Mapping[str, Any]) -> None:
     st.markdown("**Archive old days**")
     st.caption(
-        "Whole days move out of the store into Parquet files, about a third of the size. Everything reads them in "
-        "place: charts, exports and backtests see no difference."
+        "Whole days move out of the store into Parquet files, which are smaller. Everything reads them in place: "
+        "charts, exports and backtests see no difference."
     )
     older = st.number_input(
         "Older than (days)",
@@ -84,7 +84,7 @@ def _draw_retention(client: Client, storage: Mapping[str, Any]) -> None:
             "Keep at most (days)",
             1,
             36_500,
-            _whole(number_at(storage, "retention", "days")),
+            int(limit_of(storage, "retention", "days") or 0) or None,
             key="keep_days",
             placeholder="no limit",
             persist_state="session",
@@ -93,7 +93,7 @@ def _draw_retention(client: Client, storage: Mapping[str, Any]) -> None:
             "Keep at most (GB)",
             0.001,
             1e6,
-            number_at(storage, "retention", "gb"),
+            limit_of(storage, "retention", "gb"),
             key="keep_gb",
             placeholder="no limit",
             persist_state="session",
@@ -127,7 +127,7 @@ def _draw_retention(client: Client, storage: Mapping[str, Any]) -> None:
 _retention = st.fragment(_draw_retention)
 
 
-def _sound(client: Client) -> None:
+def _sound(client: Client, storage: Mapping[str, Any]) -> None:
     st.markdown("**Check and compact**")
     st.caption("Are all ids there, do bars equal their trades, are the archive's files whole? Reading only.")
     st.button(
@@ -147,7 +147,9 @@ def _sound(client: Client) -> None:
         args=(client, "check", {"repair": True}),
         help="Bars are made anew from their trades, and what cannot be repaired is listed. Trades are never changed.",
     )
-    st.caption("After deleting or archiving, the store's file keeps its size until it is written anew.")
+    size, used = number_at(storage, "bytes"), number_at(storage, "used_bytes")
+    now = f" Of its {size_words(size)} now, rows fill {size_words(used)}." if size and used else ""
+    st.caption(f"After deleting or archiving, the store's file keeps its size until it is written anew.{now}")
     st.button(
         "Compact the store",
         key="compact-do",
@@ -192,7 +194,7 @@ def _amount(document: Mapping[str, Any], nothing: str) -> bool:
         st.dataframe(
             pd.DataFrame(table),
             hide_index=True,
-            height=min(180, 38 + 35 * len(table)),
+            height=table_height(len(table), 180),
             column_config={
                 "Trades": st.column_config.NumberColumn("Trades", format="localized"),
                 "Size": st.column_config.NumberColumn("Size", format="bytes"),
@@ -257,5 +259,10 @@ def _dismiss() -> None:
     st.session_state.pop(_CONFIRM, None)
 
 
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
+def limit_of(storage: Mapping[str, Any], *path: str) -> float | None:
+    """Return a limit of the settings; None where there is none, which they write as 0.
+
+    >>> limit_of({"retention": {"days": 0, "gb": 2.5}}, "retention", "days") is None
+    True
+    """
+    return number_at(storage, *path) or None

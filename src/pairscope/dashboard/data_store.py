@@ -11,9 +11,9 @@ import streamlit as st
 
 from pairscope.client import Client
 from pairscope.dashboard.data_jobs import show_jobs
-from pairscope.dashboard.data_keeping import show_keeping
+from pairscope.dashboard.data_keeping import limit_of, show_keeping
 from pairscope.dashboard.data_source import stored
-from pairscope.dashboard.data_words import count_words, share_words, size_words
+from pairscope.dashboard.data_words import count_words, share_words, size_words, table_height
 from pairscope.dashboard.pair_words import number_at, plain
 
 __all__ = ["show_store", "size_figure", "size_rows", "where_words"]
@@ -43,7 +43,7 @@ def show_store(client: Client) -> None:
     else:
         st.info(f"Nothing is stored of the last {span}. Trades arrive while `pairscope run` follows the market.")
     show_keeping(client, heard.document)
-    show_jobs(client, ("archive", "retention", "compact", "check"))
+    show_jobs(client, ("archive", "retention", "compaction", "store_check"))
 
 
 def where_words(document: Mapping[str, Any]) -> str:
@@ -51,13 +51,13 @@ def where_words(document: Mapping[str, Any]) -> str:
 
     >>> print(where_words({"kind": "duckdb", "location": "/d/x.duckdb", "bytes": 3_000_000, "free_bytes": 9e9,
     ...                    "ticks": 100, "archive": {"url": "/d/archive", "files": 0, "bytes": 0, "ticks": 0},
-    ...                    "retention": {"days": None, "gb": None}, "archive_after_days": None}))
-    **3.0 MB** in the store (`/d/x.duckdb`), 9.0 GB free on its disc. **Nothing in the archive** (`/d/archive`).
+    ...                    "retention": {"days": 0, "gb": 0.0}, "archive_after_days": 0}))
+    **3.0 MB** in the store (`/d/x.duckdb`), 9.0 GB free on its disk. **Nothing in the archive** (`/d/archive`).
     Days are kept for ever, all of them in the store.
     """
     archive = document.get("archive") or {}
     size, free = number_at(document, "bytes"), number_at(document, "free_bytes")
-    room = f", {size_words(free)} free on its disc" if free is not None else ""
+    room = f", {size_words(free)} free on its disk" if free is not None else ""
     first = f"**{size_words(size)}** in the store (`{_code(document.get('location'))}`){room}."
     files, archived = number_at(archive, "files"), number_at(archive, "bytes")
     held = f"{size_words(archived)}** in {count_words(files, 'file')}" if files else "Nothing in the archive**"
@@ -71,8 +71,8 @@ def keeping_words(document: Mapping[str, Any]) -> str:
     >>> keeping_words({"retention": {"days": 90, "gb": 5}, "archive_after_days": 7})
     'Days are deleted after 90 days, or when all take more than 5 GB; after 7 days they move to the archive.'
     """
-    days, most = number_at(document, "retention", "days"), number_at(document, "retention", "gb")
-    after = number_at(document, "archive_after_days")
+    days, most = limit_of(document, "retention", "days"), limit_of(document, "retention", "gb")
+    after = limit_of(document, "archive_after_days")
     limits = [
         f"after {count_words(days, 'day')}" if days is not None else "",
         f"when all take more than {most:g} GB" if most is not None else "",
@@ -113,7 +113,7 @@ def _sizes(rows: Sequence[Mapping[str, Any]]) -> None:
             pd.DataFrame(found),
             hide_index=True,
             key="store-table",
-            height=min(330, 38 + 35 * len(found)),
+            height=table_height(len(found), 330),
             column_config={
                 "Trades": st.column_config.NumberColumn("Trades", format="localized"),
                 "Bars": st.column_config.NumberColumn("Bars", format="localized"),

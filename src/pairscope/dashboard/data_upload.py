@@ -10,7 +10,7 @@ import streamlit as st
 
 from pairscope.client import Client
 from pairscope.dashboard.data_source import Said, change, forget_stored, send_file, uploads_kept
-from pairscope.dashboard.data_words import count_words, names_words, span_words
+from pairscope.dashboard.data_words import count_words, names_words, span_words, table_height
 from pairscope.dashboard.pair_words import number_at, plain
 from pairscope.dashboard.price_monitor import TIMEFRAMES
 
@@ -187,7 +187,7 @@ def _table_of_bars(bars: Sequence[Mapping[str, Any]]) -> None:
         table[shown],
         hide_index=True,
         key="up_preview",
-        height=min(250, 38 + 35 * len(table)),
+        height=table_height(len(table), 250),
         column_config={"timestamp": st.column_config.DatetimeColumn("Open time (UTC)", format="YYYY-MM-DD HH:mm:ss")},
         alt=f"The first {len(table)} bars as the file is read",
     )
@@ -215,7 +215,7 @@ def _table_of_faults(rejected: Sequence[Mapping[str, Any]], total: int) -> None:
         pd.DataFrame(rows),
         hide_index=True,
         key="up_faults",
-        height=min(290, 38 + 35 * len(rows)),
+        height=table_height(len(rows), 290),
         column_config={"What is wrong": st.column_config.TextColumn("What is wrong", width="large")},
         alt=f"{len(rows)} faults of the file, by row and column",
     )

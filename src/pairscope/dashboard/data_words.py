@@ -18,6 +18,7 @@ __all__ = [
     "share_words",
     "size_words",
     "span_words",
+    "table_height",
 ]
 
 ROWS: Final[Mapping[str, str]] = {
@@ -48,10 +49,11 @@ RANGES: Final[Mapping[str, int | None]] = {
 """Words of the choice -> milliseconds back from now."""
 
 _NAMED: Final = 3
+_FEW_ROWS: Final = 9
 
 
 def size_words(size: float | None) -> str:
-    """Write a number of bytes, in thousands as discs are sold.
+    """Write a number of bytes, in thousands as disks are sold.
 
     >>> size_words(512), size_words(68_400_000), size_words(None)
     ('512 B', '68.4 MB', '–')
@@ -135,3 +137,12 @@ def first_of_range(word: str, now_ms: int) -> int | None:
     """
     back = RANGES.get(word)
     return None if back is None else (now_ms - back) // 60_000 * 60_000
+
+
+def table_height(rows: int, most_px: int) -> Any:
+    """Return how high a table stands: as high as its rows where they are few, else at most so many pixels.
+
+    >>> table_height(3, 200), table_height(100, 200)
+    ('content', 200)
+    """
+    return "content" if rows <= _FEW_ROWS else most_px

@@ -1,4 +1,4 @@
-// A button that has the browser fetch a file of any size from the page's own address, straight onto the disc.
+// A button that has the browser fetch a file of any size from the page's own address, straight onto the disk.
 
 import { element, mountable, say } from "./lifecycle.js";
 
@@ -38,11 +38,12 @@ class Download {
         this.tell(said ? decodeURIComponent(said) : "There is no such file any more: load the page anew.", true);
         return;
       }
-      const link = element("a", { href: address.href, download: name });
+      const named = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? name;
+      const link = element("a", { href: address.href, download: named });
       document.body.append(link);
       link.click();
       link.remove();
-      this.tell(`Your browser is downloading ${name}.`);
+      this.tell(`Your browser is downloading ${named}.`);
     } catch {
       this.tell("The page's server does not answer: try again in a moment.", true);
     } finally {
