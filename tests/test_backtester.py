@@ -241,6 +241,38 @@ async def test_open_holes_in_the_trades_of_the_range_are_counted() -> None:
     await service.backtests.close()
 
 
+async def test_bars_that_lack_trades_are_named_and_so_are_the_trades_that_met_one() -> None:
+    shop = Shop(gaps_of_a=[gap(200, 202, "unrepairable"), gap(300, 301, "repaired")])
+    service = Service(shop)
+    whole = await service.backtest()
+    assert "gap" not in whole, "the exchange's bars are whole, whatever own trades are missing"
+    assert "gaps" not in whole["assumptions"]
+    assert not any("gap" in sentence for sentence in whole["verdict"]["sentences"])
+    own = np.full(ROWS, Origin.OWN, np.int8)
+    shop.bars_by_name = {name: replace(bars, origin=own) for name, bars in shop.bars_by_name.items()}
+    said = await service.backtest()
+    lacking = [(START_NS + row * MINUTE_NS) // MS for row in (200, 201, 202)]
+    assert (said["gap"], said["gap_bars"]) == (True, {"y": {"bars": 3, "timestamps": lacking}})
+    words = "3 bars of AUSDT lack trades, and nothing has filled the holes"
+    assert said["assumptions"]["gaps"] == words
+    assert f"Touches 1 open gap in the recorded trades: {words}." in said["verdict"]["sentences"]
+    for trade in said["trades"]:
+        inside = trade["entry_timestamp"] <= lacking[-1] + 60_000 and trade["exit_timestamp"] >= lacking[0]
+        assert trade["gap"] == inside, trade
+    assert 0 < sum(trade["gap"] for trade in said["trades"]) < len(said["trades"])
+    view = service.backtests.sweep({**RULE, "entry": [1.0, 2.0]})
+    await asyncio.wait_for(service.jobs.wait(view.id), DEADLINE_S)
+    await service.backtests.settled()
+    swept = await service.document(view.id)
+    assert (swept["gap"], swept["assumptions"]["gaps"]) == (True, words)
+    assert [line.get("gap") for line in service.backtests.runs(kind=None, y=None, x=None, limit=9, before=None)] == [
+        True,
+        True,
+        None,
+    ]
+    await service.backtests.close()
+
+
 async def test_with_a_latency_it_is_filled_from_the_recorded_trades(service: Service) -> None:
     said = await service.backtest(latency_ms=100, round_steps=False)
     opens = dict(zip((service.shop.bars_by_name["AUSDT"].ts_open_ns // MS).tolist(), range(ROWS), strict=True))

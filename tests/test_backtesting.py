@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,13 @@ from pairscope.cli import app
 from pairscope.config import Settings
 from pairscope.errors import ConfigError, InputError, PairscopeError, UnknownSymbol
 from pairscope.market.bars import Origin, bars_of
+from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.research.backtest_flags import Asked, named_pair
 from pairscope.schemas.backtests import BacktestOut, SweepOut, WalkForwardOut
+from pairscope.screening import Asked as Screened
+from pairscope.screening import screen
 from pairscope.storage.duckdb_store import DuckDBStore
 
 MINUTE_MS = 60_000
@@ -424,6 +428,40 @@ async def test_the_store_gives_the_same_trades_as_the_file(file: Path, table: pd
 
     in_a_thread(ask_for_a_stranger)
     assert isinstance(refused[0], UnknownSymbol) and refused[0].loc == "--y"
+
+
+async def test_bars_that_lack_trades_are_told_of_a_store_and_in_the_report(table: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    store = await DuckDBStore.open(tmp_path / "data" / "pairscope.duckdb")
+    own = stored(table)
+    numbers = np.arange(len(own))
+    own = replace(own, first_id=numbers, last_id=numbers, origin=np.full(len(own), Origin.OWN, np.int8))
+    await store.append(TickBatch.empty(own.symbols, 0), [own])
+    at_ns = (START_MS + 500 * MINUTE_MS) * 1_000_000
+    await store.settle_gap(Gap("XX", 7, 9, "open", 3, after_ns=at_ns, before_ns=at_ns + 61_000_000_000))
+    await store.close()
+    told = Said()
+    in_a_thread(lambda: told.run(asked(out=tmp_path / "report.html"), tmp_path))
+    words = "2 bars of XX lack trades, and nothing has filled the holes"
+    assert words in told.said
+    assert words in " ".join(" ".join(told.shown).split())
+    assert words in (tmp_path / "report.html").read_text()
+    as_json = Said()
+    in_a_thread(lambda: as_json.run(asked(json=True), tmp_path))
+    assert as_json.answer["gap_bars"]["x"]["timestamps"] == [START_MS + minute * MINUTE_MS for minute in (500, 501)]
+    low, high = START_MS + 500 * MINUTE_MS, START_MS + 502 * MINUTE_MS
+    for trade in as_json.answer["trades"]:
+        assert trade["gap"] == (trade["entry_timestamp"] <= high and trade["exit_timestamp"] >= low), trade
+    screened = Said()
+    in_a_thread(
+        lambda: screen(
+            Settings(data_dir=tmp_path / "data"),
+            Screened(lookback=500),
+            say=screened.said.append,
+            show=screened.shown.append,
+        )
+    )
+    assert "bars that lack trades, which nothing has filled: 2 of XX" in screened.said
 
 
 def test_without_a_store_it_says_what_to_do(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from pairscope.errors import ConfigError, InputError, PairscopeError, UnknownSym
 from pairscope.market.bars import Origin, bars_of
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
+from pairscope.market_closes import closes_from_api
 from pairscope.research.screen import screen_pairs
 from pairscope.research.screen_table import COLUMNS
 from pairscope.screening import Asked, Meter, screen
@@ -314,6 +315,21 @@ def instance(table: pd.DataFrame, tmp_path: Path) -> Iterator[Callable[..., list
     yield refuse
     server.shutdown()
     server.server_close()
+
+
+def test_bars_of_a_running_instance_that_lack_trades_are_counted() -> None:
+    class Api:
+        def get(self, path: str) -> list[dict[str, Any]]:
+            return [{"symbol": name, "last_timestamp": 10 * 60_000} for name in ("A", "B")]
+
+        def ohlc(self, name: str, timeframe: str, *, start: int) -> pd.DataFrame:
+            index = pd.to_datetime(np.arange(10) * 60_000, unit="ms", utc=True).rename("timestamp")
+            flags = {"gap": [True, *[None] * 8, True]} if name == "A" else {}
+            return pd.DataFrame({"close": np.arange(10.0), "closed": True, **flags}, index=index)
+
+    api: Any = Api()
+    closes = closes_from_api(api, symbols=[], timeframe="1m", bars=10, progress=lambda done, total: None)
+    assert closes.lacking_bars() == {"A": 2}
 
 
 def test_a_running_instance_is_asked_in_place_of_the_store_it_holds(

@@ -35,6 +35,7 @@ from pairscope.research.backtest_request import BacktestRequest
 from pairscope.research.backtest_runs import KeptRuns, pack_run
 from pairscope.research.judged_backtest import judge_backtest
 from pairscope.research.pair_bars import PairBars
+from pairscope.research.pair_gaps import gap_head, gap_words
 from pairscope.research.pair_reading import Exchange, first_of_ticks, read_pair
 from pairscope.research.sweep import sweep_request
 from pairscope.research.sweep_asked import longest_warmup
@@ -253,10 +254,18 @@ class Backtester:
                 "gaps": bars.open_gaps,
                 **({"grid": grid} if kind != "backtest" else {}),
             }
-            document = {**head, **answer.document}
-            if missing:
-                document["assumptions"] = {**document.get("assumptions", {}), **missing}
-            summary = {**head, **{name: getattr(asked, name) for name in ("y", "x", "timeframe")}, **answer.line}
+            gaps = gap_head(bars)
+            document = {**head, **gaps, **answer.document}
+            lacking = gap_words(gaps, asked.y, asked.x)
+            told = {**missing, **({"gaps": lacking} if lacking else {})}
+            if told:
+                document["assumptions"] = {**document.get("assumptions", {}), **told}
+            summary = {
+                **head,
+                **({"gap": True} if gaps else {}),
+                **{name: getattr(asked, name) for name in ("y", "x", "timeframe")},
+                **answer.line,
+            }
             self._runs.hold(pack_run(run_id, summary, document))
             return answer.tried
 

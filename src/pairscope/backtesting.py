@@ -39,6 +39,7 @@ from pairscope.research.executor import working_executor
 from pairscope.research.judged_backtest import judge_backtest
 from pairscope.research.pair_bars import PairBars
 from pairscope.research.pair_file import read_funding_file, read_pair_file
+from pairscope.research.pair_gaps import gap_head, gap_words
 from pairscope.research.sweep import sweep_request
 from pairscope.research.sweep_asked import longest_warmup
 from pairscope.research.sweep_table import SWEPT
@@ -170,6 +171,9 @@ def _run_there(
             raise
     meter.clear()
     say(f"prices: {source_words(str(document['source']))}")
+    lacking = gap_words(document, request.y, request.x)
+    if lacking:
+        say(lacking)
     say(f"kept there as {document['id']}")
     return document
 
@@ -205,6 +209,9 @@ def _say_what_is_traded(request: BacktestRequest, bars: PairBars, say: Say) -> N
     say(f"prices: {source_words(bars.source)}")
     if bars.open_gaps:
         say(f"{bars.open_gaps:,} holes in the recorded trades of that time are still open")
+    lacking = gap_words(gap_head(bars), request.y, request.x)
+    if lacking:
+        say(lacking)
     if request.funding:
         for name, rates in ((request.y, bars.funding_y), (request.x, bars.funding_x)):
             if rates is None:
@@ -221,7 +228,7 @@ def _computed(
     stopped: Event,
 ) -> dict[str, Any]:
     """Return the document of what was asked for."""
-    head = {"source": bars.source, "gaps": bars.open_gaps}
+    head = {"source": bars.source, "gaps": bars.open_gaps, **gap_head(bars)}
     if not grid:
         return {"kind": "backtest", **head, **_judged(request, bars, asked.trials + 1, asked, meter, stopped)}
     several, count = {name: list(values) for name, values in grid.items()}, prod(map(len, grid.values()))

@@ -15,9 +15,10 @@ import numpy as np
 
 from pairscope.client import Client
 from pairscope.errors import ApiRefused, ConfigError, UnknownSymbol
+from pairscope.gap_flags import read_holes, touched_bars
 from pairscope.market.bars import BarBatch, timeframe_ns
 from pairscope.market.symbols import Symbols
-from pairscope.market.ticks import F8, I8
+from pairscope.market.ticks import B1, F8, I8
 from pairscope.research.backtest_request import BacktestRequest
 from pairscope.research.closes import Closes, closes_of
 from pairscope.research.pair_bars import FundingRate, LegBars, PairBars
@@ -132,13 +133,17 @@ async def closes_from_store(
     names = _chosen(symbols, [summary.symbol for summary in summaries])
     end_ns = max((summary.last_ns for summary in summaries), default=0) + timeframe_ns(timeframe)
     start_ns = max(end_ns - _reach(bars) * timeframe_ns(timeframe), 0)
+    holes = await read_holes(store, names)
+    lacking: dict[str, I8] = {}
     times, closes = [], []
     for place, name in enumerate(names):
         found = await store.bars(name, timeframe, start_ns, end_ns, limit=_reach(bars), newest=True)
         times.append(found.ts_open_ns)
         closes.append(found.close)
+        if name in holes:
+            lacking[name] = (await touched_bars(store, name, found, holes[name])).times_ns
         progress(place + 1, len(names))
-    return closes_of(names, times, closes)
+    return replace(closes_of(names, times, closes), lacking=lacking)
 
 
 def closes_from_api(api: Client, *, symbols: Sequence[str], timeframe: str, bars: int, progress: Progress) -> Closes:
@@ -150,13 +155,15 @@ def closes_from_api(api: Client, *, symbols: Sequence[str], timeframe: str, bars
     start_ms = max(newest_ms - (_reach(bars) - 1) * length_ms, 0)
     times: list[I8] = []
     closes: list[F8] = []
+    lacking: dict[str, I8] = {}
     for place, name in enumerate(names):
         table = patiently(partial(api.ohlc, name, timeframe, start=start_ms))
         table = table[table["closed"].astype(bool)]
         times.append(table.index.to_numpy("datetime64[ns]").astype(np.int64))
         closes.append(np.asarray(table["close"], np.float64))
+        lacking[name] = times[-1][_lacking_rows(table)]
         progress(place + 1, len(names))
-    return closes_of(names, times, closes)
+    return replace(closes_of(names, times, closes), lacking=lacking)
 
 
 async def _pair_from_url(url: str, request: BacktestRequest, *, funding: Sequence[FundingRate] | None) -> PairBars:
@@ -204,15 +211,24 @@ def _pair_from_api(
     newest_ms = min(known[request.y], known[request.x], *(() if end_ms is None else (end_ms,)))
     traded_ms = newest_ms - USUAL_BARS * length_ms if request.start_ns is None else request.start_ns // 1_000_000
     start_ms = max(traded_ms - _reach(request.warmup_bars()) * length_ms, 0)
-    legs = []
+    legs, lacking = [], []
     for place, name in enumerate((request.y, request.x)):
         table = patiently(partial(api.ohlc, name, request.timeframe, start=start_ms, end=end_ms))
         table = table[table["closed"].astype(bool)]
         times: I8 = table.index.to_numpy("datetime64[ns]").astype(np.int64)
         columns = [np.asarray(table[part], np.float64) for part in ("open", "high", "low", "close", "volume")]
         legs.append((times, LegBars(*columns)))
+        lacking.append(times[_lacking_rows(table)])
         progress(place + 1, 2)
-    return pair_of_legs(*legs, timeframe=request.timeframe, y=request.y, x=request.x, funding=funding)
+    bars = pair_of_legs(*legs, timeframe=request.timeframe, y=request.y, x=request.x, funding=funding)
+    return replace(bars, gap_y=np.isin(bars.times_ns, lacking[0]), gap_x=np.isin(bars.times_ns, lacking[1]))
+
+
+def _lacking_rows(table: Any) -> B1:
+    """Return which rows of a table of the API's bars lack trades: a column that is there only where any does."""
+    if "gap" not in table:
+        return np.zeros(len(table), np.bool_)
+    return np.asarray(table["gap"].to_numpy() == True, np.bool_)  # noqa: E712 - None where a bar is whole
 
 
 def _reach(bars: int) -> int:

@@ -158,6 +158,11 @@ def _say_what_is_tested(closes: Closes, asked: Asked, say: Say) -> None:
     if closes.asked > len(closes):
         say(f"{closes.asked - len(closes):,} of the last {closes.asked:,} bars left out: not every symbol has them")
     _say_left_out(closes.excluded, say)
+    lacking = closes.lacking_bars()
+    if lacking:
+        told = ", ".join(f"{count:,} of {name}" for name, count in list(lacking.items())[:_NAMED])
+        more = f" and some of {len(lacking) - _NAMED:,} more" if len(lacking) > _NAMED else ""
+        say(f"bars that lack trades, which nothing has filled: {told}{more}")
 
 
 def _say_left_out(excluded: Any, say: Say) -> None:
@@ -208,7 +213,7 @@ def _answer(
     if asked.json:
         told = {
             "timeframe": _timeframe(closes, asked), "bars": len(closes), "fdr": asked.fdr, "discoveries": found,
-            "autolag": asked.autolag,
+            "autolag": asked.autolag, "gaps": closes.lacking_bars(),
         }  # fmt: skip
         excluded = {**closes.excluded, **result.excluded}
         show(

@@ -27,6 +27,7 @@ from pairscope.research.backtest_text import (
     trade_cells,
     written,
 )
+from pairscope.research.pair_gaps import gap_words
 from pairscope.research.sweep_text import FOLD_COLUMNS, fold_cells, sweep_verdict, walk_verdict
 
 __all__ = ["report_html"]
@@ -68,12 +69,14 @@ def _head(document: Mapping[str, Any], kind: str, name: str) -> str:
     times = (document if "equity" in document else document.get("best_run", {})).get("equity", {}).get("timestamp", [])
     span = f", {len(times):,} bars, {minute(times[0])} to {minute(times[-1])} UTC" if len(times) else ""
     gaps = document.get("gaps") or 0
+    lacking = gap_words(document, str(request["y"]), str(request["x"]))
     lines = [
         f"<h1>{_TITLES[kind]}: {escape(name)}</h1>",
         f'<p class="quiet">{escape(str(request["timeframe"]))} bars{span}</p>',
         f'<p class="quiet">Prices: {escape(source_words(source))}'
         + (f"; {gaps:,} holes in the recorded trades are still open" if gaps else "")
         + "</p>",
+        *([f'<p class="made-up">{escape(lacking)}.</p>'] if lacking else []),
     ]
     if source.startswith("synthetic"):
         lines.append('<p class="made-up">These prices are made: nothing here says anything about a real market.</p>')

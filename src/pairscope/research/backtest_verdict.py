@@ -34,11 +34,17 @@ Level = Literal["good", "weak", "bad", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What a run met with: holes in the recorded trades, the share of bars that is missing, if funding is known."""
+    """What a run met with: holes in the recorded trades, the share of bars that is missing, if funding is known.
+
+    ``lacking`` says in words which bars lack trades by those holes, where it is known; ``met`` is how many trades of
+    the run met one.
+    """
 
     open_gaps: int = 0
     missing: float = 0.0
     funding_known: bool = False
+    lacking: str = ""
+    met: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +217,10 @@ def _about_conditions(request: BacktestRequest, backtest: Backtest, honesty: Hon
     """Say what the run could not know or did not charge."""
     if met.open_gaps:
         gaps = "1 open gap" if met.open_gaps == 1 else f"{met.open_gaps:,} open gaps"
-        yield f"Touches {gaps} in the recorded trades: prices there may be wrong."
+        yield f"Touches {gaps} in the recorded trades: {met.lacking or 'prices there may be wrong'}."
+    if met.lacking and len(backtest.trades):
+        trades = "1 trade" if len(backtest.trades) == 1 else f"{len(backtest.trades):,} trades"
+        yield f"{met.met or 'None'} of its {trades} met such a bar: prices there may be wrong."
     if met.missing > _HOLES:
         yield f"{_percent(met.missing)} of the bars are missing in one leg or both; nothing is traded in them."
     if request.fill == "same":

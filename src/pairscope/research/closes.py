@@ -31,7 +31,8 @@ FEWEST: Final = 30
 class Closes:
     """Closes as a table: a row a bar by its open time, a column a symbol, NaN where a symbol has no bar.
 
-    ``excluded`` are symbols that were left out, with the reason; ``asked`` is how many bars were looked at.
+    ``excluded`` are symbols that were left out, with the reason; ``asked`` is how many bars were looked at; ``lacking``
+    are, by symbol, the open times of bars of which trades are missing, where that is known.
     """
 
     times_ns: I8
@@ -39,10 +40,18 @@ class Closes:
     prices: F8
     excluded: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     asked: int = 0
+    lacking: Mapping[str, I8] = field(default_factory=lambda: MappingProxyType({}))
 
     def __len__(self) -> int:
         """Return how many bars there are."""
         return int(self.times_ns.size)
+
+    def lacking_bars(self) -> dict[str, int]:
+        """Return, of the symbols that are there, how many of the bars that are there lack trades; none that lacks 0."""
+        counts = {
+            name: int(np.isin(self.lacking[name], self.times_ns).sum()) for name in self.symbols if name in self.lacking
+        }
+        return {name: count for name, count in counts.items() if count}
 
     def only(self, symbols: Sequence[str]) -> Closes:
         """Return some of the symbols; ``KeyError`` names one that is not there."""
@@ -145,6 +154,7 @@ def aligned(closes: Closes, lookback: int) -> Closes:
         np.ascontiguousarray(closes.prices[chosen][:, kept]),
         MappingProxyType({**closes.excluded, **{name: reasons[name] for name in closes.symbols if name in reasons}}),
         rows.size,
+        closes.lacking,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pairscope.analytics.backtest import Backtest
 from pairscope.errors import InputError
 from pairscope.market.bars import timeframe_ns
-from pairscope.market.ticks import F8
+from pairscope.market.ticks import B1, F8
 from pairscope.research.asked_backtest import backtest_keywords, run_backtest, traded_bars
 from pairscope.research.backtest_honesty import honesty_of
 from pairscope.research.backtest_request import BacktestRequest
@@ -20,6 +20,7 @@ from pairscope.research.backtest_verdict import Conditions, verdict_of
 from pairscope.research.calendar_returns import calendar_returns
 from pairscope.research.null_backtests import BLOCK, null_backtests, score
 from pairscope.research.pair_bars import PairBars
+from pairscope.research.pair_gaps import gap_head, gap_words, touched_trades
 
 __all__ = ["JudgedBacktest", "backtest_keywords", "judge_backtest", "run_backtest", "traded_bars"]
 
@@ -45,6 +46,8 @@ class JudgedBacktest:
     verdict: Mapping[str, Any]
     pnl: Mapping[str, float]
     returns: Mapping[str, Any]
+    met_gaps: B1 | None = None
+    """Which trades met a bar that lacks trades of a leg; None where no bar used does."""
 
     def document(self) -> dict[str, Any]:
         """Return everything under the names of the API: times in ms, what is not known None."""
@@ -61,10 +64,16 @@ class JudgedBacktest:
                 "drawdown": backtest.equity["drawdown"].tolist(),
             },
             "series": {name: _or_none(backtest.series[name]) for name in _SERIES},
-            "trades": [_trade(trade) for trade in backtest.trades],
+            "trades": [{**_trade(trade), **met} for trade, met in zip(backtest.trades, self._met(), strict=True)],
             "returns": dict(self.returns),
             "assumptions": dict(backtest.assumptions),
         }
+
+    def _met(self) -> list[dict[str, bool]]:
+        """Return of each trade if it met a gap, where any did."""
+        if self.met_gaps is None:
+            return [{} for _ in self.backtest.trades]
+        return [{"gap": met} for met in self.met_gaps.tolist()]
 
 
 def judge_backtest(
@@ -102,24 +111,39 @@ def judge_backtest(
         cancelled=cancelled,
     )
     honesty = honesty_of(backtest, chance, trials=int(trials))
-    verdict = verdict_of(request, backtest, honesty, _conditions(used, first))
+    lacking = gap_words(gap_head(used), request.y, request.x)
+    met = touched_trades(used, first, backtest.trades) if lacking else None
+    verdict = verdict_of(request, backtest, honesty, _conditions(request, used, first, lacking, met))
     capital = request.notional if request.capital is None else request.capital
+    told = {"null": _NULL, **({"gaps": lacking} if lacking else {})}
     return JudgedBacktest(
         request,
-        replace(backtest, assumptions={**backtest.assumptions, "null": _NULL}),
+        replace(backtest, assumptions={**backtest.assumptions, **told}),
         honesty.document(),
         verdict.document(),
         {name: float(backtest.metrics[name] or 0.0) for name in _SPLIT},
         calendar_returns(backtest.equity["timestamp"], backtest.equity["equity"], capital),
+        met,
     )
 
 
-def _conditions(used: PairBars, first: int) -> Conditions:
-    """Return what the traded bars met with."""
+def _conditions(request: BacktestRequest, used: PairBars, first: int, lacking: str, met: B1 | None) -> Conditions:
+    """Return what the traded bars met with.
+
+    A hole in the recorded trades that every bar is whole in spite of, by the exchange's word, is no gap of prices; it
+    is one where trades fill orders.
+    """
     times = used.times_ns[first:]
     whole = int(times[-1] - times[0]) // timeframe_ns(used.timeframe) + 1
     known = used.funding_y is not None or used.funding_x is not None
-    return Conditions(open_gaps=used.open_gaps, missing=1.0 - times.size / max(whole, 1), funding_known=known)
+    matter = bool(lacking) or used.gap_y is None or request.latency_ms is not None
+    return Conditions(
+        open_gaps=max(used.open_gaps, bool(lacking)) if matter else 0,
+        missing=1.0 - times.size / max(whole, 1),
+        funding_known=known,
+        lacking=lacking,
+        met=0 if met is None else int(met.sum()),
+    )
 
 
 def _or_none(column: F8) -> list[float | None]:

@@ -11,7 +11,7 @@ import numpy as np
 from pairscope.errors import InputError
 from pairscope.market.align import common_bars
 from pairscope.market.bars import BarBatch, timeframe_ns
-from pairscope.market.ticks import F8, I8
+from pairscope.market.ticks import B1, F8, I8
 
 __all__ = ["FundingRate", "LegBars", "LegTicks", "PairBars", "pair_bars", "pair_bars_from_closes"]
 
@@ -52,8 +52,9 @@ class PairBars:
 
     ``funding_y`` and ``funding_x`` are rates a bar, None where none are known. ``step_y`` and ``step_x`` are the
     exchange's quantity steps. ``whole`` is False where only closes are known. ``open_gaps`` counts holes in the
-    recorded trades within the range; ``source`` says whose bars these are. ``ticks_y`` and ``ticks_x`` are the trades
-    of the range and somewhat beyond, where they were read.
+    recorded trades within the range; ``gap_y`` and ``gap_x`` say which bars lack trades by them, None where that is not
+    known. ``source`` says whose bars these are. ``ticks_y`` and ``ticks_x`` are the trades of the range and somewhat
+    beyond, where they were read.
     """
 
     times_ns: I8
@@ -69,6 +70,8 @@ class PairBars:
     whole: bool = True
     ticks_y: LegTicks | None = None
     ticks_x: LegTicks | None = None
+    gap_y: B1 | None = None
+    gap_x: B1 | None = None
 
     def __len__(self) -> int:
         """Return how many bars there are."""
@@ -83,6 +86,8 @@ class PairBars:
             x=self.x.take(rows),
             funding_y=None if self.funding_y is None else self.funding_y[rows],
             funding_x=None if self.funding_x is None else self.funding_x[rows],
+            gap_y=None if self.gap_y is None else self.gap_y[rows],
+            gap_x=None if self.gap_x is None else self.gap_x[rows],
         )
 
 

@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from pairscope.errors import FeedError, InputError
+from pairscope.gap_flags import touched_bars
 from pairscope.market.align import common_bars
 from pairscope.market.bars import BarBatch, concat_bars, timeframe_ns
+from pairscope.market.continuity import Gap
+from pairscope.market.holes import holes_of
 from pairscope.market.symbols import Symbols
 from pairscope.ports import LiveView, TickStore
 from pairscope.research.backtest_request import BacktestRequest
@@ -79,12 +82,18 @@ async def read_pair(
     if not len(both[0]):
         return pair_bars(*both, source=source), missing
     first_ns, last_ns = int(both[0].ts_open_ns[0]), int(both[0].ts_open_ns[-1]) + length
-    gaps = await _holes(store, (y, x), first_ns, last_ns)
+    ledger = await asyncio.gather(store.gaps(y), store.gaps(x))
     rates = funding
     if funding is None and request.funding:
         rates = await _funding(exchange, (y, x), first_ns, last_ns, missing)
     known = await _steps(exchange, missing) if request.round_steps else {}
-    bars = pair_bars(*both, funding=rates, step_y=known.get(y), step_x=known.get(x), source=source, open_gaps=gaps)
+    bars = pair_bars(*both, funding=rates, step_y=known.get(y), step_x=known.get(x), source=source)
+    lacking = [
+        (await touched_bars(store, name, leg, holes_of(gaps))).flags
+        for name, leg, gaps in zip((y, x), both, ledger, strict=True)
+    ]
+    open_gaps = _open_gaps([*ledger[0], *ledger[1]], first_ns, last_ns)
+    bars = replace(bars, gap_y=lacking[0], gap_x=lacking[1], open_gaps=open_gaps)
     if request.latency_ms is None:
         return bars, missing
     traded_ns = first_ns if request.start_ns is None else request.start_ns
@@ -180,13 +189,11 @@ def _joined(first: BarBatch, second: BarBatch, symbol: str | None = None) -> Bar
     return concat_bars(parts)
 
 
-async def _holes(store: TickStore, names: Sequence[str], start_ns: int, end_ns: int) -> int:
+def _open_gaps(ledger: Sequence[Gap], start_ns: int, end_ns: int) -> int:
     """Return how many holes in the trades of a time are still open, or stay so for ever."""
-    found = await asyncio.gather(*(store.gaps(name) for name in names))
     return sum(
         gap.missing > 0 and gap.after_ns < end_ns and (gap.before_ns or gap.seen_ns or end_ns) > start_ns
-        for gaps in found
-        for gap in gaps
+        for gap in ledger
         if gap.status != "repaired"
     )
 

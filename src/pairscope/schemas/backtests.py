@@ -66,6 +66,9 @@ class TradeOut(_Part):
     return_: float = Field(alias="return", description="P&L over the notional.")
     fees: float
     reason: str = Field(description="`exit`, `stop`, `max_holding`, `end` or `liquidation`.")
+    gap: bool | None = Field(
+        None, description="Whether it met a bar that lacks trades; left out where no bar of the run does."
+    )
 
 
 class Verdict(_Part):
@@ -84,6 +87,12 @@ class _Run(_Part):
     created: int = Field(description="ms.")
     source: str = Field(description="Of the market that it ran over: live, replay or synthetic.")
     request: dict[str, Any] = Field(description="What was asked, with what was left out filled in.")
+    gap: Literal[True] | None = Field(
+        None, description="true: bars that were read lack trades, which nothing has filled; left out where none do."
+    )
+    gap_bars: dict[str, Any] | None = Field(
+        None, description="Those bars by leg (`y`, `x`): how many, and the open times of the first thousand, ms."
+    )
 
 
 class BacktestOut(_Run):
