@@ -113,7 +113,11 @@ def bar_table(bars: BarBatch, symbol: str | None, *, gaps: B1 | None = None) -> 
     ]
     if gaps is not None:
         columns += [
-            *(Column(name, Kind.DECIMAL, getattr(bars, name)) for name in ("vwap", "quote_volume", "buy_volume")),
+            Column("vwap", Kind.DECIMAL, bars.vwap),
+            *(
+                Column(name, Kind.DECIMAL, np.where(bars.untold, np.nan, getattr(bars, name)))
+                for name in ("quote_volume", "buy_volume")
+            ),
             *(_integers(name, _known(getattr(bars, name))) for name in ("first_id", "last_id")),
             _integers("revision", bars.revision),
             Column("origin", Kind.TEXT, bars.origin.astype(np.int64), _ORIGINS),
