@@ -155,10 +155,10 @@ def _wish(asked: Asked) -> Wish:
         )
     if sum(flag is not None for flag in (asked.symbols, asked.pair, asked.history)) > 1:
         raise InputError("choose one of --symbols, --pair and --history", loc="--symbols")
-    names = _named(asked.symbols or "")
+    names = _named(asked.symbols or "", "--symbols")
     pair = None
     if asked.pair is not None:
-        legs = _named(asked.pair)
+        legs = _named(asked.pair, "--pair")
         if len(legs) != 2:
             raise InputError("a pair is written Y,X", loc="--pair")
         pair = (legs[0], legs[1])
@@ -201,11 +201,11 @@ def _format(asked: Asked) -> tuple[Any, Any]:
     return written, packed
 
 
-def _named(text: str) -> tuple[str, ...]:
+def _named(text: str, flag: str) -> tuple[str, ...]:
     names = tuple(normalize_symbol(word) for word in text.split(",") if word.strip())
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise InputError(f"{twice} stands there twice", loc="--symbols")
+        raise InputError(f"{twice} stands there twice", loc=flag)
     return names
 
 
