@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import Depends, FastAPI, File, Form, Path, Query, UploadFile
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.responses import Response
 
 from pairscope import schemas
@@ -89,15 +89,10 @@ class BackfillIn(BaseModel):
     def _split(cls, value: Any) -> Any:
         return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        for name in self.symbols:
-            clean_symbol(name, "symbols")
-        return self
-
     def request(self) -> BulkRequest:
         """Return it as what carries it out takes it."""
-        return BulkRequest(tuple(self.symbols), self.since, self.until, self.kind, self.top, self.all)
+        names = tuple(clean_symbol(name, "symbols") for name in self.symbols)
+        return BulkRequest(names, self.since, self.until, self.kind, self.top, self.all)
 
 
 def add_bulk(app: FastAPI, services: Services) -> None:

@@ -262,18 +262,16 @@ class ExchangeFile:
         """Give the file's text behind its first bytes in blocks of whole lines."""
         with self._stream() as stream:
             stream.read(skip)
-            rest = b""
-            while more := stream.read(BLOCK):
-                cut = more.rfind(b"\n") + 1
+            rest, more = b"", stream.read(BLOCK)
+            while more:
+                following = stream.read(BLOCK)
+                cut = more.rfind(b"\n") + 1 if following else len(more)
                 if cut:
                     yield rest + more[:cut]
-                    rest = more[cut:]
-                else:
-                    rest += more
+                rest = more[cut:] if cut else rest + more
                 if len(rest) > BLOCK + LONGEST_LINE:
                     raise self._foreign("has a line without an end")
-            if rest.strip():
-                yield rest
+                more = following
 
     @contextmanager
     def _stream(self) -> Iterator[IO[bytes]]:

@@ -29,6 +29,7 @@ Imported = Callable[[BarBatch], None]
 
 COLLECTION: Final = "older_ticks"
 DAY_NS: Final = 86_400 * 10**9
+MINUTE_NS: Final = 60 * 10**9
 _APART_NS: Final = 60 * 10**9
 """How far trades of neighbouring ids may stand the wrong way round."""
 _TRIES: Final = 60
@@ -90,6 +91,7 @@ class OlderTicks:
         self._shelf = shelf
         self._key = f"{symbol} {secrets.token_hex(4)}"
         self._low_ns = self._high_ns = 0
+        self._last_minute_ns = 0
         self._held: list[HeldIds] | None = None
         self._gaps: list[tuple[int, int]] = []
 
@@ -103,8 +105,10 @@ class OlderTicks:
                 await self._make_bars()
             self._low_ns = min(self._low_ns, low) if self._high_ns else low
             self._high_ns = max(self._high_ns, high)
-            note = orjson.dumps([self.symbol, self._low_ns, self._high_ns])
-            await patiently(lambda: self._shelf.records.put(COLLECTION, self._key, note))
+            low, high = self._low_ns, self._high_ns
+            if self._last_minute_ns:
+                low, high = min(low, self._last_minute_ns), max(high, self._last_minute_ns + MINUTE_NS)
+            await self._note(low, high)
         admission = await patiently(lambda: self._shelf.store.add_older(batch))
         fresh = int(np.count_nonzero(admission.new))
         self.stored += fresh
@@ -119,6 +123,7 @@ class OlderTicks:
             empty = TickBatch.empty(Symbols([self.symbol]), watermark_ns)
             await patiently(lambda: self._shelf.store.add_older(empty))
         await self._make_bars()
+        await patiently(lambda: self._shelf.records.delete(COLLECTION, self._key))
         if not self._gaps:
             return 0
         after = await self._shelf.store.held(self.symbol)
@@ -126,10 +131,20 @@ class OlderTicks:
         return max(0, gained)
 
     async def _make_bars(self) -> None:
+        """Make the bars of what was taken since the last time, and of the minute that may not have been over then."""
+        minute_ns, self._last_minute_ns = self._last_minute_ns, 0
+        if minute_ns:
+            self.bars += await self._shelf.make_bars(self.symbol, minute_ns, minute_ns + MINUTE_NS)
         if self._high_ns:
             self.bars += await self._shelf.make_bars(self.symbol, self._low_ns, self._high_ns)
-            await patiently(lambda: self._shelf.records.delete(COLLECTION, self._key))
+            self._last_minute_ns = (self._high_ns - 1) // MINUTE_NS * MINUTE_NS
+            await self._note(self._last_minute_ns, self._last_minute_ns + MINUTE_NS)
         self._low_ns = self._high_ns = 0
+
+    async def _note(self, low_ns: int, high_ns: int) -> None:
+        """Write down, in place of what was, of which time bars are still to be made."""
+        document = orjson.dumps([self.symbol, low_ns, high_ns])
+        await patiently(lambda: self._shelf.records.put(COLLECTION, self._key, document))
 
     async def _look(self, batch: TickBatch) -> None:
         """Remember what is held and what is missing; ``ForeignFile`` where trades of held ids are others."""
