@@ -18,8 +18,8 @@ import pytest
 from pairscope.client import Client
 from pairscope.errors import InputError
 
-from .test_both_clients import awaited_client_of
 from .test_clients import client_of
+from .test_clients_both import awaited_client_of
 
 BARS = pd.DataFrame(
     {
