@@ -88,3 +88,32 @@ def backfill(
         say("pairscope: cancelled; what is stored so far is kept, and the same command goes on from there")
         code = 1
     raise typer.Exit(code)
+
+
+@commands.command("archive")
+def archive_days(
+    *,
+    before: Annotated[str | None, typer.Option("--before", help="Days that end by this date, like 2026-01-31.")] = None,
+    older_than: Annotated[
+        int | None, typer.Option("--older-than", help="Days before today by more than so many.", metavar="DAYS")
+    ] = None,
+    symbols: Annotated[str | None, typer.Option("--symbols", help="Of these only, comma-separated.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Folder or address (default: PAIRSCOPE_ARCHIVE_URL).", metavar="URL")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be moved, and move nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    data_dir: DataDir = None,
+    debug: Debug = False,
+) -> None:
+    """Move old days to Parquet by date and symbol, read in place; without a date as PAIRSCOPE_ARCHIVE_DAYS has it."""
+    quiet(debug=debug)
+    from pairscope.archiving import Asked, archive
+
+    asked = Asked(before, older_than, symbols, to, dry_run, as_json)
+    try:
+        code = archive(load(data_dir=data_dir), asked, say=say, show=typer.echo)
+    except KeyboardInterrupt:
+        say("pairscope: interrupted; what was moved is moved, the rest is where it was")
+        code = 1
+    raise typer.Exit(code)

@@ -78,7 +78,22 @@ class Settings(BaseSettings):
         "", description="How a viewer's browser reaches the API; default the page's host and the API's port."
     )
     rate_limit: str = Field("", description="Like `600/minute`; unset: none on loopback.")
-    retention_days: int = Field(0, ge=0, description="Days of ticks to keep; 0 keeps all.")
+    retention_days: int = Field(
+        0, ge=0, description="Days to keep of ticks and the bars made of them, besides today; 0 keeps all."
+    )
+    retention_gb: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Gigabytes that store and archive may take, the oldest days go; 0: any.",
+    )
+    archive_days: int = Field(
+        0, ge=0, description="Days behind which days are moved to the archive; 0: none by itself."
+    )
+    archive_url: str = Field(
+        "", description="Where the archive is: a directory, or what fsspec reaches; default `archive` beside the store."
+    )
+    upload_mb: int = Field(64, ge=1, le=1024, description="Megabytes that an uploaded file of bars may have.")
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_format: Literal["console", "json"] = Field("console", description="How a log line looks.")
     cluster_url: str = Field("", description="`tcp://…` of a Dask scheduler for screens and sweeps.")

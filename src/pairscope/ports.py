@@ -13,6 +13,7 @@ from pairscope.market.ticks import B1, TickBatch
 from pairscope.ports_alerts import Alerts
 from pairscope.ports_bulk import BulkHistory
 from pairscope.ports_research import Backtests, Jobs, MarketScreen, PaperPositions
+from pairscope.ports_storage import StoreKeeping
 
 __all__ = [
     "Bus",
@@ -367,6 +368,7 @@ class Services:
     paper: PaperPositions
     alerts: Alerts
     bulk: BulkHistory
+    keeping: StoreKeeping
     monitor: Monitoring
     imported: Callable[[BarBatch], None]
     """To be told of bars that were stored beside the live stream: uploads, files, back-fills."""

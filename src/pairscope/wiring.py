@@ -44,6 +44,7 @@ from pairscope.research.screen_line import settings_of
 from pairscope.screener import Screener
 from pairscope.storage.buffered_records import BufferedRecords
 from pairscope.storage.buffered_store import BufferedStore
+from pairscope.storage.keeping import Lifecycle, StoreKeeper
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 from pairscope.storage.spool import Spool
 from pairscope.storage.tick_storage import Store, StoreWriter, open_store
@@ -123,6 +124,8 @@ class Backend:
         beside = {"records": store, "jobs": self.jobs, "imported": self._imported, "clock": clock}
         directory = settings.data_dir / "incoming"
         self.bulk = BulkLoader(rest=self.rest, store=self.buffered, **beside, directory=directory)
+        rules = settings.archive_url, settings.archive_days, settings.retention_days, settings.retention_gb
+        self.keeping = StoreKeeper(store, jobs=self.jobs, clock=clock, lifecycle=Lifecycle(*rules))
         self.publisher = Publisher(self.engine, self.cache, self.bus, self.book, self.positions, self.alerts)
         self.monitor = Monitor(
             self.stats,
@@ -138,7 +141,7 @@ class Backend:
         self._counted: dict[str, Any] = {"pairs": self.watchlist, "screens": self.screener, "jobs": self.jobs}
         self._counted |= {"backtests": self.backtests, "paper": self.paper, "journal": self.journal}
         self._counted |= {"alerts": self.alerts, "delivery": self.courier, "bulk": self.bulk}
-        self._counted |= {"cache": self.cache, "bus": self.bus, "monitor": self.monitor}
+        self._counted |= {"cache": self.cache, "bus": self.bus, "monitor": self.monitor, "keeping": self.keeping}
         self._verdicts: asyncio.Queue[Gap] = asyncio.Queue()
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -167,6 +170,7 @@ class Backend:
                 group.create_task(self.journal.run(), name="journal"),
                 group.create_task(self.monitor.run(), name="monitor"),
                 group.create_task(self.bulk.run(), name="bulk history"),
+                group.create_task(self.keeping.run(), name="store keeping"),
             ]
             await self._follow(await whom_to_follow(self.settings, self.rest, self._wait_for))
             for task in beside:
@@ -304,6 +308,7 @@ class Backend:
             paper=self.paper,
             alerts=self.alerts,
             bulk=self.bulk,
+            keeping=self.keeping,
             monitor=self.monitor,
             imported=self._imported,
             clock=self.clock,

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
@@ -33,6 +32,7 @@ from pairscope.research.alert_preview import AlertPreview
 from pairscope.research.jobs import JobBoard
 from pairscope.screener import Screener
 from pairscope.storage.duckdb_store import DuckDBStore
+from pairscope.storage.keeping import Lifecycle, StoreKeeper
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 from pairscope.watchlist import Watchlist
 
@@ -111,7 +111,6 @@ class Market:
     )
     now_ns: int = (START_MS + HOURS * 3_600_000) * MS
     records: Notebook = field(init=False, default_factory=Notebook)
-    incoming: TemporaryDirectory[str] = field(init=False, default_factory=TemporaryDirectory)
     book: PairBook = field(init=False)
     pairs: Watchlist = field(init=False)
     screens: Screener = field(init=False)
@@ -125,6 +124,7 @@ class Market:
     monitor: Monitor = field(init=False)
     rest: ExchangeRest = field(init=False)
     bulk: BulkLoader = field(init=False)
+    keeping: StoreKeeper = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = PairBook(self.symbols, self.engine)
@@ -163,7 +163,10 @@ class Market:
             jobs=self.jobs,
             imported=self.screens.bars_came,
             clock=lambda: self.now_ns,
-            directory=Path(self.incoming.name),
+            directory=self.store.path.parent / "incoming",
+        )
+        self.keeping = StoreKeeper(
+            self.store, jobs=self.jobs, clock=lambda: self.now_ns, lifecycle=Lifecycle(retention_days=400)
         )
 
     def no_symbols(self, request: httpx2.Request) -> httpx2.Response:
@@ -215,6 +218,7 @@ class Market:
             paper=self.paper,
             alerts=self.alerts,
             bulk=self.bulk,
+            keeping=self.keeping,
             monitor=self.monitor,
             imported=self.screens.bars_came,
             clock=lambda: self.now_ns,

@@ -25,7 +25,7 @@ __all__ = ["KINDS_OF_JOBS", "Lifecycle", "StoreKeeper"]
 
 _log = structlog.get_logger(__name__)
 
-KINDS_OF_JOBS: Final = ("archive", "retention", "compaction", "store_check")
+KINDS_OF_JOBS: Final = ("archive", "retention", "compact", "check")
 AFTER_MIDNIGHT_S: Final = 300
 """When a day's work begins: late ticks of the day before have come by then."""
 AGAIN_S: Final = 900.0
@@ -52,13 +52,13 @@ class _Kept(TickStore, Protocol):
 
 
 class StoreKeeper:
-    """``StoreKeeping`` over one store; long work goes to ``jobs``, one at a time of a kind.
+    """``StoreKeeping`` over one store; long work goes to ``jobs``, one at a time of a kind, where there are any.
 
     Days are UTC days. Ages of days to delete count from the newest tick where that is older than the clock, so that a
     store that was not filled for a while, or that replays an old market, does not lose all it has.
     """
 
-    def __init__(self, store: Any, *, jobs: Jobs, clock: Clock, lifecycle: Lifecycle) -> None:
+    def __init__(self, store: Any, *, jobs: Jobs | None, clock: Clock, lifecycle: Lifecycle) -> None:
         self._store: _Kept = store
         self._jobs = jobs
         self._clock = clock
@@ -135,7 +135,7 @@ class StoreKeeper:
 
     def compact(self) -> JobView:
         """Begin to write the store's file anew without the room that deleted rows left."""
-        return self._job("compaction", "compact the store", lambda _: self._compact())
+        return self._job("compact", "compact the store", lambda _: self._compact())
 
     def check(self, *, repair: bool) -> JobView:
         """Begin to look whether all is whole, and with ``repair`` to mend what can be."""
@@ -146,12 +146,12 @@ class StoreKeeper:
             found: Mapping[str, Any] = await check_store(self._store, repair=repair, progress=job.progress)
             return found
 
-        return self._job("store_check", "check the store" + (" and repair it" if repair else ""), work)
+        return self._job("check", "check the store" + (" and repair it" if repair else ""), work)
 
     async def result(self, id: str) -> Mapping[str, Any]:  # noqa: A002 - what everybody calls it
         """Return what a job came to; waits for it."""
-        view = self._jobs.view(id)
-        if view is None or view.kind not in KINDS_OF_JOBS:
+        view = None if self._jobs is None else self._jobs.view(id)
+        if self._jobs is None or view is None or view.kind not in KINDS_OF_JOBS:
             raise UnknownJob(id)
         found: Mapping[str, Any] = await self._jobs.wait(id)
         return found
@@ -180,11 +180,16 @@ class StoreKeeper:
         rules = self._lifecycle
         await self._store.upkeep.sweep()
         if rules.archive_days:
-            request = ArchiveRequest()
-            await self._archive(self._archived_before(request), ())
+            await self.archive_now(ArchiveRequest())
         if rules.retention_days or rules.retention_gb:
             await self._delete(RetentionRequest())
         self._last_ms = self._clock() // 1_000_000
+
+    async def archive_now(
+        self, request: ArchiveRequest, *, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> Moved:
+        """Move days to the archive and wait for it; return how much that was."""
+        return await self._archive(self._archived_before(request), request.symbols, progress=progress)
 
     async def _archive(self, before: int, symbols: Sequence[str], **told: Any) -> Moved:
         moved = await self._store.upkeep.archive(before, symbols=symbols, place=self._lifecycle.archive_url, **told)
@@ -212,6 +217,8 @@ class StoreKeeper:
 
     def _job(self, kind: str, title: str, work: Callable[[JobHandle], Awaitable[Any]]) -> JobView:
         """Begin work that awaits, as a job: its thread only waits for it."""
+        if self._jobs is None:
+            raise StorageError("nobody does long work here")
         loop = asyncio.get_running_loop()
 
         async def whole(job: JobHandle) -> Any:
