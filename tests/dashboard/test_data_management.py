@@ -113,7 +113,7 @@ def test_a_good_file_is_previewed_and_stored_only_by_the_button(page: Page, mark
     app = with_file(opened(page), GOOD)
     assert not app.exception
     assert "3 rows of MYCOIN, 1m: 2023-11-14 22:14 to 22:16 UTC" in text_of(app)
-    assert len(app.dataframe[0].value) == 3
+    assert app.table[0].value["Close"].tolist() == ["1.55"] * 3
     assert not market.data.uploads
     app.button(key="upload").click().run()
     assert not app.exception
@@ -125,7 +125,7 @@ def test_a_good_file_is_previewed_and_stored_only_by_the_button(page: Page, mark
 def test_bad_rows_are_named_by_row_and_column_and_nothing_is_stored(page: Page, market: ScriptedMarket) -> None:
     app = with_file(opened(page), BAD)
     assert "1 row cannot be stored. As it is, nothing of the file would be." in text_of(app)
-    assert app.dataframe[1].value.iloc[0].to_dict() == {
+    assert app.table[1].value.iloc[0].to_dict() == {
         "Row": "4", "Column": "high", "What is wrong": "1.3 is below low",
     }  # fmt: skip
     app.button(key="upload").click().run()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 
-import pandas as pd
 import streamlit as st
 
 from pairscope.client import Client
@@ -14,7 +15,7 @@ from pairscope.dashboard.data_words import count_words, names_words, span_words,
 from pairscope.dashboard.pair_words import number_at, plain
 from pairscope.dashboard.price_monitor import TIMEFRAMES
 
-__all__ = ["rejected_rows", "show_upload", "show_uploads", "stored_words"]
+__all__ = ["bar_rows", "rejected_rows", "show_upload", "show_uploads", "stored_words"]
 
 MOST_MB: Final = 25
 _ENDINGS: Final = ("csv", "json", "jsonl", "ndjson", "parquet", "gz", "zst", "zip")
@@ -177,20 +178,32 @@ def stored_words(document: Mapping[str, Any]) -> str:
     return f"Stored: {', '.join(part for part in parts if part)}."
 
 
+def bar_rows(bars: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return bars as rows of a table, prices and volumes as plain decimals.
+
+    >>> bar_rows([{"symbol": "A", "timestamp": 1_700_000_040_000, "close": 1.2e-05, "volume": 3}])
+    [{'Symbol': 'A', 'Open time (UTC)': '2023-11-14 22:14:00', 'Close': '0.000012', 'Volume': '3'}]
+    """
+    numbers = ("open", "high", "low", "close", "volume")
+    return [
+        {
+            **({"Symbol": str(bar["symbol"])} if "symbol" in bar else {}),
+            "Open time (UTC)": f"{datetime.fromtimestamp(bar['timestamp'] / 1000, UTC):%Y-%m-%d %H:%M:%S}",
+            **{name.title(): format(Decimal(repr(bar[name])), "f") for name in numbers if bar.get(name) is not None},
+        }
+        for bar in bars
+    ]
+
+
 def _table_of_bars(bars: Sequence[Mapping[str, Any]]) -> None:
-    if not bars:
-        return
-    table = pd.DataFrame(bars)
-    table["timestamp"] = pd.to_datetime(table["timestamp"], unit="ms", utc=True)
-    shown = [name for name in ("symbol", "timestamp", "open", "high", "low", "close", "volume") if name in table]
-    st.dataframe(
-        table[shown],
-        hide_index=True,
-        key="up_preview",
-        height=table_height(len(table), 250),
-        column_config={"timestamp": st.column_config.DatetimeColumn("Open time (UTC)", format="YYYY-MM-DD HH:mm:ss")},
-        alt=f"The first {len(table)} bars as the file is read",
-    )
+    rows = bar_rows(bars)
+    if rows:
+        _table(rows, 250, f"The first {len(rows)} bars as the file is read")
+
+
+def _table(rows: Sequence[Mapping[str, str]], most_px: int, about: str) -> None:
+    columns = {name: [plain(row.get(name, "")) for row in rows] for name in rows[0]}
+    st.table(columns, border="horizontal", hide_index=True, height=table_height(len(rows), most_px), alt=about)
 
 
 def rejected_rows(rejected: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -211,14 +224,7 @@ def rejected_rows(rejected: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]
 
 def _table_of_faults(rejected: Sequence[Mapping[str, Any]], total: int) -> None:
     rows = rejected_rows(rejected[:_SHOWN])
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        key="up_faults",
-        height=table_height(len(rows), 290),
-        column_config={"What is wrong": st.column_config.TextColumn("What is wrong", width="large")},
-        alt=f"{len(rows)} faults of the file, by row and column",
-    )
+    _table(rows, 290, f"{count_words(len(rows), 'fault')} of the file, by row and column")
     if total > len(rows):
         st.caption(f"The first {len(rows):,} of {total:,} faults.")
     st.caption("Rows are counted from 1, without the heading.")
