@@ -86,8 +86,9 @@ class Shop:
         found = all_of_it.take((all_of_it.ts_open_ns >= start_ns) & (all_of_it.ts_open_ns < end_ns))
         return found.take(slice(max(0, len(found) - limit), None) if newest else slice(limit))
 
-    async def gaps(self, symbol: str) -> Sequence[Gap]:
-        return self.gaps_of_a if symbol == "AUSDT" else ()
+    async def gaps(self, symbol: str, *, unrepaired: bool = False) -> Sequence[Gap]:
+        found = self.gaps_of_a if symbol == "AUSDT" else ()
+        return [gap for gap in found if not unrepaired or gap.status != "repaired"]
 
     async def ticks(self, symbol: str, start_ns: int, end_ns: int, *, limit: int) -> TickBatch:
         bars = self.bars_by_name[symbol].take(slice(self.ticks_from, None))

@@ -104,6 +104,32 @@ async def test_a_bar_that_came_in_longer_is_whole(
     assert not (await gap_flags(store, "BTCUSDT", uploaded)).any()
 
 
+async def test_uploaded_bars_mend_what_they_cover_and_nothing_beside(
+    store: DuckDBStore, trades: Callable[..., TickBatch], noon_ns: int
+) -> None:
+    lost = {*range(24, 36), 62}
+    await take(store, trades([i for i in range(90) if i not in lost]))
+    assert await flagged(store, "15m", noon_ns) == [0]
+    uploaded = whole_of(bars_of(trades(range(90)), "5m"), Origin.UPLOAD)
+    await store.put_bars(uploaded.take(slice(0, 2)))
+    assert await flagged(store, "5m", noon_ns) == [2], "the third has a hole of its own"
+    assert await flagged(store, "15m", noon_ns) == [0]
+    assert await flagged(store, "1m", noon_ns) == [3, 6, 10]
+    await take(store, trades([62]))
+    assert await flagged(store, "5m", noon_ns) == await flagged(store, "15m", noon_ns) == []
+
+
+async def test_a_hole_that_a_file_heals_leaves_no_flag(
+    store: DuckDBStore, trades: Callable[..., TickBatch], noon_ns: int
+) -> None:
+    await take(store, trades([i for i in range(90) if i not in LOST]))
+    await store.settle_gap(Gap("BTCUSDT", 25, 39, "unrepairable", 15, ended_ns=1))
+    assert await flagged(store, "1m", noon_ns) == [4, 6]
+    await store.add_older(trades(range(20, 45)))
+    await store.rebuild_bars("BTCUSDT", noon_ns, noon_ns + 15 * MINUTE)
+    assert await flagged(store, "1m", noon_ns) == await flagged(store, "15m", noon_ns) == []
+
+
 async def test_no_bars_and_a_symbol_without_a_hole_are_not_flagged(
     store: DuckDBStore, trades: Callable[..., TickBatch]
 ) -> None:

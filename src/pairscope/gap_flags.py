@@ -49,7 +49,7 @@ async def touched_bars(store: TickStore, symbol: str, bars: BarBatch, holes: Hol
     none = Touched(np.zeros(len(bars), np.bool_), 0, np.empty(0, np.int64))
     if not len(bars):
         return none
-    known = holes_of(await store.gaps(symbol)) if holes is None else holes
+    known = holes_of(await store.gaps(symbol, unrepaired=True)) if holes is None else holes
     length = timeframe_ns(bars.timeframe)
     flags = touches(known, bars.ts_open_ns, length)
     if not flags.any():
@@ -58,7 +58,7 @@ async def touched_bars(store: TickStore, symbol: str, bars: BarBatch, holes: Hol
     if foreign.any():
         flags = flags & ~foreign
         if bars.timeframe != _base_of(bars.timeframe):
-            flags[np.flatnonzero(foreign)] = await _own_parts_touched(store, symbol, bars.take(foreign), known)
+            flags[np.flatnonzero(foreign)] = await _parts_touched(store, symbol, bars.take(foreign), known)
     times = bars.ts_open_ns[flags]
     return Touched(flags, missing_in(known, times, length), times)
 
@@ -83,26 +83,30 @@ async def read_holes(store: TickStore, symbols: Iterable[str] | None = None) -> 
     """Return the holes of every symbol that has any, or of those named, from one look into the ledger."""
     wanted = None if symbols is None else {*symbols}
     found: dict[str, list[Gap]] = {}
-    for gap in await store.gaps():
+    for gap in await store.gaps(unrepaired=True):
         if gap.status != "repaired" and gap.missing > 0 and (wanted is None or gap.symbol in wanted):
             found.setdefault(gap.symbol, []).append(gap)
     return {symbol: holes_of(gaps) for symbol, gaps in found.items()}
 
 
-async def _own_parts_touched(store: TickStore, symbol: str, bars: BarBatch, holes: Holes) -> B1:
-    """Return which longer bars have an own base bar under them that touches a hole.
+async def _parts_touched(store: TickStore, symbol: str, bars: BarBatch, holes: Holes) -> B1:
+    """Return which longer bars are made of one that lacks trades, of the longest that are kept below them.
 
-    One that the base bars under it do not make came in as it is, and is whole.
+    One that those below it do not make came in as it is, and is whole.
     """
-    length, base = timeframe_ns(bars.timeframe), _base_of(bars.timeframe)
+    length = timeframe_ns(bars.timeframe)
+    below = [
+        t for t in await store.kept_timeframes(symbol) if timeframe_ns(t) < length and not length % timeframe_ns(t)
+    ]
+    lower = max([_base_of(bars.timeframe), *below], key=timeframe_ns)
     found = np.zeros(len(bars), np.bool_)
     for rows in _runs(bars.ts_open_ns, np.arange(len(bars)), length):
         start_ns, end_ns = int(bars.ts_open_ns[rows[0]]), int(bars.ts_open_ns[rows[-1]]) + length
-        parts = await store.bars(symbol, base, start_ns, end_ns, limit=(end_ns - start_ns) // timeframe_ns(base))
+        parts = await store.bars(symbol, lower, start_ns, end_ns, limit=(end_ns - start_ns) // timeframe_ns(lower))
         if not len(parts):
             continue
-        own = (parts.origin == Origin.OWN) & touches(holes, parts.ts_open_ns, timeframe_ns(base))
-        lacking = np.unique(parts.ts_open_ns[own] // length * length)
+        touched = await touched_bars(store, symbol, parts, holes)
+        lacking = touched.times_ns // length * length
         found[rows] = np.isin(bars.ts_open_ns[rows], lacking) & _made_of(bars.take(rows), parts)
     return found
 
@@ -115,7 +119,7 @@ def _runs(ts_open_ns: I8, rows: NDArray[np.intp], length_ns: int) -> list[NDArra
 
 
 def _made_of(bars: BarBatch, parts: BarBatch) -> B1:
-    """Return which bars are what base bars make."""
+    """Return which bars are what shorter ones make."""
     made = resample(parts, bars.timeframe)
     at = np.minimum(np.searchsorted(made.ts_open_ns, bars.ts_open_ns), len(made) - 1)
     same: B1 = made.ts_open_ns[at] == bars.ts_open_ns

@@ -108,6 +108,20 @@ async def test_pages_of_the_ledger_hold_every_hole_once_the_newest_first(fresh_m
         assert (await api.get("/api/gaps", params={"symbol": "NOUSDT"})).status_code == 404
 
 
+async def test_what_is_held_ends_at_a_hole_and_goes_on_behind_it(api: httpx2.AsyncClient, broken: Market) -> None:
+    first, last = broken.sent["BTCUSDT"][0].id, broken.sent["BTCUSDT"][-1].id
+    said = await ask(api, "/api/gaps/held", symbol="btcusdt")
+    assert [(row["from_id"], row["to_id"], row["count"]) for row in said["held"]] == [
+        (first, last + 1, last + 2 - first),
+        (last + 11, last + 12, 2),
+    ]
+    whole = (await ask(api, "/api/gaps/held"))["held"]
+    assert len(whole) == 4
+    page = await ask(api, "/api/gaps/held", limit=3)
+    rest = await ask(api, "/api/gaps/held", limit=3, cursor=page["next"])
+    assert (page["held"] + rest["held"], rest["next"]) == (whole, None)
+
+
 async def test_a_hole_over_midnight_counts_on_both_days_and_adds_up(fresh_market: Market) -> None:
     midnight = START_MS + DAY_MS
     stands = await fresh_market.store.continuity()

@@ -82,7 +82,7 @@ async def read_pair(
     if not len(both[0]):
         return pair_bars(*both, source=source), missing
     first_ns, last_ns = int(both[0].ts_open_ns[0]), int(both[0].ts_open_ns[-1]) + length
-    ledger = await asyncio.gather(store.gaps(y), store.gaps(x))
+    ledger = await asyncio.gather(*(store.gaps(name, unrepaired=True) for name in (y, x)))
     rates = funding
     if funding is None and request.funding:
         rates = await _funding(exchange, (y, x), first_ns, last_ns, missing)
