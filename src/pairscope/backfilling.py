@@ -75,10 +75,9 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     """Return what came of a back-fill, for people."""
     what = "minutes" if found["kind"] == "bars" else "trades"
     since, until = (iso(found[name] * _MS) for name in ("since", "until"))
-    told = [
-        f"{found['stored']:,} {what} stored of {len(found['symbols']):,} symbols, {since} to {until}, "
-        f"in {found['requests']:,} requests"
-    ]
+    count = len(found["symbols"])
+    whose = f"{count:,} symbol{'' if count == 1 else 's'}"
+    told = [f"{found['stored']:,} {what} stored of {whose}, {since} to {until}, in {found['requests']:,} requests"]
     told += [f"  {symbol}: {why}" for symbol, why in found["failed"].items()]
     old = found["too_old"]
     if old:

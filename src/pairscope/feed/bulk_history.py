@@ -7,7 +7,6 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -145,8 +144,9 @@ class BulkLoader:
 
     async def _forget(self, id: str, path: Path) -> None:  # noqa: A002
         """Remove a file once its job has ended, however that was."""
-        with suppress(Exception):  # the job has logged it in full; here it only matters that it is over
-            await self._jobs.wait(id)
+        over = asyncio.ensure_future(self._jobs.wait(id))
+        await asyncio.wait({over})
+        over.exception()  # looked at: whoever asks for the answer hears of it
         await asyncio.to_thread(path.unlink, missing_ok=True)
 
 

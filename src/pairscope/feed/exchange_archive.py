@@ -286,7 +286,7 @@ class ExchangeFile:
                 yield stream
         except zipfile.BadZipFile as error:
             raise self._foreign(f"is broken or ends too early ({error})", "fetch it again") from error
-        except (zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        except (zlib.error, EOFError, RuntimeError) as error:
             if isinstance(error, ForeignFile):
                 raise
             raise self._foreign(f"cannot be unpacked ({error})", "fetch it again") from error
