@@ -26,6 +26,7 @@ def api_options(settings: Settings) -> ApiOptions:
         jwt_secret=settings.jwt_secret or secrets.token_urlsafe(32),
         cors_origins=settings.cors_origins or own,
         hosts=_hosts(settings),
+        max_upload_bytes=settings.upload_mb << 20,
         rate_limit=settings.rate_limit or ("600/minute" if settings.api_keys else ""),
     )
 

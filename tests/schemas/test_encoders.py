@@ -85,7 +85,9 @@ def test_columns_of_bars_and_single_bars_say_the_same_as_the_numbers_one_by_one(
         vwap = bars.vwap
     for i, bar in enumerate(page["bars"]):
         for name in ("open", "high", "low", "close", "volume", "quote_volume", "buy_volume"):
-            assert same(bar[name], float(getattr(bars, name)[i]))
+            # What an uploaded bar's file did not tell is null and not 0.
+            untold = name in {"quote_volume", "buy_volume"} and bars.untold[i]
+            assert same(bar[name], float("nan") if untold else float(getattr(bars, name)[i]))
         assert same(bar["vwap"], float(vwap[i]))
         assert (bar["timestamp"], bar["trades"], bar["closed"]) == (60_000 * i, 3 * i, closed[i])
         assert bar["origin"] == ("own", "exchange", "upload")[i % 3]

@@ -52,12 +52,12 @@ class Kept(Enum):
 
 
 class Packing(GZipMiddleware):
-    """Packs big answers for who accepts gzip, and costs the small hot ones nothing."""
+    """Packs big answers for who accepts gzip, leaves files as they are, and costs the small hot ones nothing."""
 
-    _SMALL = ("/api/price/", "/api/health")
+    _AS_THEY_ARE = ("/api/price/", "/api/health", "/api/export/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope["path"].startswith(self._SMALL):
+        if scope["type"] == "http" and not scope["path"].startswith(self._AS_THEY_ARE):
             await super().__call__(scope, receive, send)
         else:
             await self.app(scope, receive, send)
@@ -71,8 +71,8 @@ async def bars_answer(request: Request, symbol: str, page: BarPage, *, gaps: B1,
         columns = {
             "timestamp": bars.ts_open_ns // _MS,
             **{name: getattr(bars, name) for name in ("open", "high", "low", "close", "volume", "trades", "vwap")},
-            "quote_volume": bars.quote_volume,
-            "buy_volume": bars.buy_volume,
+            "quote_volume": np.where(bars.untold, np.nan, bars.quote_volume),
+            "buy_volume": np.where(bars.untold, np.nan, bars.buy_volume),
             "closed": page.closed,
             "origin": [Origin(value).name.lower() for value in bars.origin.tolist()],
             **({"gap": gaps} if gaps.any() else {}),

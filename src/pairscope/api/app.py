@@ -15,8 +15,10 @@ from pairscope.api.alerts import add_alerts
 from pairscope.api.analytics import add_analytics
 from pairscope.api.answers import GZIP_FROM, GZIP_LEVEL, Packing
 from pairscope.api.backtests import add_backtests
+from pairscope.api.bulk import FILE_PATH, add_bulk
 from pairscope.api.catalog import Catalog
 from pairscope.api.docs import add_docs
+from pairscope.api.export import add_export
 from pairscope.api.gaps import add_gaps
 from pairscope.api.indicators import add_indicators
 from pairscope.api.jobs import add_jobs
@@ -31,9 +33,11 @@ from pairscope.api.recorded import add_recorded
 from pairscope.api.screen import add_screen
 from pairscope.api.security import BodyLimit, Gate, Keys, Origins, SecurityHeaders, Tickets
 from pairscope.api.statistics import add_statistics
+from pairscope.api.storage import add_storage
 from pairscope.api.stream import Stream
 from pairscope.api.system import StatsView, add_system
 from pairscope.api.topics import Topics
+from pairscope.api.uploads import FORM_BYTES, UPLOAD_PATH, add_uploads
 from pairscope.api.volume import add_volume
 from pairscope.api.warm_up import warm_up
 from pairscope.api.watchlist import add_watchlist
@@ -95,12 +99,17 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     add_paper(app, services, catalog)
     add_alerts(app, services, catalog)
     add_recorded(app, services)
+    add_storage(app, services, catalog)
+    add_export(app, services, catalog)
+    add_bulk(app, services)
+    add_uploads(app, services, catalog, workers, options)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
     describe(app, keys_required=keys.required)
     if options.docs:
         add_docs(app)
     app.add_middleware(Packing, minimum_size=GZIP_FROM, compresslevel=GZIP_LEVEL)
-    app.add_middleware(BodyLimit, most=options.max_body_bytes, most_json=options.max_json_bytes)
+    files = {FILE_PATH: options.max_file_bytes, UPLOAD_PATH: options.max_upload_bytes + FORM_BYTES}
+    app.add_middleware(BodyLimit, most=options.max_body_bytes, most_json=options.max_json_bytes, files=files)
     app.add_middleware(Gate, options=options, keys=keys, tickets=tickets)
     app.add_middleware(CatchAll)
     if options.cors_origins:
@@ -109,7 +118,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
             allow_origins=list(options.cors_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["X-API-Key", "Authorization", "Content-Type", "If-None-Match"],
-            expose_headers=["ETag", "X-Next-Cursor", "Retry-After"],
+            expose_headers=["ETag", "X-Next-Cursor", "X-Gap-Bars", "X-Source", "Content-Disposition", "Retry-After"],
             max_age=600,
         )
     app.add_middleware(SecurityHeaders)

@@ -13,6 +13,7 @@ __all__ = ["Catalog", "clean_symbol"]
 
 MAX_SYMBOL = 40
 _FRESH_NS = 1_000_000_000
+_UPLOADED_FRESH_NS = 10_000_000_000
 
 
 def clean_symbol(text: str, loc: str = "symbol") -> str:
@@ -32,6 +33,8 @@ class Catalog:
         self._services = services
         self._stored: Mapping[str, SymbolSummary] = {}
         self._read_ns: int | None = None
+        self._uploaded: frozenset[str] = frozenset()
+        self._uploaded_ns: int | None = None
 
     async def resolve(self, text: str) -> str:
         """Return a known symbol; ``UnknownSymbol`` lists names like it."""
@@ -56,3 +59,22 @@ class Catalog:
                     raise
             self._read_ns = now_ns
         return self._stored
+
+    async def uploaded(self) -> frozenset[str]:
+        """Return the symbols that people brought bars of, not older than ten seconds; the last known while it is down.
+
+        What this process stores itself is known at once: see ``forget``.
+        """
+        now_ns = self._services.clock()
+        if self._uploaded_ns is None or not 0 <= now_ns - self._uploaded_ns < _UPLOADED_FRESH_NS:
+            try:
+                self._uploaded = frozenset(span.symbol for span in await self._services.store.uploaded())
+            except StorageError:
+                if not self._services.live.symbols():
+                    raise
+            self._uploaded_ns = now_ns
+        return self._uploaded
+
+    def forget(self) -> None:
+        """Ask the store again next time: something was brought or taken away."""
+        self._read_ns = self._uploaded_ns = None

@@ -12,6 +12,8 @@ from fastapi.openapi.utils import get_openapi
 from pairscope.api.alert_examples import ALERT_EXAMPLES
 from pairscope.api.analytics_examples import ANALYTICS_EXAMPLES
 from pairscope.api.backtest_examples import BACKTEST_EXAMPLES
+from pairscope.api.bulk import BULK_EXAMPLES
+from pairscope.api.export import EXPORT_EXAMPLES
 from pairscope.api.gaps import GAP_EXAMPLES
 from pairscope.api.job_examples import JOB_EXAMPLES
 from pairscope.api.monitoring import MONITORING_EXAMPLES
@@ -20,6 +22,8 @@ from pairscope.api.paper import PAPER_EXAMPLES
 from pairscope.api.problems import MEDIA_TYPE
 from pairscope.api.screen_examples import SCREEN_EXAMPLES
 from pairscope.api.security import FREE_PATHS
+from pairscope.api.storage import STORAGE_EXAMPLES
+from pairscope.api.uploads import UPLOAD_EXAMPLES
 from pairscope.schemas import Health, Problem
 
 __all__ = ["describe"]
@@ -60,11 +64,15 @@ _EXAMPLES: Mapping[str, Any] = {
     **ANALYTICS_EXAMPLES,
     **SCREEN_EXAMPLES,
     **BACKTEST_EXAMPLES,
+    **BULK_EXAMPLES,
+    **EXPORT_EXAMPLES,
     **GAP_EXAMPLES,
     **JOB_EXAMPLES,
     **MONITORING_EXAMPLES,
     **PAPER_EXAMPLES,
+    **STORAGE_EXAMPLES,
     **ALERT_EXAMPLES,
+    **UPLOAD_EXAMPLES,
     "/api/health": {
         "status": "ok",
         "source": "live",
@@ -73,7 +81,13 @@ _EXAMPLES: Mapping[str, Any] = {
         "uptime_s": 86400.5,
     },
     "/api/symbols": [
-        {"symbol": "BTCUSDT", "status": "live", "last_timestamp": 1767225600123, "tick_count": 4812345},
+        {
+            "symbol": "BTCUSDT",
+            "status": "live",
+            "last_timestamp": 1767225600123,
+            "tick_count": 4812345,
+            "uploaded": False,
+        },
     ],
     "/api/price/{symbol}": {
         "symbol": "BTCUSDT",

@@ -27,6 +27,8 @@ class ApiOptions:
     docs: bool = True
     max_body_bytes: int = 32 * 1024 * 1024
     max_json_bytes: int = 1024 * 1024
+    max_upload_bytes: int = 64 * 1024 * 1024
+    max_file_bytes: int = 1024 * 1024 * 1024
     max_clients: int = 5000
     max_topics: int = 2048
     stall_s: float = 10.0

@@ -18,6 +18,7 @@ from pairscope.api.catalog import Catalog, clean_symbol
 from pairscope.api.parameters import MAX_NS, PageQuery, Timeframe, check_range
 from pairscope.errors import CacheUnavailable, InputError
 from pairscope.gap_flags import gap_flags
+from pairscope.market.bars import Origin, timeframe_ns
 from pairscope.ports import Services
 
 __all__ = ["SymbolPath", "add_prices", "current_price"]
@@ -69,14 +70,14 @@ def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
 
     async def price(symbol: SymbolPath) -> Response:
         name = clean_symbol(symbol)
-        document = await current_price(services, name)
+        document, source = await current_price(services, name), services.source()
         if document is None:
             name = await catalog.resolve(name)
-            document = await _stored_price(services, name)
+            document, source = await _stored_price(services, name)
         said = orjson.loads(document)
         at_ms: int | None = said["timestamp"] if said["received"] is None else said["received"]
         age = b"null" if at_ms is None else b"%d" % max(0, services.clock() // _MS - at_ms)
-        body = b'%b,"age_ms":%b,"source":%b}' % (document[:-1], age, orjson.dumps(services.source()))
+        body = b'%b,"age_ms":%b,"source":%b}' % (document[:-1], age, orjson.dumps(source))
         return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
     app.router.add_api_route(
@@ -91,6 +92,7 @@ def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
     @app.get("/api/symbols", response_model=list[schemas.SymbolOut], summary="Every symbol followed or stored")
     async def symbols() -> Response:
         stored, followed = await catalog.stored(), services.live.symbols()
+        uploaded = await catalog.uploaded()
         now_ms = services.clock() // _MS
         rows = []
         for name in sorted({*stored, *followed}):
@@ -103,6 +105,7 @@ def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
                     "status": quiet if name in followed else "stored",
                     "last_timestamp": last or None,
                     "tick_count": summary.tick_count if summary else 0,
+                    "uploaded": name in uploaded,
                 }
             )
         return Response(orjson.dumps(rows), media_type="application/json")
@@ -169,14 +172,25 @@ def add_prices(app: FastAPI, services: Services, catalog: Catalog) -> None:
         return await ticks_answer(request, name, found, next_cursor=next_cursor, kept=kept)
 
 
-async def _stored_price(services: Services, symbol: str) -> bytes:
-    """Return what the store knows of a symbol's price; nulls where it holds no tick."""
+async def _stored_price(services: Services, symbol: str) -> tuple[bytes, str]:
+    """Return what the store knows of a symbol's price, and whose it is; nulls where it holds neither tick nor bar.
+
+    Without a tick it is the close of the newest bar, at that bar's end; of an uploaded one the source is ``upload``.
+    """
     newest = await services.store.ticks(symbol, 0, MAX_NS, limit=1, newest=True)
     view: Mapping[str, Any] = {"symbol": symbol}
     if len(newest):
         at_ms = int(newest.ts_event_ns[-1]) // _MS
         view = {"symbol": symbol, "price": newest.price[-1], "size": newest.size[-1], "timestamp": at_ms}
-    return schemas.encode_price(view)
+        return schemas.encode_price(view), services.source()
+    ended_ns, source = 0, services.source()
+    for timeframe in await services.store.kept_timeframes(symbol):
+        bars = await services.store.bars(symbol, timeframe, 0, MAX_NS, limit=1, newest=True)
+        if len(bars) and (end_ns := int(bars.ts_open_ns[-1]) + timeframe_ns(timeframe)) > ended_ns:
+            ended_ns = end_ns
+            view = {"symbol": symbol, "price": bars.close[-1], "timestamp": end_ns // _MS}
+            source = "upload" if bars.origin[-1] == Origin.UPLOAD else services.source()
+    return schemas.encode_price(view), source
 
 
 def _read_cursor(cursor: str) -> tuple[int, int]:

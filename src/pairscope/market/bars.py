@@ -117,9 +117,18 @@ class BarBatch:
 
     @property
     def vwap(self) -> F8:
-        """Volume-weighted average price; NaN where nothing was traded."""
+        """Volume-weighted average price; NaN where nothing was traded, or where the traded value is not known."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(self.volume > 0, self.quote_volume / self.volume, np.nan)
+            return np.where((self.volume > 0) & ~self.untold, self.quote_volume / self.volume, np.nan)
+
+    @property
+    def untold(self) -> B1:
+        """Which bars were traded and do not tell for how much: uploads of a file that had no column for it.
+
+        Their ``quote_volume`` and ``buy_volume`` are 0 and mean nothing.
+        """
+        untold: B1 = (self.quote_volume == 0) & (self.volume > 0) & (self.origin == Origin.UPLOAD)
+        return untold
 
     @classmethod
     def empty(cls, symbols: Symbols, timeframe: str) -> BarBatch:

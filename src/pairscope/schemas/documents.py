@@ -77,6 +77,7 @@ class SymbolOut(_Model):
     )
     last_timestamp: int | None = Field(description="Event time of the newest trade, ms.")
     tick_count: int = Field(description="Ticks in the store.")
+    uploaded: bool = Field(description="Whether it has bars that were uploaded.")
 
 
 class Price(_Model):
@@ -90,7 +91,7 @@ class Price(_Model):
     received: int | None = Field(description="When our socket saw the trade, ms.")
     change_24h: float | None = Field(description="Relative: 0.012 is 1.2 %.")
     volume_24h: float | None = Field(description="Base units.")
-    source: str
+    source: str = Field(description="`live`, `replay` or `synthetic`; `upload`: the close of an uploaded bar.")
 
 
 class Bar(_Model):

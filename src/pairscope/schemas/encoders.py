@@ -81,7 +81,9 @@ def encode_bar(batch: BarBatch, i: int, *, closed: bool, revised: bool = False, 
     ``gap`` says that trades of it are missing; the field is there only then.
     """
     volume = float(batch.volume[i])
-    vwap = float(batch.quote_volume[i]) / volume if volume > 0 else float("nan")
+    quote, bought = float(batch.quote_volume[i]), float(batch.buy_volume[i])
+    if volume > 0 and quote == 0 and batch.origin[i] == Origin.UPLOAD:  # as ``BarBatch.untold`` has it
+        quote = bought = float("nan")
     values = (
         b"%d" % (int(batch.ts_open_ns[i]) // _MS),
         number(batch.open[i]),
@@ -90,9 +92,9 @@ def encode_bar(batch: BarBatch, i: int, *, closed: bool, revised: bool = False, 
         number(batch.close[i]),
         number(volume),
         b"%d" % int(batch.trades[i]),
-        number(vwap),
-        number(batch.quote_volume[i]),
-        number(batch.buy_volume[i]),
+        number(quote / volume if volume > 0 else float("nan")),
+        number(quote),
+        number(bought),
         b"true" if closed else b"false",
         _ORIGINS[int(batch.origin[i])],
     )
@@ -123,7 +125,8 @@ def encode_bars(
             _integers(bars.ts_open_ns // _MS),
             *(_decimals(c) for c in (bars.open, bars.high, bars.low, bars.close, bars.volume)),
             _integers(bars.trades),
-            *(_decimals(c) for c in (bars.vwap, bars.quote_volume, bars.buy_volume)),
+            _decimals(bars.vwap),
+            *(_decimals(np.where(bars.untold, np.nan, c)) for c in (bars.quote_volume, bars.buy_volume)),
             _flags(closed),
             [_ORIGINS[origin] for origin in bars.origin.tolist()],
         )
