@@ -12,6 +12,7 @@ import pytest
 from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.pairs import PairBook
 from pairscope.market.bars import BarBatch, bars_of
+from pairscope.market.continuity import Continuity
 from pairscope.market.pairs import PairSettings
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
@@ -234,6 +235,27 @@ async def test_pairs_read_again_what_the_store_rebuilt_beyond_the_engine_s_reach
     engine.on_batch(batch(symbols, [], at_s=700, first_id=9))
     publisher.adopt([rebuilt])
     assert [wanted.symbol for wanted in book.lacking()] == ["BTCUSDT"]
+
+
+async def test_a_bar_that_lacks_trades_says_so_until_they_have_come(house, symbols):
+    engine, cache, bus, journal = house
+    book, ids = PairBook(symbols, engine), Continuity(symbols)
+    publisher = Publisher(engine, cache, bus, book)
+    publisher.flag_by(ids)
+    listener = bus.subscribe()
+    listener.add(["bar:BTCUSDT:1s", "bar:BTCUSDT:1m"])
+    line = Pipeline(Script([]), engine, journal, publisher, book, clock=lambda: START)
+
+    async def tell(ticks):
+        ids.admit(ticks)
+        await line.step(ticks)
+        return {topic: data.get("gap") for topic, _, data in await heard(listener)}
+
+    assert await tell(batch(symbols, [1.0], at_s=0, first_id=1)) == {"bar:BTCUSDT:1s": None, "bar:BTCUSDT:1m": None}
+    assert (await tell(batch(symbols, [1.0], at_s=3, first_id=5)))["bar:BTCUSDT:1m"] is True
+    assert (await tell(batch(symbols, [1.0], at_s=9, first_id=6)))["bar:BTCUSDT:1m"] is True
+    ids.admit(batch(symbols, [1.0, 1.0, 1.0], at_s=2, first_id=2))
+    assert (await tell(batch(symbols, [1.0], at_s=12, first_id=7)))["bar:BTCUSDT:1m"] is None
 
 
 async def test_nothing_is_encoded_for_nobody(house, symbols, monkeypatch):

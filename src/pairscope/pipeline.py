@@ -17,7 +17,9 @@ from pairscope.engine.data_processor import DataProcessor, Updates
 from pairscope.engine.journal import Journal, Teller
 from pairscope.engine.pairs import PairBook
 from pairscope.engine.paper import PaperBook
-from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, timeframe_ns
+from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, Origin, timeframe_ns
+from pairscope.market.continuity import Continuity
+from pairscope.market.holes import holes_of, touches
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Bus, Cache, Document, Feed, TickStore
@@ -111,6 +113,7 @@ class Publisher:
         self._readers = [reader for reader in (pairs, paper, alerts) if reader is not None]
         self._cache = cache
         self._bus = bus
+        self._ids: Continuity | None = None
         self._wanted: frozenset[str] = frozenset()
         self._bars: dict[str, list[tuple[str, str]]] = {}
         self._indicators: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}
@@ -119,6 +122,10 @@ class Publisher:
         self._due: dict[str, int] = {}
         self._told: set[str] = set()
         self._owed: dict[str, None] = {}
+
+    def flag_by(self, ids: Continuity) -> None:
+        """Let bars that lack trades say so, by the feed's own ledger of ids."""
+        self._ids = ids
 
     async def publish(self, updates: Updates) -> None:
         """Put the new values into the cache, then tell the bus."""
@@ -148,8 +155,17 @@ class Publisher:
         for i, symbol_id in enumerate(bars.symbol_id.tolist()):
             topic = f"bar:{bars.symbols[symbol_id]}:{bars.timeframe}"
             if topic in self._wanted:
-                self._bus.publish(topic, schemas.encode_bar(bars, i, closed=closed, revised=revised))
+                gap = self._lacks(bars, i)
+                self._bus.publish(topic, schemas.encode_bar(bars, i, closed=closed, revised=revised, gap=gap))
                 self._told.add(topic)
+
+    def _lacks(self, bars: BarBatch, i: int) -> bool:
+        """Whether a hole touches an own bar; next to nothing where the symbol has none."""
+        gaps = [] if self._ids is None else self._ids.unrepaired(bars.symbols[int(bars.symbol_id[i])])
+        if not gaps or bars.origin[i] != Origin.OWN:
+            return False
+        holes = holes_of(gap for gap, _ in gaps)
+        return bool(touches(holes, bars.ts_open_ns[i : i + 1], timeframe_ns(bars.timeframe))[0])
 
     def adopt(self, bars: Sequence[BarBatch]) -> None:
         """Let the engine take bars that the store rebuilt, and tell of every closed bar that changed by it.
@@ -209,7 +225,8 @@ class Publisher:
                     continue
                 bar = self._engine.open_bar(symbol, timeframe)
                 if bar is not None:
-                    self._bus.publish(topic, schemas.encode_bar(bar, 0, closed=False, revised=False))
+                    gap = self._lacks(bar, 0)
+                    self._bus.publish(topic, schemas.encode_bar(bar, 0, closed=False, revised=False, gap=gap))
             for topic, timeframe, wanted in self._indicators.get(symbol, ()):
                 if updates.watermark_ns >= self._due.get(topic, 0):
                     self._due[topic] = updates.watermark_ns + INDICATOR_PERIOD_NS

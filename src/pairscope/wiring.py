@@ -186,7 +186,7 @@ class Backend:
             follow,
             ws_url=settings.exchange_ws_url,
             rest=self.rest,
-            continuity=await self.store.continuity(),
+            continuity=(ids := await self.store.continuity()),
             clock=self.clock,
             monotonic=time.monotonic_ns,
             flush_ms=settings.flush_ms,
@@ -194,6 +194,7 @@ class Backend:
             stall_seconds=settings.stall_seconds,
             on_verdict=self._verdicts.put_nowait,
         )
+        self.publisher.flag_by(ids)
         self.pipeline = Pipeline(
             self.feed,
             self.engine,

@@ -55,6 +55,23 @@ def test_history_and_live_bars_join_by_time(script: Script) -> None:
     assert found[2] == [[-1000, 1], [0, 1], [1000, 7], [2000, 1], [3000, 4], [5000, 1]]
 
 
+def test_a_bar_that_lacks_trades_lacks_them_until_it_is_corrected(script: Script) -> None:
+    body = (
+        BAR
+        + """
+        const bars = new m.Bars();
+        bars.merge([bar(1000, 5, {gap: true})]);
+        const said = [];
+        for (const more of [{}, {closed: true}, {closed: true, revised: true}]) {
+          bars.apply(bar(1000, 6, more));
+          said.push(bars.newest.gap === true);
+        }
+        return said;
+        """
+    )
+    assert script("bars", body) == [True, True, False]
+
+
 def test_the_oldest_bars_are_let_go(script: Script) -> None:
     body = (
         BAR + "const b = new m.Bars(); b.merge([bar(1, 1), bar(2, 1), bar(3, 1)]); b.trim(2); return b.oldest.timestamp"

@@ -68,7 +68,8 @@ export class Bars {
       return "insert";
     }
     if (!supersedes(bar, own)) return "old";
-    this.list[at] = bar;
+    // What lacked trades lacks them until a correction says otherwise: not every message can tell.
+    this.list[at] = own.gap && !bar.revised ? { ...bar, gap: true } : bar;
     return own === newest ? "update" : "revise";
   }
 

@@ -109,7 +109,12 @@ export class Chart {
     this.drawnUpTo = this.bars.newest?.timestamp ?? 0;
     if (!this.placed && this.bars.list.length) this.place();
     this.studies.load();
+    this.countGaps();
     this.write();
+  }
+
+  countGaps() {
+    this.legend.setGaps(this.bars.list.filter(({ gap }) => gap).length);
   }
 
   note(bar, what) {
@@ -131,6 +136,7 @@ export class Chart {
     this.drawnUpTo = this.bars.newest?.timestamp ?? 0;
     if (!this.placed && this.bars.list.length) this.place();
     this.studies.draw();
+    if (changed.some(([timestamp, what]) => what !== "update" || this.bars.at(timestamp)?.gap)) this.countGaps();
     this.write();
   }
 

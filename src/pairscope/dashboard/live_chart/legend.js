@@ -14,8 +14,9 @@ export class Legend {
     const pairs = Object.entries(this.fields).map(([name, node]) =>
       element("span", { class: `ps-legend-field ps-field-${name.toLowerCase()}` }, element("i", {}, name), node),
     );
+    this.gap = element("span", { class: "ps-legend-gap" });
     this.moment = element("span", { class: "ps-legend-time" });
-    this.bar = element("div", { class: "ps-legend-bar" }, ...pairs, this.change, this.moment);
+    this.bar = element("div", { class: "ps-legend-bar" }, ...pairs, this.change, this.gap, this.moment);
     this.overlays = element("div", { class: "ps-legend-lines" });
     this.problem = element("div", { class: "ps-legend-problem", hidden: true });
     this.panes = [];
@@ -31,7 +32,14 @@ export class Legend {
   }
 
   setTimeframe(timeframe) {
-    say(this.frame, `${timeframe} · UTC`);
+    this.timeframe = timeframe;
+    this.setGaps(0);
+  }
+
+  /** Say how many of the bars in the chart lack trades. */
+  setGaps(count) {
+    const lacking = count ? ` · ⚠ ${count} ${count === 1 ? "bar lacks" : "bars lack"} trades` : "";
+    say(this.frame, `${this.timeframe} · UTC${lacking}`);
   }
 
   /** Show a bar; `hovered` says that the cursor is on it, so that its time is told too. */
@@ -39,6 +47,7 @@ export class Legend {
     if (!bar) {
       for (const node of Object.values(this.fields)) say(node, "–");
       say(this.change, "");
+      say(this.gap, "");
       say(this.moment, "");
       return;
     }
@@ -51,6 +60,7 @@ export class Legend {
     const percent = bar.open ? (move / bar.open) * 100 : 0;
     say(this.change, `${arrow(move)} ${percent > 0 ? "+" : ""}${percent.toFixed(Math.abs(percent) < 0.1 ? 3 : 2)} %`);
     this.bar.style.setProperty("--ps-bar", move > 0 ? palette.up : move < 0 ? palette.down : palette.muted);
+    say(this.gap, bar.gap ? "⚠ trades are missing in it" : "");
     say(this.moment, hovered ? moment(bar.timestamp, length) : "");
   }
 
