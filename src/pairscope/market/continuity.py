@@ -153,6 +153,12 @@ class Continuity:
             if left := clipped(ranges, first_id, gap.to_id):
                 self._keep((replace(gap, missing=count(left)), left))
 
+    def forget(self, symbol: str) -> None:
+        """Forget all that is known of a symbol."""
+        self._take_gaps(symbol)
+        row = self._row_of(symbol)
+        self._first[row], self._next[row], self._last_ns[row], self._live[row] = -1, -1, 0, False
+
     def is_live(self, symbol: str) -> bool:
         """Whether the stream has brought ticks of a symbol; what files have brought alone nobody asks to go on."""
         row = self._row.get(symbol)

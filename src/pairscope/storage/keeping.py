@@ -12,13 +12,15 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from pairscope.errors import InputError, StorageError, UnknownJob
+from pairscope.errors import InputError, PairscopeError, StorageError, UnknownJob
 from pairscope.ports import Clock, StoreStats, TickStore
 from pairscope.ports_research import JobHandle, Jobs, JobView
 from pairscope.ports_storage import ArchiveRequest, RetentionRequest
-from pairscope.storage.archive import Moved, Upkeep
+from pairscope.storage.archive import Moved
 from pairscope.storage.archive_catalogue import DAY_NS
 from pairscope.storage.archive_parts import date_of
+from pairscope.storage.archive_place import shown
+from pairscope.storage.integrity_findings import Checked
 from pairscope.storage.kept_days import KeptDay, deletable
 
 __all__ = ["KINDS_OF_JOBS", "Lifecycle", "StoreKeeper"]
@@ -44,11 +46,8 @@ class Lifecycle:
     retention_gb: float = 0.0
 
 
-class _Kept(TickStore, Protocol):
+class _Kept(TickStore, Checked, Protocol):
     """A store whose days can be moved."""
-
-    @property
-    def upkeep(self) -> Upkeep: ...
 
 
 class StoreKeeper:
@@ -90,7 +89,7 @@ class StoreKeeper:
             "free_bytes": await asyncio.to_thread(_free, stats),
             "ticks": stats.ticks,
             "bars": stats.bars,
-            "archive": {"url": rules.archive_url or upkeep.default_place, **totals},
+            "archive": {"url": shown(rules.archive_url) or upkeep.default_place, **totals},
             "retention": {"days": rules.retention_days, "gb": rules.retention_gb},
             "archive_after_days": rules.archive_days,
             "days": [_line(kept) for kept in days],
@@ -167,7 +166,7 @@ class StoreKeeper:
         while True:
             try:
                 await self.apply()
-            except (StorageError, OSError) as error:
+            except (PairscopeError, OSError) as error:
                 self._counts["failures"] += 1
                 _log.warning("old days stay where they are for now", error=str(error), again_in_s=AGAIN_S)
                 await asyncio.sleep(AGAIN_S)

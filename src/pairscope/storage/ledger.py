@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -203,6 +203,31 @@ class Ledger:
         following = self.continuity.next_id(symbol)
         if following is not None:
             self.continuity.begin_at(symbol, following if first_id is None else first_id)
+
+    def recount(self, symbol: str, said: Mapping[str, int], found: Mapping[str, int], gaps: Sequence[HeldGap]) -> None:
+        """Take what the rows of a symbol say in place of what was said of it; what came since is kept.
+
+        Both name ``ticks``, ``first id``, ``next id``, ``first time``, ``last time``, and ``oldest`` and ``newest`` of
+        each base timeframe; without ticks the rows say no more than ``ticks``. ``gaps`` are all that lack ids.
+        """
+        symbol_id = self.id_of(symbol)
+        state = self._state[:, symbol_id]
+        state[_COUNT] += found["ticks"] - said["ticks"]
+        for timeframe in BASE_TIMEFRAMES:
+            oldest, newest = self._spans[_PLACE[timeframe], :, symbol_id].tolist()
+            if (oldest, newest) == (said[f"oldest {timeframe}"], said[f"newest {timeframe}"]):
+                self.set_bar_span(timeframe, symbol_id, found[f"oldest {timeframe}"], found[f"newest {timeframe}"])
+        for place, word in ((_FIRST, "first time"), (_LAST, "last time")):
+            if word in found and state[place] == said[word]:
+                state[place] = found[word]
+        now, last_ns = self.continuity, int(state[_LAST])
+        first_id, next_id, live = now.first_id(symbol), now.next_id(symbol), now.is_live(symbol)
+        if next_id is None or next_id == said["next id"]:
+            next_id = found.get("next id", said["next id"])
+        if first_id is None or first_id == said["first id"]:
+            first_id = found.get("first id", said["first id"])
+        now.forget(symbol)
+        now.resume(symbol, first_id=first_id, next_id=next_id, last_ns=last_ns, live=live, gaps=gaps)
 
     def set_bar_span(self, timeframe: str, symbol_id: int, oldest_ns: int, newest_ns: int) -> None:
         """Note what is left of a symbol's bars: their oldest and newest open times, ``NEVER`` and -1 for none."""

@@ -141,6 +141,23 @@ class Spool:
     def _path(self, number: int) -> Path:
         return self._directory / f"{number:010d}.spool"
 
+    @staticmethod
+    def torn(directory: Path) -> list[tuple[Path, int, int]]:
+        """Return each segment of a directory that cannot be read to its end: how far it can, and how long it is."""
+        found = []
+        for path in sorted(directory.glob("*.spool")) if directory.is_dir() else ():
+            good = 0
+            with path.open("rb") as file:
+                while len(head := file.read(_HEAD.size)) == _HEAD.size:
+                    magic, length, checksum = _HEAD.unpack(head)
+                    payload = file.read(length) if magic in _READABLE else b""
+                    if len(payload) < length or crc32(payload) != checksum:
+                        break
+                    good = file.tell()
+            if good < path.stat().st_size:
+                found.append((path, good, path.stat().st_size))
+        return found
+
     def _whole(self, path: Path) -> int:
         """Return how much of a segment is whole records, cutting off the rest."""
         good = 0

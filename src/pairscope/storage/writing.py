@@ -52,6 +52,11 @@ class Writing:
         """The ledger that goes with the transaction."""
         return self._ledger
 
+    @property
+    def tables(self) -> Tables:
+        """The SQL of the transaction."""
+        return self._tables
+
     def append(self, batch: TickBatch, bars: Sequence[BarBatch], documents: Sequence[Document] = ()) -> Admission:
         """Store what is new of a batch, its gaps, its bars and its documents."""
         ledger = self._ledger

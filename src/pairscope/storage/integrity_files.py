@@ -1,0 +1,85 @@
+"""The files that belong to a store: those of its archive against the catalogue, and those of its spool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from pairscope.storage.archive_catalogue import ArchivedFile
+from pairscope.storage.archive_place import address_of, is_remote
+from pairscope.storage.archive_tables import drop_files, drop_litter, litter, read_rows
+from pairscope.storage.integrity_findings import Checked, Finding
+from pairscope.storage.integrity_mending import SetAside
+from pairscope.storage.spool import Spool
+from pairscope.storage.writing import Writing
+
+__all__ = ["archive_findings", "spool_findings"]
+
+
+async def archive_findings(store: Checked, aside: SetAside) -> list[Finding]:
+    """Return catalogued files that are not as written, and files that lie there without being catalogued."""
+    beside = Path(store.upkeep.default_place)
+    rows = await store.aside(lambda connection, _: read_rows(connection))
+    files = {(row.file.place, row.file.path): row.file for row in rows}
+    found = []
+    for fault in await store.upkeep.check_archive():
+        file = files[fault["place"], fault["file"]]
+
+        async def set_aside(file: ArchivedFile = file) -> None:
+            await store.within(_uncatalogued(file))
+            if not is_remote(file.place):
+                await asyncio.to_thread(aside.file, Path(address_of(beside, file.place, file.path)))
+
+        detail = f"{file.path}: {fault['reason']}"
+        found.append(
+            Finding("archive file", detail, store.view.symbols[file.symbol_id], place=file.path, mend=set_aside)
+        )
+    known = {Path(address_of(beside, place, path)) for place, path in files if not is_remote(place)}
+    expected = {
+        Path(address_of(beside, place, path)) for place, path in await store.aside(lambda con, _: litter(con))
+        if not is_remote(place)
+    }  # fmt: skip
+    folders = {beside, *(Path(address_of(beside, place, "")) for place, _ in files if place and not is_remote(place))}
+    lying = await asyncio.to_thread(lambda: sorted(path for each in folders for path in each.rglob("*.parquet")))
+    orphans = [path for path in lying if path not in known and path not in expected]
+    return found + [
+        Finding("orphan file", str(path), place=str(path), mend=partial(asyncio.to_thread, aside.file, path))
+        for path in orphans
+    ]
+
+
+def spool_findings(directory: Path, aside: SetAside) -> list[Finding]:
+    """Return the segments of a spool that cannot be read to their end."""
+    found = []
+    for path, good, size in Spool.torn(directory):
+
+        async def cut(path: Path = path, good: int = good) -> None:
+            await asyncio.to_thread(_cut, path, good, aside)
+
+        found.append(Finding("spool", f"{path.name}: {size - good} of {size} bytes", place=path.name, mend=cut))
+    return found
+
+
+def _cut(path: Path, good: int, aside: SetAside) -> None:
+    """Set what follows the readable part of a segment aside."""
+    rest = path.with_name(path.name + ".torn")
+    rest.write_bytes(path.read_bytes()[good:])
+    aside.file(rest)
+    if good:
+        os.truncate(path, good)
+    else:
+        path.unlink()
+
+
+def _uncatalogued(file: ArchivedFile) -> Callable[[Writing], None]:
+    def work(writing: Writing) -> None:
+        drop_files(writing.connection, [file])
+        drop_litter(writing.connection, [(file.place, file.path)])
+        writing.ledger.archive = writing.ledger.archive.changed((), [file.key])
+        if file.kind != "tick":
+            writing.added_bars -= file.rows
+
+    return work

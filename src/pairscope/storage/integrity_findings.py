@@ -1,0 +1,115 @@
+"""What is looked at, and what is found: what it is, what it means, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pairscope.storage.archive import Upkeep
+from pairscope.storage.ledger import LedgerView
+from pairscope.storage.tables import Connection
+from pairscope.storage.writing import Writing
+
+__all__ = ["MEANINGS", "Checked", "Finding"]
+
+T = TypeVar("T")
+
+MEANINGS = {
+    "archive file": (
+        "a file of the archive is gone or is not what was written; reads that need it fail",
+        "set the file aside and take its day out of the catalogue; its ids become a hole",
+    ),
+    "orphan file": (
+        "a file lies in the archive that the catalogue does not have; no read sees it",
+        "set the file aside",
+    ),
+    "spool": (
+        "what the store refused earlier cannot all be read back; those trades are a hole that the feed repairs",
+        "set the unreadable end aside and cut it off",
+    ),
+    "tick": (
+        "a stored trade has no price, size or time that a trade can have",
+        "set the rows aside; their ids become a hole",
+    ),
+    "duplicate": (
+        "a trade is stored more than once and counts as often in every sum",
+        "keep the one that came first; set aside those that differ from it",
+    ),
+    "bar": (
+        "a stored bar is no bar: prices or volumes that contradict each other, a time off the grid, or there twice",
+        "remove it and make it again of stored trades where they cover it; set aside what was uploaded",
+    ),
+    "hole": (
+        "ids are missing that the ledger takes for stored: bars over them pass for whole",
+        "enter the hole into the ledger, open, so that the feed asks for it",
+    ),
+    "gap": (
+        "the ledger of gaps does not say what is missing",
+        "enter what is missing",
+    ),
+    "ledger": (
+        "counts, ids or times of the ledger are not those of the rows: statistics and the feed's resumption are off",
+        "count again",
+    ),
+    "bars differ": (
+        "stored bars are not those that the stored trades make",
+        "make them again of the trades",
+    ),
+    "unreadable": (
+        "rows cannot be read, so nothing else can be said of them",
+        "repair the file that is named with it first",
+    ),
+}
+"""By kind: what a finding means, and what repair does about it."""
+
+
+class Checked(Protocol):
+    """What is asked of a store that is looked at."""
+
+    @property
+    def upkeep(self) -> Upkeep: ...
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def view(self) -> LedgerView: ...
+
+    async def aside(self, work: Callable[[Connection, LedgerView], T]) -> T: ...
+
+    async def within(self, work: Callable[[Writing], T]) -> T: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """One thing that is not as it should be; ``mend`` repairs it, None where nothing can.
+
+    ``place`` tells findings of one kind, symbol and date apart.
+    """
+
+    kind: str
+    detail: str
+    symbol: str = ""
+    date: str = ""
+    place: str = ""
+    mend: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """The same for what is found again."""
+        return self.kind, self.symbol, self.date, self.place
+
+    def document(self, *, repaired: bool) -> dict[str, Any]:
+        """Return the finding for an answer in JSON."""
+        means, repair = MEANINGS[self.kind]
+        return {
+            "kind": self.kind,
+            "symbol": self.symbol or None,
+            "date": self.date or None,
+            "detail": self.detail,
+            "means": means,
+            "repair": repair if self.mend is not None else "nothing can be done here",
+            "repaired": repaired,
+        }
