@@ -12,7 +12,7 @@ import pytest
 
 from pairscope.backfilling import Asked, backfill, lines
 from pairscope.config import Settings
-from pairscope.errors import InputError, UnknownSymbol
+from pairscope.errors import ConnectionLost, InputError, UnknownSymbol
 from pairscope.feed.replay_server import serve
 from pairscope.feed.replay_source import SyntheticSource
 from pairscope.feed.synthetic import SyntheticMarket
@@ -90,3 +90,10 @@ def test_what_cannot_be_asked_names_the_flag(tmp_path: Path, asked: Asked, flag:
     with pytest.raises(InputError) as refused:
         backfill(settings, asked, say=print, show=print)
     assert refused.value.loc == flag
+
+
+async def test_no_store_is_made_where_the_exchange_does_not_answer(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, exchange_rest_url="http://127.0.0.1:9", _env_file=None)  # type: ignore[call-arg]
+    with pytest.raises(ConnectionLost):
+        await told(settings, Asked("BTCUSDT", "2024-08-08"))
+    assert not list(tmp_path.iterdir())

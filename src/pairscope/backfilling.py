@@ -120,8 +120,13 @@ async def _filled(settings: Settings, request: BulkRequest, say: Say, meter: Met
     """Fetch into a store that nobody else holds."""
     from pairscope.storage.tick_storage import open_store
 
-    store = await open_store(settings.store_url)
     rest = ExchangeRest(settings.exchange_rest_url, clock=time.time_ns)
+    try:
+        await rest.time()  # no store is made for an exchange that does not answer
+        store = await open_store(settings.store_url)
+    except BaseException:
+        await rest.close()
+        raise
     try:
         shelf = Shelf(store, store, lambda _bars: None)
         await shelf.finish()

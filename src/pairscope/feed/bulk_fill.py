@@ -90,7 +90,7 @@ class BulkFill:
 
     async def run(self) -> dict[str, Any]:
         """Fetch and store; return what came of it. Raises where not one symbol could be fetched."""
-        now_ns = await self._ask(self._rest.time)
+        now_ns = await self._rest.time()  # who does not answer to begin with is told of at once
         known = {each.symbol for each in await self._ask(self._rest.exchange_info)}
         names = await self._names(known)
         if not names:
