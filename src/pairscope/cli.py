@@ -322,10 +322,25 @@ app.registered_commands += commands.registered_commands
 
 
 @app.command()
-def doctor(*, data_dir: DataDir = None, debug: Debug = False) -> None:
+def doctor(
+    *,
+    store: Annotated[
+        bool, typer.Option("--store", help="Look through every row and file of the store instead.")
+    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="With --store: mend what can be, then look again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --store: answer in JSON.")] = False,
+    data_dir: DataDir = None,
+    debug: Debug = False,
+) -> None:
     """Check settings, ports, disk, clock, store, cache and exchange; say what to do about each."""
-    from pairscope.doctor import examine
+    from pairscope.doctor import examine, examine_store
 
+    if store:
+        quiet(debug=debug)
+        settings = load(data_dir=data_dir)
+        raise typer.Exit(examine_store(settings, repair=repair, as_json=as_json, say=say, show=typer.echo))
+    if repair or as_json:
+        raise typer.BadParameter("is for --store", param_hint="--repair" if repair else "--json")
     settings = load(data_dir=data_dir, log_level="debug" if debug else None)
     findings = examine(settings)
     for finding in findings:

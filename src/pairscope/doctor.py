@@ -1,22 +1,28 @@
-"""``pairscope doctor``: looks at everything that a start depends on and says what to do about each."""
+"""``pairscope doctor``: looks at everything that a start depends on, or through a store, and says what to do."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
-from pairscope.config import Settings
-from pairscope.errors import PairscopeError
+import orjson
+
+from pairscope.config import Settings, spool_name
+from pairscope.errors import PairscopeError, StorageError
 from pairscope.supervisor import already_running, http_json, is_free
+from pairscope.terminal import Meter
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "examine", "examine_store"]
 
 _LOW_DISK = 2 * 2**30
 _CLOCK_OFF_S = 2.0
+_POLL_S: Final = 0.5
+_PATIENCE_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +174,90 @@ def _clock(settings: Settings) -> Finding:
             "set the clock by NTP; ages shown are off by as much",
         )
     return Finding("clock", "ok", f"{off_s:+.2f} s against the exchange")
+
+
+def examine_store(
+    settings: Settings, *, repair: bool, as_json: bool, say: Callable[[str], None], show: Callable[[str], None]
+) -> int:
+    """Look through the store, or have the instance do it that has it open; return 1 where something is left.
+
+    What was found goes to ``show``, the rest to ``say``.
+    """
+    from pairscope.market_closes import store_to_read
+
+    running = already_running(settings.data_dir)
+    meter = Meter()
+    try:
+        if running is not None:
+            api = str(running["api"])
+            say(f"looking through the store in the Pairscope that runs at {api}")
+            report = _checked_by(api, settings.dashboard_key, repair=repair, progress=meter.of("checking"))
+        else:
+            url = store_to_read(settings.data_dir, settings.database_url)
+            say(f"looking through the store {url.removeprefix('duckdb:///')}")
+            spool = settings.data_dir / spool_name(url)
+            report = _checked_here(url, spool, repair=repair, progress=meter.of("checking"))
+    finally:
+        meter.clear()
+    if as_json:
+        show(orjson.dumps(report).decode())
+    else:
+        for line in _lines_of(report, repair=repair):
+            show(line)
+    return 1 if report["left"] else 0
+
+
+def _checked_here(url: str, spool: Path, *, repair: bool, progress: Callable[[int, int], None]) -> Mapping[str, Any]:
+    """Look through a store that nobody has open, and its spool."""
+    import asyncio
+
+    from pairscope.storage.integrity import check_store
+    from pairscope.storage.tick_storage import open_store
+
+    async def look() -> Mapping[str, Any]:
+        store = await open_store(url)
+        try:
+            return await check_store(store, repair=repair, progress=progress, spool=spool)
+        finally:
+            await store.close()
+
+    return asyncio.run(look())
+
+
+def _checked_by(api: str, key: str, *, repair: bool, progress: Callable[[int, int], None]) -> Mapping[str, Any]:
+    """Have a running instance look through its store, and wait for what it finds."""
+    from pairscope.client import Client
+
+    with Client(api, api_key=key or None, timeout=_PATIENCE_S) as client:
+        job: Mapping[str, Any] = client.send("POST", "/api/storage/check", {"repair": repair})
+        while job["status"] in {"queued", "running"}:
+            progress(job["done"], job["total"])
+            time.sleep(_POLL_S)
+            job = client.get(f"/api/jobs/{job['id']}")
+        if job["status"] != "done":
+            raise StorageError(f"the check {job['status']}: {job['error'] or 'nobody said why'}")
+        report: Mapping[str, Any] = client.get(job["result"])
+        return report
+
+
+def _lines_of(report: Mapping[str, Any], *, repair: bool) -> list[str]:
+    """Return a report on a store as lines for a terminal."""
+    lines = []
+    for each in report["findings"]:
+        where = " ".join(word for word in (each["symbol"], each["date"]) if word)
+        lines.append(f"{'✓' if each['repaired'] else '✗'} {each['kind']:<12} {where}: {each['detail']}")
+        lines.append(f"  {'':<12} {each['means']}")
+        lines.append(f"  {'':<12} {'done' if each['repaired'] else 'repair'}: {each['repair']}")
+    if report["found"] > len(report["findings"]):
+        lines.append(f"… and {report['found'] - len(report['findings']):,} more")
+    looked = ", ".join(f"{count:,} {name}" for name, count in report["checked"].items())
+    lines.append(f"looked at {looked}")
+    if not report["found"]:
+        lines.append("the store is whole")
+    elif repair:
+        lines.append(f"{report['found']:,} findings before, {report['left']:,} after")
+    else:
+        lines.append(f"{report['found']:,} findings; `pairscope doctor --store --repair` mends what can be")
+    if report["aside"]:
+        lines.append(f"what could not be read or contradicts itself is in {report['aside']}")
+    return lines
