@@ -9,12 +9,29 @@ import argparse
 import sys
 import time
 
-from benchmarks import alerts, ingest, lag, market, pairs, rest, screen, screen_live, startup, sweep, ws
+from benchmarks import (
+    alerts,
+    exports,
+    ingest,
+    lag,
+    market,
+    pairs,
+    rest,
+    screen,
+    screen_live,
+    startup,
+    storage,
+    sweep,
+    ws,
+)
 from benchmarks.report import Report, write
 
 __all__ = ["main"]
 
-NAMES = ("startup", "rest", "ingest", "lag", "ws", "pairs", "screen", "screen_live", "sweep", "alerts", "market")
+NAMES = (
+    "startup", "rest", "ingest", "lag", "ws", "pairs", "screen", "screen_live", "sweep", "alerts", "exports", "storage",
+    "market",
+)  # fmt: skip
 
 
 def main(words: list[str] | None = None) -> int:
@@ -27,6 +44,7 @@ def main(words: list[str] | None = None) -> int:
         "--seconds", type=int, default=20, help="how long lag, ws, pairs, alerts and market are watched"
     )
     parser.add_argument("--millions", type=float, default=5.0, help="million ticks in the store that rest reads from")
+    parser.add_argument("--export-millions", type=float, default=10.0, help="million trades that leave in exports")
     parser.add_argument("--no-write", action="store_true", help="leave benchmarks/results as it is")
     parser.add_argument("--strict", action="store_true", help="fail where a goal is missed")
     told = parser.parse_args(words)
@@ -62,8 +80,12 @@ def measure(name: str, told: argparse.Namespace) -> Report:
             return screen.measure(rounds=told.rounds)
         case "screen_live":
             return screen_live.measure(seconds=max(65, told.seconds), rounds=min(2, told.rounds))
+        case "storage":
+            return storage.measure(millions=told.millions)
         case "sweep":
             return sweep.measure(rounds=told.rounds)
+        case "exports":
+            return exports.measure(millions=told.export_millions)
         case "alerts":
             return alerts.measure(seconds=told.seconds)
         case "pairs":
