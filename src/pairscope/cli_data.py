@@ -117,3 +117,36 @@ def archive_days(
         say("pairscope: interrupted; what was moved is moved, the rest is where it was")
         code = 1
     raise typer.Exit(code)
+
+
+@commands.command("import")
+def import_(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files or folders: bars in CSV, JSON or Parquet, or the exchange's archive.")
+    ],
+    *,
+    symbol: Annotated[
+        str | None, typer.Option("--symbol", help="Whose bars these are, unless a column says it.")
+    ] = None,
+    timeframe: Annotated[
+        str | None, typer.Option("--timeframe", help="Length of the bars (default: their commonest distance).")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Store the good rows of a file that has bad ones.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come of it, and store nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    data_dir: DataDir = None,
+    debug: Debug = False,
+) -> None:
+    """Read in bars of one's own, or the exchange's archive files; each file whole or not at all."""
+    quiet(debug=debug)
+    from pairscope.importing import Asked, import_files
+
+    asked = Asked(paths, symbol, timeframe, partial, dry_run, as_json)
+    try:
+        code = import_files(load(data_dir=data_dir), asked, say=say, show=typer.echo)
+    except KeyboardInterrupt:
+        say("pairscope: interrupted; files that were told of are stored, the same command goes on from there")
+        code = 1
+    raise typer.Exit(code)
