@@ -6,7 +6,6 @@ import asyncio
 import csv
 import gzip
 import io
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -80,31 +79,29 @@ async def test_a_file_is_packed_by_what_is_asked_for_and_not_by_what_a_browser_a
     assert gzip.decompress(packed.content) == plain.content
 
 
-@pytest.mark.parametrize(
-    ("path", "asked", "status", "named"),
-    [
-        ("BTCUSD", {}, 404, "symbol"),
-        ("BTCUSDT,BTCUSDT", {}, 422, "symbol"),
-        ("BTCUSDT", {"timeframe": "7m"}, 422, "timeframe"),
-        ("BTCUSDT", {"format": "xlsx"}, 422, "format"),
-        ("BTCUSDT", {"format": "arrow", "compression": "gzip"}, 422, "compression"),
-        ("BTCUSDT", {"columns": "few"}, 422, "columns"),
-        ("BTCUSDT", {"start": 5, "end": 5}, 422, "end"),
-        ("BTCUSDT", {"limit": 5}, 422, "limit"),
-        ("BTCUSD/estimate", {}, 404, "symbol"),
-        ("pair/BTCUSDT/BTCUSDT", {}, 422, "x"),
-        ("pair/BTCUSDT/NOUSDT", {}, 404, "x"),
-        ("pair/BTCUSDT/PEPEUSDT", {"window": 99, "lookback": 50}, 422, "window"),
-        ("history/wishes", {}, 422, "kind"),
-    ],
-)
-async def test_what_cannot_be_exported_names_the_parameter(
-    api: httpx2.AsyncClient, path: str, asked: Mapping[str, Any], status: int, named: str
-) -> None:
-    answer = await api.get(f"/api/export/{path}", params=asked)
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert [error["loc"][-1] for error in answer.json()["errors"]] == [named]
+REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
+    ("BTCUSD", {}, 404, "symbol"),
+    ("BTCUSDT,BTCUSDT", {}, 422, "symbol"),
+    ("BTCUSDT", {"timeframe": "7m"}, 422, "timeframe"),
+    ("BTCUSDT", {"format": "xlsx"}, 422, "format"),
+    ("BTCUSDT", {"format": "arrow", "compression": "gzip"}, 422, "compression"),
+    ("BTCUSDT", {"columns": "few"}, 422, "columns"),
+    ("BTCUSDT", {"start": 5, "end": 5}, 422, "end"),
+    ("BTCUSDT", {"limit": 5}, 422, "limit"),
+    ("BTCUSD/estimate", {}, 404, "symbol"),
+    ("pair/BTCUSDT/BTCUSDT", {}, 422, "x"),
+    ("pair/BTCUSDT/NOUSDT", {}, 404, "x"),
+    ("pair/BTCUSDT/PEPEUSDT", {"window": 99, "lookback": 50}, 422, "window"),
+    ("history/wishes", {}, 422, "kind"),
+]
+
+
+async def test_what_cannot_be_exported_names_the_parameter(api: httpx2.AsyncClient) -> None:
+    for path, asked, status, named in REFUSED:
+        answer = await api.get(f"/api/export/{path}", params=asked)
+        assert answer.status_code == status, path
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert [error["loc"][-1] for error in answer.json()["errors"]] == [named]
 
 
 async def test_an_estimate_names_rows_bytes_and_the_file(api: httpx2.AsyncClient, market: Market) -> None:
@@ -156,8 +153,11 @@ async def test_histories_leave_with_their_words_disarmed_and_their_numbers_as_th
     assert rows_of((await api.get("/api/export/history/paper")).text) == []
 
 
-@pytest.mark.parametrize("form", [Format("csv"), Format("csv", "gzip"), Format("parquet")], ids=str)
-@pytest.mark.parametrize("rows", [500, 100_000], ids=["streamed", "in one piece"])
+@pytest.mark.parametrize(
+    ("form", "rows"),
+    [(Format("csv", "gzip"), 1000), (Format("parquet"), 1000), (Format("csv"), 100_000)],
+    ids=["gzip, streamed", "parquet, streamed", "in one piece"],
+)
 async def test_the_part_that_is_asked_for_is_sent(market: Market, form: Format, rows: int) -> None:
     async with served(market, form, rows) as (client, _):
         whole = await client.get("/file")
@@ -196,9 +196,9 @@ async def test_when_rows_came_since_the_whole_file_is_sent_anew(fresh_market: Ma
     market = fresh_market
     async with served(market, Format("csv"), 500) as (client, _):
         before = await client.get("/file")
-        last = market.sent["BTCUSDT"][-1]
+        last = market.sent["PEPEUSDT"][-1]
         late = type(last)(last.id + 1, last.timestamp + 1, last.price, last.size, last.buyer_is_maker)
-        await market.store.append(market.batch([("BTCUSDT", late)], 0))
+        await market.store.append(market.batch([("PEPEUSDT", late)], 0))
         after = await client.get("/file", headers={"Range": "bytes=100-", "If-Range": before.headers["etag"]})
         assert after.status_code == 200
         assert after.headers["etag"] != before.headers["etag"]
@@ -228,7 +228,7 @@ async def test_who_hangs_up_half_way_leaves_nothing_open(market: Market) -> None
     await until(lambda: asyncio.all_tasks() == tasks)
     read = len(served_here.source.marks)
     assert read <= 6
-    assert (await market.store.ticks("BTCUSDT", 0, 1 << 62, limit=1)).trade_id.size == 1
+    assert (await market.store.ticks("PEPEUSDT", 0, 1 << 62, limit=1)).trade_id.size == 1
     assert len(served_here.source.marks) == read
 
 
@@ -269,11 +269,11 @@ class served:
 
     def __init__(self, market: Market, form: Format, rows: int, **more: Any) -> None:
         self.exports = Exports(lambda: "synthetic", **more)
-        self.source = Counted(market.store, ["BTCUSDT"], 0, 1 << 62, rows=rows)
+        self.source = Counted(market.store, ["PEPEUSDT"], 0, 1 << 62, rows=rows)
         marks = self.source.marks = []
 
         async def file(request: Request) -> Response:
-            self.source = Counted(market.store, ["BTCUSDT"], 0, 1 << 62, rows=rows)
+            self.source = Counted(market.store, ["PEPEUSDT"], 0, 1 << 62, rows=rows)
             self.source.marks = marks
             return await self.exports.answer(request, Export(self.source, form), f"all{form.ending}")
 

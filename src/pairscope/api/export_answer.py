@@ -25,7 +25,7 @@ from pairscope.transfer.export import Estimate, Export, KnownFiles
 
 __all__ = ["Exports"]
 
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 8
 """Files that leave at the same time; who comes beyond that is told to come again."""
 
 _RANGE: Final = re.compile(r"bytes\s*=\s*(?:(\d{1,18})\s*-\s*(\d{0,18})|-\s*(\d{1,18}))\s*", re.IGNORECASE)
