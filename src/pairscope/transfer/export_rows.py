@@ -34,7 +34,7 @@ def hard_decimals(values: F8, hard: NDArray[np.bool_]) -> int:  # pragma: no cov
     """Mark the numbers that ``write_rows`` cannot write from units and decimals; returns how many there are.
 
     >>> hard = np.zeros(3, np.bool_)
-    >>> hard_decimals(np.array([0.00001234, -65000.0, 1.0 / 3.0]), hard), hard.tolist()
+    >>> hard_decimals(np.array([0.00001234, -65000.0, 2.0 / 3.0]), hard), hard.tolist()
     (1, [False, False, True])
     """
     found, hint = 0, 0
