@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairscope.gap_flags import gap_flags, read_holes, touched_at, touched_bars
+from pairscope.gap_flags import gap_flags, read_holes, touched_at, touched_bars, touched_market
 from pairscope.market.bars import BarBatch, Origin, bars_of, timeframe_ns
 from pairscope.market.continuity import Gap
 from pairscope.market.ticks import TickBatch
@@ -155,3 +155,24 @@ async def test_of_bars_known_by_their_times_those_that_are_not_stored_yet_are_ow
     found = await touched_at(store, "BTCUSDT", "1m", times, holes)
     assert ((found.times_ns - noon_ns) // MINUTE).tolist() == [6]
     assert (found.flags.sum(), found.missing) == (1, 15)
+
+
+@pytest.mark.parametrize("timeframe", ["1m", "5m"])
+async def test_many_symbols_that_lack_trades_are_looked_at_together_with_the_same_answer(
+    store: DuckDBStore, trades: Callable[..., TickBatch], noon_ns: int, timeframe: str
+) -> None:
+    names = [f"S{number}USDT" for number in range(12)]
+    for number, name in enumerate(names):
+        await take(store, trades([i for i in range(90) if i not in LOST or number == 3], name))
+        if number % 2:
+            exchange = whole_of(bars_of(trades(range(90), name), "1m"), Origin.EXCHANGE)
+            await store.put_bars(exchange.take(slice(0, 6 if number % 4 == 1 else 8)))
+    holes = await read_holes(store)
+    bars = await store.bars(names[0], timeframe, 0, FOREVER, limit=100)
+    found = await touched_market(store, timeframe, bars.ts_open_ns, holes)
+    each = {name: await touched_at(store, name, timeframe, bars.ts_open_ns, holes[name]) for name in holes}
+    assert {name: t.times_ns.tolist() for name, t in found.items()} == {
+        name: t.times_ns.tolist() for name, t in each.items() if t.bars
+    }
+    assert sorted(found) == sorted(name for k, name in enumerate(names) if k % 4 != 3)
+    assert all(t.missing == 15 for t in found.values())

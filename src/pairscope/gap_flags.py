@@ -15,9 +15,11 @@ from pairscope.market.holes import Holes, holes_of, missing_in, touches
 from pairscope.market.ticks import B1, I8
 from pairscope.ports import TickStore
 
-__all__ = ["Touched", "gap_flags", "read_holes", "touched_at", "touched_bars"]
+__all__ = ["Touched", "gap_flags", "read_holes", "touched_at", "touched_bars", "touched_market"]
 
 _MINUTE_NS: Final = 60_000_000_000
+_FEW: Final = 8
+_MOST_ROWS: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +79,40 @@ async def touched_at(store: TickStore, symbol: str, timeframe: str, ts_open_ns: 
         flags[rows] = ~np.isin(ts_open_ns[rows], whole)
     times = ts_open_ns[flags]
     return Touched(flags, missing_in(holes, times, length), times)
+
+
+async def touched_market(
+    store: TickStore, timeframe: str, ts_open_ns: I8, holes: Mapping[str, Holes]
+) -> dict[str, Touched]:
+    """Return what ``touched_at`` says of many symbols' bars, of those that lack trades in any.
+
+    Where many do, as after a connection was lost, they are looked at together, by base bars alone: an uploaded longer
+    bar that stands for them then counts as what it stands for.
+    """
+    length, base = timeframe_ns(timeframe), _base_of(timeframe)
+    suspects = {name: ts_open_ns[touches(known, ts_open_ns, length)] for name, known in holes.items()}
+    suspects = {name: times for name, times in suspects.items() if times.size}
+    spans = [*suspects.values()]
+    all_times: I8 = np.unique(np.concatenate(spans)) if spans else np.empty(0, np.int64)
+    runs = _runs(all_times, np.arange(all_times.size), length)
+    if len(suspects) <= _FEW or all_times.size * (length // timeframe_ns(base)) * len(suspects) > _MOST_ROWS:
+        each = {name: await touched_at(store, name, timeframe, ts_open_ns, holes[name]) for name in suspects}
+        return {name: touched for name, touched in each.items() if touched.bars}
+    whole: dict[str, list[I8]] = {name: [] for name in suspects}
+    for rows in runs:
+        parts = await store.base_bars(base, int(all_times[rows[0]]), int(all_times[rows[-1]]) + length)
+        for name in suspects:
+            own = parts.of_symbol(name)
+            lacks = (own.origin == Origin.OWN) & touches(holes[name], own.ts_open_ns, timeframe_ns(base))
+            slots = own.ts_open_ns // length * length
+            whole[name].append(np.setdiff1d(slots, slots[lacks]))
+    found = {}
+    for name, times in suspects.items():
+        lacking = np.setdiff1d(times, np.concatenate(whole[name]))
+        if lacking.size:
+            missing = missing_in(holes[name], lacking, length)
+            found[name] = Touched(np.isin(ts_open_ns, lacking), missing, lacking)
+    return found
 
 
 async def read_holes(store: TickStore, symbols: Iterable[str] | None = None) -> Mapping[str, Holes]:

@@ -137,14 +137,17 @@ def test_bars_are_neither_lost_nor_doubled_over_a_cut_connection(watched: Watche
     assert times == sorted(set(times))
 
 
-def test_a_revised_bar_is_drawn_again(watched: Watched, market: Any, api: str) -> None:
+def test_a_revised_bar_is_drawn_again_and_one_that_lacks_trades_is_told_of(
+    watched: Watched, market: Any, api: str
+) -> None:
     page = watched.open(f"{TWO}&timeframe=1s")
     bar = stored_bars(api, "1s", 30)[5]
-    market.revise("BTCUSDT", bar["timestamp"], high=99999.9)
+    market.revise("BTCUSDT", bar["timestamp"], high=99999.9, gap=True)
     until(
         lambda: any(b["timestamp"] == bar["timestamp"] and b["high"] == 99999.9 for b in bars_of(page)),
         "the correction",
     )
+    page.locator(f"{CHART} .ps-legend-frame", has_text="⚠ 1 bar lacks trades").wait_for()
 
 
 def test_scrolling_back_brings_older_bars(watched: Watched) -> None:

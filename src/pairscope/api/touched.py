@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
-from pairscope.gap_flags import Touched, read_holes, touched_at, touched_bars
+from pairscope.gap_flags import Touched, read_holes, touched_bars, touched_market
 from pairscope.market.bars import BarBatch
 from pairscope.ports import TickStore
 from pairscope.ports_research import ScreenTable
@@ -41,8 +41,7 @@ class ScreenGaps:
         key = table.key, *((name, one.after_ns.tobytes(), one.missing.tobytes()) for name, one in holes.items())
         found = self._known.get(key)
         if found is None:
-            looked = {name: await touched_at(self._store, name, timeframe, times_ns, holes[name]) for name in holes}
-            found = {name: touched for name, touched in looked.items() if touched.bars}
+            found = await touched_market(self._store, timeframe, times_ns, holes)
             if len(self._known) >= _KEPT:
                 self._known.clear()
             self._known[key] = found

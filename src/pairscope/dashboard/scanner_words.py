@@ -18,6 +18,7 @@ __all__ = [
     "edge_of",
     "event_rows",
     "headline",
+    "lacking",
     "left_out",
     "paying",
     "rows_of",
@@ -79,6 +80,7 @@ def headline(document: Mapping[str, Any], choice: ScanChoice) -> tuple[int, str]
         f"as of the bar of {when(number_at(document, 'as_of'), TIMEFRAME_S.get(choice.timeframe, 60))}",
         f"took {_took(took)}" if took is not None else "",
         left_out(document.get("excluded") or {}),
+        lacking(document.get("gaps") or {}),
     ]
     return found, "; ".join(part for part in parts if part) + "."
 
@@ -121,6 +123,19 @@ def too_short(document: Mapping[str, Any]) -> str:
         f"{bars:,.0f} bars are few: with fewer than {FEW_BARS}, tests miss much of what is there, and what they find "
         "may not last. Look at shorter bars, or wait."
     )
+
+
+def lacking(gaps: Mapping[str, Any]) -> str:
+    """Say which symbols' bars lack trades; nothing where none do.
+
+    >>> lacking({"bars": 3, "symbols": {"AUSDT": {"bars": 1}, "BUSDT": {"bars": 2}}})
+    'trades are missing in bars of AUSDT, BUSDT: their tests may be wrong'
+    """
+    names = sorted(gaps.get("symbols") or {})
+    if not names:
+        return ""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"trades are missing in bars of {', '.join(names[:_NAMED])}{more}: their tests may be wrong"
 
 
 def left_out(excluded: Mapping[str, str]) -> str:
