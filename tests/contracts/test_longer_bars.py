@@ -88,6 +88,18 @@ async def test_own_trades_with_quiet_minutes_are_whole_and_a_partial_hour_is_the
     assert await read(store, "1h") == {-60: 900.0, 0: 900.0, 60: 16.0, 120: 18.0, 180: 900.0}
 
 
+async def test_a_longer_upload_stands_for_minutes_of_own_trades_that_a_hole_has_touched(store, ticks_of):
+    rows = [(BTC, k, NOON + (k - 7) * 20 * S, "10.5", "2", True) for k in range(60)]
+    batch = ticks_of([*rows[:30], *rows[31:]], watermark_ns=NOON + 17 * MINUTE)
+    bars = bars_of(batch, "1m")
+    await store.append(batch, [bars.take(bars.ts_open_ns + MINUTE <= NOON + 17 * MINUTE)])
+    await store.put_bars(uploaded("5m", [NOON + k * MINUTE for k in range(-5, 20, 5)], volume=900.0))
+    assert await read(store, "5m") == {-5: 900.0, 0: 30.0, 5: 900.0, 10: 30.0, 15: 900.0}
+    await store.append(ticks_of([rows[30]]))
+    await store.rebuild_bars(BTC, NOON, NOON + 10 * MINUTE)
+    assert (await read(store, "5m"))[5] == 30.0
+
+
 async def test_uploads_where_own_ticks_are_stay_out_and_are_told_row_by_row(store, ticks_of):
     rows = [(BTC, k, NOON + k * 2 * MINUTE, "10.5", "2", True) for k in range(60)]
     batch = ticks_of(rows, watermark_ns=NOON + 3 * HOUR)

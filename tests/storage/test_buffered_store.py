@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from pairscope.market.bars import TIMEFRAMES, bars_of, timeframe_ns
+from pairscope.market.bars import TIMEFRAMES, Origin, bars_of, concat_bars, timeframe_ns
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
@@ -158,3 +159,29 @@ async def test_what_else_a_store_does_goes_through(parts, ticks_of, noon_ns):
     assert await buffered.put_bars((await moody.base_bars("1m", 0, FOREVER)).take(slice(0))) == 0
     assert sum([len(batch) async for batch in buffered.ticks_since(0)]) == 4
     await buffered.close()
+
+
+async def test_longer_uploads_are_seen_before_and_after_the_flush(parts, ticks_of, noon_ns):
+    _, writer, buffered = parts
+    hour = 3600 * S
+    table = Symbols(["BTCUSDT"])
+    first = bars_of(ticks_of([("BTCUSDT", 1, noon_ns, "9", "77", True)], symbols=table), "1h")
+    files = concat_bars([replace(first, ts_open_ns=first.ts_open_ns + k * hour) for k in range(-2, 2)])
+    nothing = np.full(4, -1)
+    await buffered.put_bars(
+        replace(files, origin=np.full(4, Origin.UPLOAD, np.int8), first_id=nothing, last_id=nothing)
+    )
+    rows = [("BTCUSDT", k, noon_ns + (20 + k) * 60 * S, "10.5", "2", True) for k in range(100)]
+    batch = ticks_of(rows, watermark_ns=noon_ns + 2 * hour)
+    minutes = bars_of(batch, "1m")
+    await writer.put(batch, [minutes.take(minutes.ts_open_ns + 60 * S <= noon_ns + 2 * hour)])
+
+    async def seen():
+        assert len(await buffered.bars("BTCUSDT", "1m", 0, FOREVER, limit=200)) == 100
+        bars = await buffered.bars("BTCUSDT", "1h", 0, FOREVER, limit=9)
+        return dict(zip(((bars.ts_open_ns - noon_ns) // hour).tolist(), bars.volume.tolist(), strict=True))
+
+    before = await seen()
+    await writer.drain()
+    assert before == await seen() == {-2: 77.0, -1: 77.0, 0: 77.0, 1: 120.0}
+    assert await buffered.kept_timeframes("BTCUSDT") == ("1m", "1h")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
 from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch, Origin, concat_bars, resample, timeframe_ns
+from pairscope.market.gaps import Gap
 from pairscope.market.ticks import B1, I8
 from pairscope.ports import UploadedSpan
 from pairscope.storage.archive_catalogue import Reach
@@ -15,12 +16,31 @@ from pairscope.storage.ledger import NEVER, LedgerView
 from pairscope.storage.reading import gaps, windows
 from pairscope.storage.tables import Connection, Tables
 
-__all__ = ["assembled", "bars", "base_bars", "base_of", "lengthen", "uploaded"]
+__all__ = ["OwnTime", "assembled", "bars", "base_bars", "base_of", "lengthen", "uploaded"]
 
 _MINUTE_BASED: Final = timeframe_ns("1m")
 
-OwnTime = Callable[[I8, str], B1]
-"""Which bars, by open time and timeframe, own ticks cover wholly."""
+
+class OwnTime:
+    """From when to when a symbol has trades of its own, and the holes in them."""
+
+    def __init__(self, first_ns: int = -1, last_ns: int = 0, holes: Sequence[Gap] = ()) -> None:
+        self._first_ns = first_ns
+        self._last_ns = last_ns
+        self._holes = holes
+
+    def sound(self, ts_open_ns: I8, timeframe: str) -> B1:
+        """Which bars lack no trade, if own trades made them: none of the beginning, none that touches a hole."""
+        ends = ts_open_ns + timeframe_ns(timeframe)
+        found: B1 = ts_open_ns > self._first_ns
+        for gap in self._holes:
+            found &= (ends <= gap.after_ns) | (ts_open_ns > (gap.before_ns or NEVER))
+        return found
+
+    def covers(self, ts_open_ns: I8, timeframe: str) -> B1:
+        """Which bars own trades cover wholly, also where there are none for a while."""
+        ended: B1 = ts_open_ns + timeframe_ns(timeframe) <= self._last_ns
+        return ended & self.sound(ts_open_ns, timeframe)
 
 
 def bars(
@@ -47,7 +67,7 @@ def bars(
     spans = [view.bar_span(symbol_id, level) for level in levels]
     oldest, newest_ns = min(span[0] for span in spans), max(span[1] for span in spans)
     hint = (newest_ns // length + 1) * length if newest else oldest // length * length
-    own_time = _own_time(connection, view, symbol, symbol_id) if len(levels) > 1 else _nothing
+    own_time = _own_time(connection, view, symbol, symbol_id) if len(levels) > 1 else OwnTime()
     parts: list[BarBatch] = []
     left = limit
     for low, high in windows(start_ns, end_ns, hint, limit * length, newest=newest):
@@ -69,20 +89,20 @@ def assembled(kept: Mapping[str, BarBatch], timeframe: str, own_time: OwnTime) -
     """
     order = sorted(kept, key=timeframe_ns)
     held = kept[order[0]]
-    share = np.full(len(held), timeframe_ns(order[0]))
+    share = _share(held, own_time)
     for level in order[1:]:
         length = timeframe_ns(level)
         made = lengthen(held, level)
         _, place = np.unique(held.ts_open_ns // length, return_inverse=True)
         filled = np.bincount(place, share, len(made)).astype(np.int64)
-        whole = (filled >= length) | own_time(made.ts_open_ns, level)
+        whole = (filled >= length) | own_time.covers(made.ts_open_ns, level)
         if level in BASE_TIMEFRAMES:
             whole[:] = False
         ours = kept[level]
         lost = ~whole & np.isin(made.ts_open_ns, ours.ts_open_ns)
         taken = ours.take(~np.isin(ours.ts_open_ns, made.ts_open_ns[whole]))
         both = concat_bars([made.take(~lost), taken])
-        sizes = np.concatenate([np.where(whole, length, filled)[~lost], np.full(len(taken), length)])
+        sizes = np.concatenate([np.where(whole, length, filled)[~lost], _share(taken, own_time)])
         by_time = np.argsort(both.ts_open_ns, kind="stable")
         held, share = both.take(by_time), sizes[by_time]
     return lengthen(held, timeframe)
@@ -153,19 +173,13 @@ def _read(
 
 
 def _own_time(connection: Connection, view: LedgerView, symbol: str, symbol_id: int) -> OwnTime:
-    """Return which bars of a symbol own ticks cover wholly."""
+    """Return when a symbol has trades of its own."""
     first_ns, last_ns, _ = view.tick_span(symbol_id)
-    holes = gaps(connection, view, symbol, unrepaired=True)
-
-    def covers(ts_open_ns: I8, timeframe: str) -> B1:
-        ends = ts_open_ns + timeframe_ns(timeframe)
-        inside: B1 = (ts_open_ns > first_ns) & (ends <= last_ns)
-        for gap in holes:
-            inside &= (ends <= gap.after_ns) | (ts_open_ns > (gap.before_ns or NEVER))
-        return inside
-
-    return covers
+    return OwnTime(first_ns, last_ns, gaps(connection, view, symbol, unrepaired=True))
 
 
-def _nothing(ts_open_ns: I8, _: str) -> B1:
-    return np.zeros(ts_open_ns.size, np.bool_)
+def _share(bars: BarBatch, own_time: OwnTime) -> I8:
+    """Return for how long a time each bar stands: nothing where it is of own trades and lacks some."""
+    lacking = (bars.origin == Origin.OWN) & ~own_time.sound(bars.ts_open_ns, bars.timeframe)
+    share: I8 = np.where(lacking, 0, timeframe_ns(bars.timeframe))
+    return share

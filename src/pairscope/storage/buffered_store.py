@@ -12,7 +12,7 @@ from pairscope.market.continuity import Admission, Continuity, Gap, HeldIds
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1, TickBatch, concat_ticks
 from pairscope.ports import Document, StoreStats, SymbolSummary, TickStore, UploadedSpan
-from pairscope.storage.bar_reading import base_of, lengthen
+from pairscope.storage.bar_reading import OwnTime, assembled, base_of, lengthen
 from pairscope.storage.tick_storage import StoreWriter
 
 __all__ = ["BufferedStore"]
@@ -92,13 +92,14 @@ class BufferedStore:
         stored = await self._store.bars(symbol, base, start_ns, end_ns, limit=count)
         inside = (waiting.ts_open_ns >= start_ns) & (waiting.ts_open_ns < end_ns)
         both = concat_bars([_in_table(stored, waiting.symbols), waiting.take(inside)])
-        made = lengthen(_last_of_each(both), timeframe)
+        both = _last_of_each(both)
+        made = lengthen(both, timeframe)
         newest_end = int(both.ts_open_ns.max(initial=-length)) + timeframe_ns(base)
-        made = made.take(made.ts_open_ns + length <= max(watermark_ns, newest_end))
-        if set(await self._store.kept_timeframes(symbol)) <= set(BASE_TIMEFRAMES):
-            return made
-        kept = await self._store.bars(symbol, timeframe, start_ns, end_ns, limit=count)
-        return _with_uploaded(made, _in_table(kept, made.symbols))
+        if timeframe != base and not set(await self._store.kept_timeframes(symbol)) <= set(BASE_TIMEFRAMES):
+            kept = await self._store.bars(symbol, timeframe, start_ns, end_ns, limit=count)
+            longer = _longer_uploads(_in_table(kept, made.symbols), made)
+            made = assembled({base: both, timeframe: longer}, timeframe, OwnTime())
+        return made.take(made.ts_open_ns + length <= max(watermark_ns, newest_end))
 
     async def symbols(self) -> list[SymbolSummary]:
         """Every symbol that has ticks or bars, by name."""
@@ -202,13 +203,10 @@ class BufferedStore:
         await self._store.close()
 
 
-def _with_uploaded(made: BarBatch, kept: BarBatch) -> BarBatch:
-    """Return bars made anew, with those that the store has of longer uploads where no upload went into the making."""
+def _longer_uploads(kept: BarBatch, made: BarBatch) -> BarBatch:
+    """Return those of a store's bars that come of longer uploads: no upload went into those made of base bars."""
     longer = kept.take(kept.origin == Origin.UPLOAD)
-    by_upload = made.ts_open_ns[made.origin == Origin.UPLOAD]
-    longer = longer.take(~np.isin(longer.ts_open_ns, by_upload))
-    both = concat_bars([made.take(~np.isin(made.ts_open_ns, longer.ts_open_ns)), longer])
-    return both.take(np.argsort(both.ts_open_ns, kind="stable"))
+    return longer.take(~np.isin(longer.ts_open_ns, made.ts_open_ns[made.origin == Origin.UPLOAD]))
 
 
 def _behind(batch: TickBatch, after_id: int) -> B1:
