@@ -98,7 +98,7 @@ async def _into_file(source: Origin, wish: Wish, path: Path, asked: Asked, say: 
     if begun is not None and part.exists():
         wish, etag = begun
         start = part.stat().st_size if etag else 0
-    elif asked.resume:
+    if asked.resume and not start:
         say(f"there is nothing of {path.name} to go on with: begun anew")
     meter = Meter()
     told = meter.of("exporting")

@@ -11,7 +11,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Final, TypeVar
 
@@ -141,7 +141,7 @@ class Export:
         encoder = self.format.encoder()
         whole = await run(lambda: encoder.first(page.table) + encoder.end())
         if page.following is None:
-            return Estimate(size, len(whole), exact=True)
+            return Estimate(replace(size, rows=len(page.table), exact=True), len(whole), exact=True)
         empty = self.format.encoder()
         bare = await run(lambda: empty.first(page.table.head(0)) + empty.end())
         return Estimate(size, len(bare) + round((len(whole) - len(bare)) * size.rows / len(page.table)), exact=False)

@@ -138,7 +138,7 @@ class TickSource:
         return hashlib.blake2b("\n".join(known).encode(), digest_size=16).hexdigest()
 
     async def size(self) -> Size:
-        """Return how many trades there are, by their ids and the holes in them."""
+        """Return how many trades there are, by their ids and the holes in them; some ids are of no trade."""
         rows, firsts, lasts = 0, [], []
         for at in range(len(self._symbols)):
             span = await self._span(at)
@@ -147,7 +147,7 @@ class TickSource:
                 rows += high - low + 1 - sum(missing for *_, missing in holes)
                 firsts.append(first_ns // _MS)
                 lasts.append(last_ns // _MS)
-        return Size(rows, min(firsts, default=None), max(lasts, default=None), exact=True)
+        return Size(rows, min(firsts, default=None), max(lasts, default=None), exact=False)
 
     async def _span(self, at: int) -> tuple[int, int, int, int, tuple[tuple[int, int, int], ...]] | None:
         """Return a symbol's first and last time, lowest and highest id, and the holes between those."""
