@@ -15,7 +15,7 @@ from pairscope import Client, screen_pairs
 from pairscope.errors import ApiUnreachable
 
 try:
-    with Client(*sys.argv[1:], timeout=120) as api:
+    with Client(*sys.argv[1:], timeout=120, patience_s=120) as api:
         table = api.screen("1m", 1200, fdr=0.05)
         about = table.attrs
         print(f"{about['universe']} symbols, {about['tests']} tests, {about['discoveries']} discoveries")

@@ -14,7 +14,7 @@ from pairscope import Client
 Y, X = "ETHUSDT", "BTCUSDT"
 RULE = {"hedge": {"method": "ols", "lookback": 720}, "window": 60, "entry": 2.0, "exit": 0.5, "stop": 4.0}
 
-with Client(*sys.argv[1:], timeout=60) as api:
+with Client(*sys.argv[1:], timeout=60, patience_s=120) as api:
     # A decision at one bar fills at the next: nothing here knows its own future.
     print("cost a side   trades   return       Sharpe   fees")
     for fee_bps in (0, 2, 10):
@@ -22,7 +22,9 @@ with Client(*sys.argv[1:], timeout=60) as api:
         result = run.metrics
         sharpe = "    -" if result["sharpe"] is None else f"{result['sharpe']:8.1f}"
         earned = 100 * result["total_return"]
-        print(f"{fee_bps:>5} bps {result['trades']:>11} {earned:>+9.3f} % {sharpe:>9} {result['fees']:>8.2f}")
+        print(
+            f"{fee_bps:>5} bps {result['trades']:>11} {earned:>+9.3f} % {sharpe:>9} {result['fees']:>8.2f}", flush=True
+        )
 
     # The run is kept: its verdict, its trades and its equity are tables like any other.
     print(run.verdict)

@@ -41,9 +41,7 @@ async def main() -> None:
         for alert in (low, far):
             await api.delete_alert(alert["id"])
         history = await api.triggered(limit=3)
-        print(
-            f"{len(history)} of the newest alerts in the history; the last at {history['timestamp'].max():%H:%M:%S} UTC"
-        )
+        print(f"{len(history)} alerts in the history, the newest at {history['timestamp'].max():%H:%M:%S} UTC")
 
 
 asyncio.run(main())

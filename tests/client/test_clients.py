@@ -337,3 +337,24 @@ def test_a_screen_without_rows_has_its_columns_and_one_that_never_stands_still_s
     numbers = iter(range(100))
     with pytest.raises(ApiRefused, match="a newer screen"):
         client_of(lambda _: httpx2.Response(200, json={"screen": next(numbers), "pairs": [], "next": "1"})).screen()
+
+
+def test_a_patient_client_asks_a_busy_instance_again_and_no_longer_than_it_was_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr("pairscope.client.clients.time.sleep", slept.append)
+    monkeypatch.setattr("pairscope.client.clients.time.monotonic", lambda: float(next(clock)))
+    busy = problem(503, "still being compiled", kind="busy", **{"Retry-After": "3"})
+    answers = iter([busy, busy, httpx2.Response(200, json={"tests": 2})])
+    assert client_of(lambda _: next(answers), patience_s=60.0).discoveries() == {"tests": 2}
+    assert slept == [3.0, 3.0]
+    slept.clear()
+    with pytest.raises(ApiRefused, match="compiled"):
+        client_of(lambda _: busy, patience_s=10.0).discoveries()
+    assert slept == [3.0, 2.0]
+    limited = problem(429, "too many", **{"Retry-After": "7"})
+    with pytest.raises(ApiRefused, match="too many"):
+        client_of(lambda _: limited).stats()
+    assert len(slept) == 2

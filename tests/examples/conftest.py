@@ -12,7 +12,7 @@ from tests.served_api import served_api
 
 from pairscope.feed.synthetic import SyntheticMarket
 
-from .market import END_MS, open_synthetic_market, play
+from .market import END_MS, LISTED, open_synthetic_market, play
 
 LONGEST_MS = 3_600_000
 
@@ -28,7 +28,7 @@ class Instance:
 @pytest.fixture(scope="session")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     market = asyncio.run(open_synthetic_market(tmp_path_factory.mktemp("market")))
-    found, source = Instance(), SyntheticMarket()
+    found, source = Instance(), SyntheticMarket(symbols=LISTED)
 
     async def trade() -> None:
         for at in range(END_MS, END_MS + LONGEST_MS, 1000):

@@ -17,6 +17,9 @@ from pairscope.storage.duckdb_store import DuckDBStore
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT", "AVAXUSDT", "LINKUSDT", "LTCUSDT")
 """Among them two planted pairs: ETH on BTC, AVAX on SOL."""
 
+LISTED = 12
+"""The busiest of the market; all of the above are among them."""
+
 MINUTES = 2880
 TRADED_MINUTES = 3
 MS = 1_000_000
@@ -28,7 +31,7 @@ STEP_MS = 500
 
 async def open_synthetic_market(folder: Path) -> Market:
     """Store two days of minutes as the exchange's, and play the last of them trade by trade."""
-    source = SyntheticMarket()
+    source = SyntheticMarket(symbols=LISTED)
     symbols = Symbols(SYMBOLS)
     store = await DuckDBStore.open(folder / "market.duckdb", threads=1)
     market = Market({}, symbols, DataProcessor(symbols), store, now_ns=END_MS * MS)

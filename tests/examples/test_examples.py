@@ -20,7 +20,7 @@ PROMISED = {
     "01_first_pair.py": [r"source: synthetic; ETHUSDT at \d", r"sell 1\.\d{3} of BTCUSDT", r"Engle-Granger p = 0\.0"],
     "02_screen_the_market.py": [r"8 symbols, 56 tests, [1-9]\d* discoveries", r"AVAXUSDT +SOLUSDT", r"WALK11 on WALK0"],
     "03_backtest_with_costs.py": [r"10 bps +[1-9]", r"best of 9 rules", r"overfitted: 0?\.?\d"],
-    "04_live_alerts.py": [r"alert: .*BTCUSDT", r"BTCUSDT \d", r"the last at \d\d:\d\d:\d\d UTC"],
+    "04_live_alerts.py": [r"alert: .*BTCUSDT", r"BTCUSDT \d", r"the newest at \d\d:\d\d:\d\d UTC"],
     "05_own_data.py": [r"refused: row 42, column high", r"stored 4800 bars of OWNXUSDT, OWNYUSDT", r"beta 1\.[12]\d"],
     "06_export_and_archive.py": [r"BTCUSDT +28\d\d", r"0 gaps", r"archiving would move \d+ of them"],
 }

@@ -36,7 +36,6 @@ __all__ = [
     "call",
     "changed",
     "file_ask",
-    "paged",
     "plain",
     "read",
     "segment",
@@ -184,17 +183,6 @@ def file_ask(
     """Return the request that posts a file with the fields of a form."""
     files = {"file": (name, content, "application/octet-stream")}
     return Ask("POST", path, form=written(fields), files=files, timeout=timeout)
-
-
-def paged(path: str, **params: Any) -> Steps[list[Any]]:
-    """GET every page of a listing that ends by itself."""
-    pages: list[Any] = []
-    cursor = None
-    while True:
-        pages.append((yield from read(path, cursor=cursor, **params)))
-        cursor = pages[-1].get("next")
-        if cursor is None:
-            return pages
 
 
 def written(params: Mapping[str, Any]) -> dict[str, str]:

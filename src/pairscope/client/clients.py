@@ -25,17 +25,27 @@ from pairscope.errors import ApiUnreachable, PairscopeError
 __all__ = ["AsyncClient", "Client"]
 
 _TAKEN: Final = frozenset({200, 206})
+_NOT_NOW: Final = frozenset({429, 503})
 
 
 class _Calls(MarketCalls, PairCalls, BacktestCalls, AlertCalls, ExportCalls, UploadCalls, StoredCalls, JobCalls):
     """Every call, and what both clients know of the API that they ask."""
 
-    def __init__(self, base_url: str, frame: FrameKind, api_key: str | None) -> None:
+    def __init__(self, base_url: str, frame: FrameKind, api_key: str | None, patience_s: float) -> None:
         self.base_url = base_url.rstrip("/")
         self.frame = checked_kind(frame)
+        self._patience_s = patience_s
         self._headers = {"Accept": "application/json", "User-Agent": "pairscope-client"}
         if api_key:
             self._headers["X-API-Key"] = api_key
+
+    def _again_in(self, wish: Ask | Pause, answer: httpx2.Response | None, since: float) -> Pause | None:
+        """Return how long to wait before what was refused for now is asked again; None where it is not to be."""
+        if answer is None or answer.status_code not in _NOT_NOW or not isinstance(wish, Ask) or wish.files is not None:
+            return None
+        told = answer.headers.get("Retry-After", "")
+        left_s = self._patience_s - (time.monotonic() - since)
+        return Pause(min(max(float(told), 0.1), left_s)) if told.isdigit() and left_s > 0 else None
 
     def _unheard(self, error: httpx2.TransportError) -> ApiUnreachable:
         if isinstance(error, httpx2.TimeoutException):
@@ -47,7 +57,8 @@ class Client(_Calls, Blocking):
     """Asks one Pairscope API and returns tables; ``get`` returns the JSON underneath.
 
     ``frame`` says what tables are made of: ``pandas``, ``polars`` or ``arrow``; every call that returns a table takes
-    it too. Outside pandas, what is said to be an index is a column.
+    it too. Outside pandas, what is said to be an index is a column. An instance may say that it is busy, as at every
+    first start while it compiles: for ``patience_s`` such a call is made again when the instance says.
 
     Errors are of the :class:`~pairscope.errors.PairscopeError` family and carry the server's own words:
     ``UnknownSymbol`` (404), ``InputError`` (422, ``loc`` names the parameter), ``StoreUnavailable`` (503),
@@ -66,8 +77,9 @@ class Client(_Calls, Blocking):
         api_key: str | None = None,
         timeout: float = 10.0,
         frame: FrameKind = "pandas",
+        patience_s: float = 0.0,
     ) -> None:
-        super().__init__(base_url, frame, api_key)
+        super().__init__(base_url, frame, api_key, patience_s)
         self._http = httpx2.Client(base_url=self.base_url, headers=self._headers, timeout=timeout, trust_env=False)
 
     def __enter__(self) -> Self:
@@ -98,7 +110,10 @@ class Client(_Calls, Blocking):
             wish = next(steps)
             while True:
                 try:
-                    answer = self._granted(wish)
+                    answer, since = self._granted(wish), time.monotonic()
+                    while pause := self._again_in(wish, answer, since):
+                        self._granted(pause)
+                        answer = self._granted(wish)
                 except PairscopeError as error:
                     wish = steps.throw(error)
                 else:
@@ -140,8 +155,9 @@ class AsyncClient(_Calls, Awaited):
         api_key: str | None = None,
         timeout: float = 10.0,
         frame: FrameKind = "pandas",
+        patience_s: float = 0.0,
     ) -> None:
-        super().__init__(base_url, frame, api_key)
+        super().__init__(base_url, frame, api_key, patience_s)
         self._http = httpx2.AsyncClient(base_url=self.base_url, headers=self._headers, timeout=timeout, trust_env=False)
 
     async def __aenter__(self) -> Self:
@@ -166,7 +182,10 @@ class AsyncClient(_Calls, Awaited):
             wish = next(steps)
             while True:
                 try:
-                    answer = await self._granted(wish)
+                    answer, since = await self._granted(wish), time.monotonic()
+                    while pause := self._again_in(wish, answer, since):
+                        await self._granted(pause)
+                        answer = await self._granted(wish)
                 except PairscopeError as error:
                     wish = steps.throw(error)
                 else:
