@@ -138,12 +138,19 @@ class ScriptedData:
 
         @app.get("/api/export/{path:path}")
         async def export(path: str, request: Request) -> Any:
-            note("export", {"path": path, **request.query_params})
+            sent = {
+                name: request.headers[name] for name in ("range", "if-range", "x-api-key") if name in request.headers
+            }
+            note("export", {"path": path, **request.query_params, **sent})
             if self.refusal:
                 return refused("start", self.refusal)
             lines = [f"2023-11-14T22:14:{i % 60:02d}.000Z,0.00001234" for i in range(self.rows)]
             body = "\n".join(["timestamp,close", *lines, ""])
             headers = {"Content-Disposition": 'attachment; filename="as-the-api-names-it.csv"', "ETag": '"1"'}
+            if "range" in sent:
+                first = int(sent["range"].removeprefix("bytes=").removesuffix("-"))
+                headers["Content-Range"] = f"bytes {first}-{len(body) - 1}/{len(body)}"
+                return Response(body[first:], 206, media_type="text/csv", headers=headers)
             return Response(body, media_type="text/csv", headers=headers)
 
         @app.post("/api/upload/ohlc")

@@ -268,12 +268,16 @@ def test_other_settings_than_were_looked_at_delete_nothing(page: Page, market: S
     assert not [button for button in app.button if button.key == "retention-do"]
 
 
-def test_the_findings_of_a_check_are_listed(page: Page, market: ScriptedMarket) -> None:
+def test_the_findings_of_a_check_are_listed_with_what_they_mean(page: Page, market: ScriptedMarket) -> None:
     finding = {"symbol": "BTCUSDT", "date": "2024-01-01", "kind": "bar", "detail": "high differs", "repaired": False}
-    market.data.end(market.data.begin("store_check", "check", {"ok": False, "findings": [finding]}))
+    finding |= {"means": "charts of that day are wrong", "repair": "made anew from trades"}
+    result = {"ok": False, "found": 1, "left": 1, "checked": {"bars": 60}, "findings": [finding]}
+    market.data.end(market.data.begin("check", "check", result))
     app = opened(page, "Store")
-    assert "1 finding." in text_of(app)
-    assert app.dataframe[-1].value.iloc[0]["What"] == "bar: high differs"
+    assert "1 finding, 1 of them left as it is; 60 bars were looked at." in text_of(app)
+    assert app.table[-1].value.iloc[0].tolist() == [
+        "BTCUSDT 2024-01-01", "high differs", "charts of that day are wrong", "made anew from trades",
+    ]  # fmt: skip
 
 
 # ── trouble ───────────────────────────────────────────────────────────────────────────────────────────────────────

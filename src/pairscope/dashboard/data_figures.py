@@ -25,7 +25,7 @@ def _show(client: Client) -> None:
     kept = stored(client, start=_recent(heard.document))
     with st.grid(6, min_column_width=150):
         for label, value, why in figures_of(heard.document, kept.document or {}):
-            st.metric(label, value, help=why, border=True)
+            st.metric(label, value, help=why or None, border=True)
 
 
 show_figures = st.fragment(run_every=_REFRESH_S)(_show)
@@ -58,7 +58,7 @@ def figures_of(stats: Mapping[str, Any], storage: Mapping[str, Any]) -> list[tup
     room = f"; {size_words(free)} are free on the disk" if free is not None else ""
     return [
         ("Trades stored", MISSING if ticks is None else f"{ticks:,.0f}", "In the store and in the archive."),
-        ("Symbols", MISSING if symbols is None else f"{symbols:,.0f}", "Followed now, or stored from before."),
+        ("Symbols", MISSING if symbols is None else f"{symbols:,.0f}", ""),
         ("Coming in", MISSING if rate is None else f"{_rate(rate)}/s", "Trades a second, over the last seconds."),
         ("On disk", size_words(both), f"What is stored takes this much, {where}{room}."),
         (

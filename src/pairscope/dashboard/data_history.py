@@ -18,7 +18,10 @@ __all__ = ["show_history"]
 
 MOST_FILE_MB: Final = 100
 _KINDS: Final[Mapping[str, tuple[str, str]]] = {
-    "Bars": ("bars", "One-minute bars, as the exchange made them: about 1,440 a day and symbol, a day in a second."),
+    "Bars": (
+        "bars",
+        "One-minute bars, as the exchange made them: 1,440 a day and symbol, of any time since it was listed.",
+    ),
     "Trades": (
         "trades",
         "Every trade, so that second bars and replays become possible. The exchange hands out those of the last 48 "
@@ -37,7 +40,7 @@ def show_history(client: Client, known: Sequence[str]) -> None:
     with right:
         _file_form(client)
     st.subheader("On their way, and the last ones", anchor=False)
-    show_jobs(client, ("backfill", "exchange"))
+    show_jobs(client, ("backfill", "exchange"), "Nothing was fetched or read yet since Pairscope was started.")
 
 
 def _ask(client: Client, known: Sequence[str]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import pandas as pd
 import streamlit as st
 
 from pairscope.client import Client
@@ -18,6 +18,7 @@ __all__ = ["found_words", "job_words", "result_words", "show_jobs"]
 
 _WATCH_S: Final = 1.0
 _SHOWN: Final = 3
+_LISTED: Final = 200
 _ENDED: Final = ("done", "failed", "cancelled")
 _STOPPING: Final = "_data_jobs_stopping"
 _SEEN: Final = "_data_jobs_running"
@@ -26,12 +27,12 @@ _NAMES: Final[Mapping[str, str]] = {
     "exchange": "Exchange file",
     "archive": "Archiving",
     "retention": "Deletion",
-    "compaction": "Compaction",
-    "store_check": "Integrity check",
+    "compact": "Compaction",
+    "check": "Integrity check",
 }
 
 
-def _watch(client: Client, kinds: Sequence[str]) -> None:
+def _watch(client: Client, kinds: Sequence[str], nothing: str = "") -> None:
     """Draw the works of some kinds: those on their way, and the newest that have ended."""
     heard = kept_jobs(client)
     jobs = [job for job in heard.document or () if job.get("kind") in kinds]
@@ -41,6 +42,8 @@ def _watch(client: Client, kinds: Sequence[str]) -> None:
     if before & {str(job["id"]) for job in jobs if job.get("status") in _ENDED}:
         forget_stored()
         st.rerun(scope="app")
+    if nothing and not jobs and not heard.problem:
+        st.caption(nothing)
     for job in running:
         share, words = job_words(job)
         name = str(job["id"])
@@ -83,13 +86,14 @@ def _ended(client: Client, job: Mapping[str, Any]) -> None:
     st.markdown(f":green[✓] {head}{plain(result_words(str(job.get('kind')), document) or title)}")
     findings: Sequence[Mapping[str, Any]] = document.get("findings") or ()
     if findings:
-        rows = [found_words(one) for one in findings[:500]]
-        st.dataframe(
-            pd.DataFrame(rows),
+        rows = [found_words(one) for one in findings[:_LISTED]]
+        columns = {name: [plain(row[name]) for row in rows] for name in rows[0]}
+        st.table(
+            columns,
+            border="horizontal",
             hide_index=True,
-            key=f"findings-{job['id']}",
-            height=table_height(len(rows), 290),
-            alt=f"{len(rows)} findings of the check",
+            height=table_height(len(rows), 320),
+            alt=f"{count_words(len(rows), 'finding')} of the check",
         )
 
 
@@ -111,7 +115,7 @@ def job_words(job: Mapping[str, Any]) -> tuple[float, str]:
         return 0.0, f"{title}: making ready…"
     share = min(1.0, max(0.0, done / total))
     started = number_at(job, "started_ms")
-    now = number_at(job, "now_ms") or pd.Timestamp.now("UTC").timestamp() * 1000
+    now = number_at(job, "now_ms") or time.time() * 1000
     spent_s = None if started is None else (now - started) / 1000
     left = ""
     if spent_s is not None and spent_s > 2 and 0 < share < 1:
@@ -124,18 +128,15 @@ def result_words(kind: str, document: Mapping[str, Any]) -> str:
 
     >>> result_words("exchange", {"symbol": "BTCUSDT", "kind": "trades", "rows": 5, "stored": 4, "repeats": 1})
     'BTCUSDT: 5 trades read, 4 stored, 1 there already.'
-    >>> result_words("store_check", {"ok": True, "findings": []})
+    >>> result_words("check", {"ok": True, "findings": []})
     'Everything holds: ids, bars and checksums.'
     >>> result_words("retention", {"days": 2, "ticks": 10, "bytes": 2000})
     '2 days, 10 trades, 2.0 kB.'
-    >>> result_words("compaction", {"bytes_before": 9_000_000, "bytes": 2_000_000})
+    >>> result_words("compact", {"bytes_before": 9_000_000, "bytes": 2_000_000})
     "the store's file had 9.0 MB, and has 2.0 MB now."
     """
-    if kind == "store_check":
-        found = len(document.get("findings") or ())
-        if document.get("ok") or (document and not found):
-            return "Everything holds: ids, bars and checksums."
-        return f"{count_words(found, 'finding')}." if document else ""
+    if kind == "check":
+        return _checked_words(document)
     if kind in {"backfill", "exchange"}:
         return _fetched_words(document)
     parts = [count_words(number_at(document, name), word) for name, word in _COUNTED if number_at(document, name)]
@@ -148,6 +149,29 @@ def result_words(kind: str, document: Mapping[str, Any]) -> str:
 
 
 _COUNTED: Final = (("days", "day"), ("ticks", "trade"), ("bars", "bar"))
+
+
+def _checked_words(document: Mapping[str, Any]) -> str:
+    """Say what a check found, and how much it looked at.
+
+    >>> _checked_words({"ok": False, "found": 3, "left": 1, "checked": {"ticks": 9000, "bars": 60, "files": 2}})
+    '3 findings, 1 of them left as it is; 9,000 trades, 60 bars and 2 files were looked at.'
+    """
+    if not document:
+        return ""
+    found = number_at(document, "found")
+    found = len(document.get("findings") or ()) if found is None else found
+    left = number_at(document, "left")
+    seen = [
+        count_words(number_at(document, "checked", name), word)
+        for name, word in (("ticks", "trade"), ("bars", "bar"), ("files", "file"))
+        if number_at(document, "checked", name)
+    ]
+    looked = f"; {', '.join(seen[:-1])}{' and ' if seen[1:] else ''}{seen[-1]} were looked at" if seen else ""
+    if not found:
+        return f"Everything holds: ids, bars and checksums{looked}."
+    still = f", {left:,.0f} of them left as {'it is' if left == 1 else 'they are'}" if left else ", all repaired"
+    return f"{count_words(found, 'finding')}{still if left is not None else ''}{looked}."
 
 
 def _fetched_words(document: Mapping[str, Any]) -> str:
@@ -186,15 +210,17 @@ def _fetched_words(document: Mapping[str, Any]) -> str:
 
 
 def found_words(finding: Mapping[str, Any]) -> dict[str, str]:
-    """Return a finding of a check as a row of a table.
+    """Return a finding of a check as a row of a table: what it is, what it means, and what became of it.
 
-    >>> found_words({"symbol": "BTCUSDT", "date": "2024-01-01", "kind": "bar", "detail": "differs", "repaired": True})
-    {'Symbol': 'BTCUSDT', 'Day': '2024-01-01', 'What': 'bar: differs', 'Now': 'repaired'}
+    >>> found = found_words({"symbol": "A", "date": "2024-01-01", "kind": "bar", "detail": "high differs",
+    ...                      "means": "charts are wrong", "repair": "made anew from trades", "repaired": False})
+    >>> found["What"], found["It means"], found["Repair"]
+    ('high differs', 'charts are wrong', 'made anew from trades')
     """
-    kind, detail = str(finding.get("kind") or ""), str(finding.get("detail") or finding.get("reason") or "")
+    where = (finding.get("symbol"), finding.get("date"))
     return {
-        "Symbol": str(finding.get("symbol") or ""),
-        "Day": str(finding.get("date") or finding.get("file") or ""),
-        "What": ": ".join(filter(None, (kind.replace("_", " "), detail))),
-        "Now": "repaired" if finding.get("repaired") else "as it was",
+        "Where": " ".join(str(part) for part in where if part) or "the store",
+        "What": str(finding.get("detail") or finding.get("kind") or ""),
+        "It means": str(finding.get("means") or ""),
+        "Repair": "done" if finding.get("repaired") else str(finding.get("repair") or ""),
     }

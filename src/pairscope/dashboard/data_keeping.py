@@ -86,6 +86,7 @@ def _draw_retention(client: Client, storage: Mapping[str, Any]) -> None:
             36_500,
             int(limit_of(storage, "retention", "days") or 0) or None,
             key="keep_days",
+            help="Today and so many whole days before it stay; bars that were uploaded stay whatever their age.",
             placeholder="no limit",
             persist_state="session",
         )
@@ -110,7 +111,7 @@ def _draw_retention(client: Client, storage: Mapping[str, Any]) -> None:
         _try(client, "retention", body)
     document = _tried("retention", body)
     if document is None:
-        st.caption("This happens once; settings of the same names do it every day by themselves.")
+        st.caption("This happens once. `PAIRSCOPE_RETENTION_DAYS` and `PAIRSCOPE_RETENTION_GB` do it every day.")
         return
     if _amount(document, "There is nothing to delete: all that is stored is within these limits."):
         pressed = st.button(
@@ -234,7 +235,8 @@ def _start(client: Client, what: str, body: Mapping[str, Any]) -> None:
     dry = {"dry_run": False} if what in {"archive", "retention"} else {}
     said = change(client, "POST", f"/api/storage/{what}", {**body, **dry})
     st.session_state[_SAID] = (names[what], said)
-    st.session_state.pop(f"{_TRIED}_{what}", None)
+    for tried in ("archive", "retention"):  # what was looked at before is no longer so
+        st.session_state.pop(f"{_TRIED}_{tried}", None)
     forget_stored()
 
 

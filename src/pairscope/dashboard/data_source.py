@@ -29,7 +29,7 @@ __all__ = [
     "uploads_kept",
 ]
 
-JOB_KINDS: Final = ("backfill", "exchange", "archive", "retention", "compaction", "store_check")
+JOB_KINDS: Final = ("backfill", "exchange", "archive", "retention", "compact", "check")
 """Long works on stored data, as the list of jobs names them."""
 
 _FILE_PATIENCE_S: Final = 120.0

@@ -43,7 +43,7 @@ def show_store(client: Client) -> None:
     else:
         st.info(f"Nothing is stored of the last {span}. Trades arrive while `pairscope run` follows the market.")
     show_keeping(client, heard.document)
-    show_jobs(client, ("archive", "retention", "compaction", "store_check"))
+    show_jobs(client, ("archive", "retention", "compact", "check"))
 
 
 def where_words(document: Mapping[str, Any]) -> str:
@@ -53,7 +53,7 @@ def where_words(document: Mapping[str, Any]) -> str:
     ...                    "ticks": 100, "archive": {"url": "/d/archive", "files": 0, "bytes": 0, "ticks": 0},
     ...                    "retention": {"days": 0, "gb": 0.0}, "archive_after_days": 0}))
     **3.0 MB** in the store (`/d/x.duckdb`), 9.0 GB free on its disk. **Nothing in the archive** (`/d/archive`).
-    Days are kept for ever, all of them in the store.
+    Days are kept for ever; none moves to the archive by itself.
     """
     archive = document.get("archive") or {}
     size, free = number_at(document, "bytes"), number_at(document, "free_bytes")
@@ -81,7 +81,7 @@ def keeping_words(document: Mapping[str, Any]) -> str:
     kept = f"Days are deleted {told}" if told else "Days are kept for ever"
     if after is not None:
         return f"{kept}; after {count_words(after, 'day')} they move to the archive."
-    return f"{kept}, all of them in the store." if not told else f"{kept}."
+    return f"{kept}; none moves to the archive by itself."
 
 
 def _code(text: Any) -> str:

@@ -24,6 +24,7 @@ _OUTCOME: Final = "_upload_outcome"
 _REMOVAL: Final = "_upload_removal"  # asked for, while the question stands open
 _REMOVED: Final = "_upload_removed"
 _SHOWN: Final = 200
+_PREVIEWED: Final = 5
 
 
 def _show(client: Client) -> None:
@@ -34,10 +35,8 @@ def _show(client: Client) -> None:
             st.text_input(
                 "Symbol",
                 key="up_symbol",
-                placeholder="BTCUSDT",
+                placeholder="or a column symbol in the file",
                 persist_state="session",
-                help="Whose bars they are; may be one that nobody follows. Leave it empty where the file has a "
-                "column `symbol`.",
             )
         ).strip()
         timeframe = str(
@@ -47,7 +46,6 @@ def _show(client: Client) -> None:
                 3,
                 key="up_timeframe",
                 persist_state="session",
-                help="How long one bar of the file lasts. Longer bars are built from what you upload.",
             )
         )
     file = st.file_uploader(
@@ -55,12 +53,16 @@ def _show(client: Client) -> None:
         _ENDINGS,
         key="up_file",
         max_upload_size=MOST_MB,
-        help="CSV, JSON or Parquet with time, open, high, low, close and volume under their usual names. Times in "
-        "ISO 8601 (UTC), seconds, milliseconds or microseconds. Larger files: `pairscope import FILE`.",
+        help="Columns by their usual names. Times are a bar's open, in ISO 8601 (UTC), seconds, milliseconds or "
+        "microseconds. Larger files: `pairscope import FILE`.",
     )
     if file is None:
         st.session_state.pop(_LOOKED, None)
-        st.caption("Nothing is stored before you have seen what the file says and pressed Upload.")
+        st.caption(
+            "CSV, JSON or Parquet with time, open, high, low, close and volume; of any symbol, also one that nobody "
+            "follows. Nothing is stored before you have seen what the file says and pressed Upload. Longer timeframes "
+            "are built from what you upload."
+        )
     fields = {"symbol": symbol or None, "timeframe": timeframe}
     partial = False
     if file is not None:
@@ -140,10 +142,16 @@ def _say_outcome(asked: tuple[Any, ...] | None) -> None:
     if not said.problem:
         st.success(plain(stored_words(said.document or {})), icon=":material/check:")
         return
-    st.error(plain(f"Nothing was stored: {said.problem}"))
     kept: Any = st.session_state.get(_LOOKED)
     shown = kept is not None and (kept[1].rejected or (kept[1].document or {}).get("rejected"))
-    if said.rejected and not shown:
+    if said.rejected and shown:
+        st.error(
+            "Nothing was stored, because of the rows above. Mend them in the file and choose it again, or have the "
+            "good ones stored without them."
+        )
+        return
+    st.error(plain(f"Nothing was stored: {said.problem}"))
+    if said.rejected:
         _table_of_faults(said.rejected, said.rejected_total)
 
 
@@ -181,22 +189,26 @@ def stored_words(document: Mapping[str, Any]) -> str:
 def bar_rows(bars: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return bars as rows of a table, prices and volumes as plain decimals.
 
-    >>> bar_rows([{"symbol": "A", "timestamp": 1_700_000_040_000, "close": 1.2e-05, "volume": 3}])
-    [{'Symbol': 'A', 'Open time (UTC)': '2023-11-14 22:14:00', 'Close': '0.000012', 'Volume': '3'}]
+    >>> bar_rows([{"symbol": "A", "timestamp": 1_700_000_040_000, "close": 1.2e-05, "volume": 10.0}])
+    [{'Symbol': 'A', 'Open time (UTC)': '2023-11-14 22:14:00', 'Close': '0.000012', 'Volume': '10'}]
     """
     numbers = ("open", "high", "low", "close", "volume")
     return [
         {
             **({"Symbol": str(bar["symbol"])} if "symbol" in bar else {}),
             "Open time (UTC)": f"{datetime.fromtimestamp(bar['timestamp'] / 1000, UTC):%Y-%m-%d %H:%M:%S}",
-            **{name.title(): format(Decimal(repr(bar[name])), "f") for name in numbers if bar.get(name) is not None},
+            **{
+                name.title(): format(Decimal(repr(bar[name])).normalize(), "f")
+                for name in numbers
+                if bar.get(name) is not None
+            },
         }
         for bar in bars
     ]
 
 
 def _table_of_bars(bars: Sequence[Mapping[str, Any]]) -> None:
-    rows = bar_rows(bars)
+    rows = bar_rows(bars[:_PREVIEWED])
     if rows:
         _table(rows, 250, f"The first {len(rows)} bars as the file is read")
 
