@@ -150,7 +150,15 @@ async def test_histories_leave_with_their_words_disarmed_and_their_numbers_as_th
     assert [(r["run"], r["y"], r["side"], r["pnl"], r["exit_zscore"]) for r in trades] == [
         ("r1", "BTCUSDT", "long", "-1.5", "")
     ]
-    assert rows_of((await api.get("/api/export/history/paper")).text) == []
+    fill = {"kind": "fill", "id": "p1", "time_ns": (START_MS + 60_000) * 1_000_000, "order": "stop"}
+    held = {"side": -1.0, "exit_value": 5.0, "entry_ns": START_MS * 1_000_000, "pnl": 2.5, "beta": 0.7}
+    await market.records.put("paper", "p1", orjson.dumps({"request": run["request"]}))
+    await market.records.put("paper_events", "p1:1:1", orjson.dumps(fill | {"fields": {"beta": 0.7}}))
+    await market.records.put("paper_events", "p1:1:2", orjson.dumps(fill | {"fields": held}))
+    told = rows_of((await api.get("/api/export/history/paper")).text)
+    assert [(r["position"], r["x"], r["side"], r["pnl"], r["reason"]) for r in told] == [
+        ("p1", "PEPEUSDT", "short", "2.5", "stop")
+    ]
 
 
 @pytest.mark.parametrize(
