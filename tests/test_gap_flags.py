@@ -71,8 +71,8 @@ async def test_a_bar_that_lacks_trades_is_flagged_until_they_have_come(
     assert await read_holes(store) == {}
 
 
-async def test_what_was_given_up_stays_flagged_and_its_ids_are_counted(
-    store: DuckDBStore, trades: Callable[..., TickBatch], noon_ns: int
+async def test_what_was_given_up_stays_flagged_also_after_a_restart_and_its_ids_are_counted(
+    store: DuckDBStore, trades: Callable[..., TickBatch], noon_ns: int, tmp_path: Path
 ) -> None:
     await take(store, trades([i for i in range(90) if i not in LOST]))
     await store.settle_gap(Gap("BTCUSDT", 25, 39, "unrepairable", 15, ended_ns=1))
@@ -80,6 +80,10 @@ async def test_what_was_given_up_stays_flagged_and_its_ids_are_counted(
     touched = await touched_bars(store, "BTCUSDT", minutes)
     assert (touched.bars, touched.missing) == (2, 15)
     assert ((touched.times_ns - noon_ns) // MINUTE).tolist() == [4, 6]
+    await store.close()
+    reopened = await DuckDBStore.open(tmp_path / "gaps.duckdb", threads=1)
+    assert await flagged(reopened, "1m", noon_ns) == [4, 6]
+    await reopened.close()
 
 
 async def test_a_bar_of_the_exchange_s_is_whole_and_so_is_what_is_made_of_it(

@@ -182,6 +182,10 @@ class Continuity:
         """Return a symbol's open gaps and those that were given up, with the ranges that are missing."""
         return [held for shelf in self._shelves() for held in shelf.get(symbol, {}).values()]
 
+    def lacking(self) -> frozenset[str]:
+        """Return the symbols that have an open gap, or one that was given up."""
+        return frozenset(name for shelf in self._shelves() for name, held in shelf.items() if held)
+
     def ranges_of(self, gap: Gap) -> list[Range]:
         """Return what is missing of a gap that :meth:`unrepaired` names, nothing of another."""
         held = self._shelf_of(gap).get(gap.symbol, {}).get(gap.from_id)

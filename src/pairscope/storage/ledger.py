@@ -38,11 +38,19 @@ class LedgerView:
     ids: NDArray[np.int64]
     archive: Catalogue
     uploaded_seconds: frozenset[int]
+    lacking: frozenset[str]
 
     def find(self, symbol: str) -> int | None:
         """Return the stored id of a symbol, None where it is not stored."""
         symbol_id = self.symbols.find(symbol)
         return None if symbol_id is None or symbol_id >= self.known else symbol_id
+
+    def lacks_ids(self, symbol: str | None) -> bool:
+        """Whether a symbol, or any, has a gap that nothing has repaired."""
+        symbol_id = None if symbol is None else self.find(symbol)
+        return (
+            bool(self.lacking) if symbol is None else symbol_id is not None and self.symbols[symbol_id] in self.lacking
+        )
 
     def tick_span(self, symbol_id: int) -> tuple[int, int, int]:
         """Event time of a symbol's first own and of its newest tick, and how many there are."""
@@ -267,7 +275,8 @@ class Ledger:
         n = len(self.symbols)
         state, spans = self._state[:, :n].copy(), self._spans[:, :, :n].copy()
         ids = self.continuity.bounds(self.symbols)
-        return LedgerView(self.symbols, n, self.watermark_ns, state, spans, ids, self.archive, self.uploaded_seconds)
+        uploaded, lacking = self.uploaded_seconds, self.continuity.lacking()
+        return LedgerView(self.symbols, n, self.watermark_ns, state, spans, ids, self.archive, uploaded, lacking)
 
     def fresh_continuity(self) -> Continuity:
         """Return another ledger of ids that stands where this one does, for a feed to resume from.
