@@ -64,7 +64,7 @@ def test_a_file_is_refused_by_row_and_column_then_put_right_and_stored(
     page.locator('input[type="file"]').set_input_files(bad)
     page.get_by_text("1 row cannot be stored.").wait_for()
     send.click()
-    page.get_by_text("Nothing was stored: File: 1 of 60 rows are not good.").wait_for()
+    page.get_by_text("Nothing was stored, because of the rows above.").wait_for()
     fault = page.get_by_role("row").filter(has_text="1.3 is below low")
     assert fault.inner_text().split()[:2] == ["41", "high"]
     assert not market.data.uploads

@@ -143,3 +143,38 @@ def test_an_alert_of_the_form_fires_in_the_engine_and_is_told_once(running: dict
     until(lambda: row.locator('[data-column="fired"] b').inner_text() == "1", "its count", within_s=60)
     context.close()
     assert not watched.trouble
+
+
+def test_what_is_downloaded_is_uploaded_under_another_name_and_is_the_same(
+    running: dict[str, str], browser: Browser, tmp_path: Path
+) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
+    context.set_default_timeout(60_000)
+    watched = Watched(context.new_page(), running["dashboard"])
+    page, file = watched.page, tmp_path / "bars.csv"
+    page.goto(f"{watched.home}/?tab=Data+Management", wait_until="domcontentloaded")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download CSV", exact=True).click()
+    waiting.value.save_as(file)
+    bars = [line.split(",")[:6] for line in file.read_text().splitlines()]
+    assert len(bars) > 1000
+    bad = [*file.read_text().splitlines(), f"{bars[-1][0]},1,2,1,1,1,1"]
+    (tmp_path / "bad.csv").write_text("\n".join(bad))
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+    page.get_by_label("Symbol", exact=True).fill("COPYUSDT")
+    page.get_by_label("Symbol", exact=True).press("Tab")
+    page.locator('input[type="file"]').set_input_files(tmp_path / "bad.csv")
+    page.get_by_text("1 row cannot be stored.").wait_for()
+    page.get_by_role("button", name="Upload", exact=True).click()
+    page.get_by_text("Nothing was stored").wait_for()
+    fault = page.get_by_role("row").filter(has_text="timestamp").last
+    assert fault.inner_text().split()[:2] == [f"{len(bars):,}", "timestamp"]
+    assert _fetch(f"{running['api']}/api/uploads") == []
+    page.locator('input[type="file"]').set_input_files(file)
+    page.get_by_text("cannot be stored").wait_for(state="detached")
+    page.get_by_role("button", name="Upload", exact=True).click()
+    page.get_by_text(f"Stored: {len(bars) - 1:,} new bars of COPYUSDT.").wait_for()
+    with urllib.request.urlopen(f"{running['api']}/api/export/COPYUSDT", timeout=60) as answer:
+        assert [line.split(",")[:6] for line in answer.read().decode().splitlines()] == bars
+    context.close()
+    assert not watched.trouble
