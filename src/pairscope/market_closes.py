@@ -131,7 +131,8 @@ async def closes_from_store(
     """Return the newest ``bars`` closes, and some to spare, of each symbol that a store holds."""
     summaries = await store.symbols()
     names = _chosen(symbols, [summary.symbol for summary in summaries])
-    end_ns = max((summary.last_ns for summary in summaries), default=0) + timeframe_ns(timeframe)
+    ends = [summary.last_ns for summary in summaries if not symbols or summary.symbol in symbols]
+    end_ns = max(ends, default=0) + timeframe_ns(timeframe)
     start_ns = max(end_ns - _reach(bars) * timeframe_ns(timeframe), 0)
     holes = await read_holes(store, names)
     lacking: dict[str, I8] = {}
@@ -151,7 +152,7 @@ def closes_from_api(api: Client, *, symbols: Sequence[str], timeframe: str, bars
     known = patiently(lambda: api.get("/api/symbols"))
     names = _chosen(symbols, [row["symbol"] for row in known])
     length_ms = timeframe_ns(timeframe) // 1_000_000
-    newest_ms = max((row["last_timestamp"] or 0 for row in known), default=0)
+    newest_ms = max((row["last_timestamp"] or 0 for row in known if row["symbol"] in names), default=0)
     start_ms = max(newest_ms - (_reach(bars) - 1) * length_ms, 0)
     times: list[I8] = []
     closes: list[F8] = []

@@ -148,11 +148,14 @@ class MarketScreen(Protocol):
         """(timeframe, lookback) of those that are kept up to date."""
         ...
 
-    async def table(self, timeframe: str, lookback: int) -> ScreenTable:
-        """The newest screen; ``NotEnoughData``, ``InputError`` or ``Busy`` where there is none."""
+    async def table(self, timeframe: str, lookback: int, symbols: Sequence[str] = ()) -> ScreenTable:
+        """The newest screen; ``NotEnoughData``, ``InputError`` or ``Busy`` where there is none.
+
+        Of ``symbols`` alone, if there are any, followed or only stored: then it ends with the newest bar of them.
+        """
         ...
 
-    async def ask(self, timeframe: str, lookback: int) -> ScreenTable | JobView:
+    async def ask(self, timeframe: str, lookback: int, symbols: Sequence[str] = ()) -> ScreenTable | JobView:
         """The newest screen where it is there at once, else the job that computes it; ``Busy`` where too many wait."""
         ...
 

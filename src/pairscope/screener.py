@@ -96,27 +96,29 @@ class Screener:
         """Return (timeframe, lookback) of the screens that are kept up to date."""
         return list(self._lines)
 
-    async def table(self, timeframe: str, lookback: int) -> Standing:
+    async def table(self, timeframe: str, lookback: int, symbols: Sequence[str] = ()) -> Standing:
         """Return the newest screen; one that is not kept up to date, or not yet, is computed from stored bars.
+
+        So is one of ``symbols`` alone, which need not be followed.
 
         ``NotEnoughData`` where there is too little to test, ``InputError`` where it would be too much, ``Busy`` where
         too many are being computed, ``JobCancelled`` where somebody did not want it any more.
         """
-        ready = self._standing(timeframe, lookback)
+        ready = None if symbols else self._standing(timeframe, lookback)
         if ready is not None:
             return self._beside_null(ready)
         try:
             await asyncio.wait_for(self._ready(), COMPILED_S)
         except TimeoutError:
             raise Busy("what a screen needs is still being compiled, as at every first start") from None
-        return self._beside_null(await self._asked.table(timeframe, lookback, changes=self._changes))
+        return self._beside_null(await self._asked.table(timeframe, lookback, symbols, changes=self._changes))
 
-    async def ask(self, timeframe: str, lookback: int) -> Standing | JobView:
+    async def ask(self, timeframe: str, lookback: int, symbols: Sequence[str] = ()) -> Standing | JobView:
         """Return the newest screen where it is there, else the job that computes it; ``Busy`` as ``table``."""
-        ready = self._standing(timeframe, lookback)
+        ready = None if symbols else self._standing(timeframe, lookback)
         if ready is not None:
             return self._beside_null(ready)
-        job = self._asked.ask(timeframe, lookback, changes=self._changes)
+        job = self._asked.ask(timeframe, lookback, symbols, changes=self._changes)
         return job if job.status != "done" else await self.answer(job.id)
 
     async def answer(self, job: str) -> Standing:
@@ -178,7 +180,7 @@ class Screener:
 
     def _beside_null(self, standing: Standing) -> Standing:
         """Return a screen with what surrogates of the market offer, where that is known."""
-        null = self._nulls.of(standing.timeframe, standing.lookback)
+        null = None if standing.chosen else self._nulls.of(standing.timeframe, standing.lookback)
         return standing if null is None else replace(standing, null=null)
 
     # -- what comes in -------------------------------------------------------------------------------------------------
@@ -199,7 +201,7 @@ class Screener:
         """Have stored bars read again of which the engine told nothing: fetched from the exchange, or rebuilt."""
         if len(bars):
             span = int(bars.ts_open_ns.min()), int(bars.ts_open_ns.max()) + 1
-            self.history_came({bars.symbols[i] for i in bars.symbol_id.tolist()}, span)
+            self.history_came({bars.symbols[i] for i in set(bars.symbol_id.tolist())}, span)
 
     def history_came(self, symbols: Iterable[str], span: Span = EVER) -> None:
         """Have the stored bars of symbols read again, of a time or all of them."""

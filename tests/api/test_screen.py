@@ -271,3 +271,14 @@ async def test_the_newest_bar_and_no_older_answer_is_used(fresh_market: Market) 
     assert before["as_of"] == end_ms - 2 * 60_000
     assert after["as_of"] > before["as_of"]
     assert after["screen"] > before["screen"]
+
+
+async def test_a_screen_of_named_symbols_is_of_these_alone(api: httpx2.AsyncClient) -> None:
+    said = await screen(api, lookback=150, symbols="pepeusdt,BTCUSDT")
+    whole = await screen(api, lookback=150)
+    assert said["symbols"] == ["BTCUSDT", "PEPEUSDT"] and said["tests"] == 2
+    assert said["screen"] != whole["screen"]
+    assert "symbols=BTCUSDT,PEPEUSDT" in (await api.get("/api/jobs", params={"kind": "screen"})).text
+    for symbols, status in (("BTCUSDT", 422), ("BTCUSDT,BTCUSDT", 422), ("BTCUSDT,NOBODY", 404)):
+        await refused(api, symbols=symbols, status=status)
+    await refused(api, symbols="BTCUSDT,PEPEUSDT", empirical_null=2)

@@ -17,20 +17,26 @@ from pairscope.analytics.report_parts import Report
 from pairscope.analytics.symbol_report import symbol_report
 from pairscope.api.catalog import Catalog
 from pairscope.api.leg_ages import LegAges
-from pairscope.api.legs import Leg, closed_bars, closed_before, common_closed_bars, newest_ticks, resolve_leg
+from pairscope.api.legs import (
+    Leg,
+    closed_bars,
+    closed_before,
+    common_closed_bars,
+    newest_ticks,
+    resolve_all,
+    resolve_leg,
+)
 from pairscope.api.parameters import Time, Timeframe
 from pairscope.api.tables import ARROW, Form, arrow_stream, digest_of, form_of, json_answer, table_answer
 from pairscope.api.touched import gaps_told, touched_symbols
 from pairscope.api.workers import Workers
-from pairscope.errors import InputError, NotEnoughData
+from pairscope.errors import NotEnoughData
 from pairscope.market.bars import timeframe_ns
 from pairscope.market.pairs import MOST_LOOKBACK, HedgeMethod, PairSettings, PriceSpace, Recursion
 from pairscope.ports import Services
 
-__all__ = ["MOST_SYMBOLS", "add_analytics"]
+__all__ = ["add_analytics"]
 
-MOST_SYMBOLS: Final = 100
-"""Symbols that one matrix may have."""
 
 _MS: Final = 1_000_000
 _INDICATOR_WARMUP: Final = 300
@@ -184,7 +190,7 @@ def add_analytics(app: FastAPI, services: Services, catalog: Catalog, workers: W
     )
     async def correlation(request: Request, query: Annotated[CorrelationQuery, Query()]) -> Response:
         """Of the last `window` log returns of each pair, over the closed bars that the two have in common."""
-        names = await _names(catalog, query.symbols)
+        names = await resolve_all(catalog, query.symbols)
         end_ns = closed_before(query.timeframe, query.end)
         least = query.window + 1
         count = max(least, min(_DEEPEST * least, _MOST_ROWS // len(names)))
@@ -214,18 +220,6 @@ def add_analytics(app: FastAPI, services: Services, catalog: Catalog, workers: W
         used = {name: bars.take(slice(-least, None)) for name, bars in zip(names, legs, strict=True)}
         told = gaps_told(await touched_symbols(services.store, used))
         return await json_answer(request, workers, await workers.once(key, compute), told)
-
-
-async def _names(catalog: Catalog, text: str) -> list[str]:
-    """Return the symbols of a list; ``InputError`` where they are too few, too many, or one is there twice."""
-    given = [part.strip() for part in text.split(",") if part.strip()]
-    if not 2 <= len(given) <= MOST_SYMBOLS:
-        raise InputError(f"symbols: name 2 to {MOST_SYMBOLS}, there are {len(given)}", loc="symbols")
-    names = [await resolve_leg(catalog, part, "symbols") for part in given]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"symbols: {name} is there twice", loc="symbols")
-    return names
 
 
 def _too_few(loc: str, what: str, need: int, have: int) -> NotEnoughData:

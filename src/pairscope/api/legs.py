@@ -14,10 +14,13 @@ from pairscope.market.bars import BarBatch, timeframe_ns
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Services
 
-__all__ = ["Leg", "closed_bars", "closed_before", "common_closed_bars", "newest_ticks", "resolve_leg"]
+__all__ = ["Leg", "closed_bars", "closed_before", "common_closed_bars", "newest_ticks", "resolve_all", "resolve_leg"]
 
 Leg = BarBatch
 """Closed bars of one symbol, oldest first."""
+
+MOST_SYMBOLS: Final = 100
+"""Symbols that one question may name."""
 
 _OPEN: Final = 2
 """Bars that may be open: one, or two while the watermark lags behind a newer one."""
@@ -35,6 +38,18 @@ async def resolve_leg(catalog: Catalog, text: str, loc: str) -> str:
         raise
     except InputError as error:
         raise InputError(f"{loc}: {error}", loc=loc) from error
+
+
+async def resolve_all(catalog: Catalog, text: str) -> list[str]:
+    """Return the symbols of a list; ``InputError`` where they are too few, too many, or one is there twice."""
+    given = [part.strip() for part in text.split(",") if part.strip()]
+    if not 2 <= len(given) <= MOST_SYMBOLS:
+        raise InputError(f"symbols: name 2 to {MOST_SYMBOLS}, there are {len(given)}", loc="symbols")
+    names = [await resolve_leg(catalog, part, "symbols") for part in given]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"symbols: {name} is there twice", loc="symbols")
+    return names
 
 
 def closed_before(timeframe: str, end_ns: int | None) -> int:

@@ -15,7 +15,7 @@ from pairscope import schemas
 from pairscope.api.catalog import Catalog
 from pairscope.api.job_examples import JOB_EXAMPLE
 from pairscope.api.jobs import accepted
-from pairscope.api.legs import resolve_leg
+from pairscope.api.legs import resolve_all, resolve_leg
 from pairscope.api.parameters import MAX_LIMIT, Timeframe
 from pairscope.api.tables import json_answer
 from pairscope.api.touched import ScreenGaps, gaps_told, marked
@@ -57,6 +57,12 @@ class ScreenQuery(BaseModel):
     sort: Sort = Field("qvalue", description="Best first: z-scores by size; correlation, deviation, lags descend.")
     only: Literal["all", "discoveries"] = Field("all", description="`discoveries`: no other rows.")
     direction: Literal["both", "best"] = Field("both", description="`best`: of each pair the smaller p-value.")
+    symbols: str | None = Field(
+        None,
+        max_length=4500,
+        description="A screen of these alone, 2 to 100 names separated by commas, followed or only stored (uploaded): "
+        "of the newest bars that they have. Left out: of all that are followed.",
+    )
     symbol: SymbolName | None = Field(None, description="Only pairs with this leg.")
     pair: str | None = Field(None, max_length=200, description="Only this pair, both ways: `ETHUSDT:BTCUSDT`.")
     min_half_life: HalfLife = Field(None, description="Bars.")
@@ -83,7 +89,7 @@ class ScreenQuery(BaseModel):
         """Return how the screen is looked at; ``InputError`` of a cursor that is none."""
         if self.cursor is not None and not (self.cursor.isascii() and self.cursor.isdecimal()):
             raise InputError("cursor: not one of ours", loc="cursor")
-        others = {"timeframe", "lookback", "cursor", "symbol", "pair", "empirical_null", "wait", "job"}
+        others = {"timeframe", "lookback", "symbols", "cursor", "symbol", "pair", "empirical_null", "wait", "job"}
         shared = self.model_dump(exclude=others)
         return ScreenView(**shared, symbol=symbol, pair=pair, offset=int(self.cursor or 0))
 
@@ -124,6 +130,11 @@ def add_screen(app: FastAPI, services: Services, catalog: Catalog, workers: Work
     async def found(query: ScreenQuery) -> ScreenTable | JobView:
         """Return the screen, or the job that brings it where nobody wants to wait."""
         timeframe, lookback = query.timeframe, query.lookback
+        if query.symbols is not None and query.job is None:
+            if query.empirical_null is not None:
+                raise InputError("empirical_null: is of the whole market, not of symbols", loc="empirical_null")
+            names = await resolve_all(catalog, query.symbols)
+            return await (screens.table if query.wait else screens.ask)(timeframe, lookback, names)
         if query.job is not None:
             return await screens.answer(query.job)
         if query.wait:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import quote
 
 from pairscope.errors import Busy, InputError, UnknownJob
 from pairscope.market.bars import timeframe_ns
@@ -35,7 +37,7 @@ _SOME: Final = 10
 _UNSTORED: Final = 16
 """Newest bars of a symbol that the store may not have yet."""
 
-Key = tuple[str, int, int, int]
+Key = tuple[str, int, tuple[str, ...], int, int]
 
 
 class AskedScreens:
@@ -62,27 +64,30 @@ class AskedScreens:
         self._number = number
         self._asked: OrderedDict[Key, str] = OrderedDict()
 
-    def ask(self, timeframe: str, lookback: int, *, changes: int) -> JobView:
+    def ask(self, timeframe: str, lookback: int, symbols: Sequence[str] = (), *, changes: int) -> JobView:
         """Have the screen of the newest bars computed, or return the job that does it or has done it.
 
-        ``changes`` grows with every correction of older bars; ``Busy`` where too many are being computed.
+        Of all that are followed, or of ``symbols``. ``changes`` grows with every correction of older bars; ``Busy``
+        where too many are being computed.
         """
-        key = (timeframe, lookback, self._live.watermark_ns() // timeframe_ns(timeframe), changes)
+        named = tuple(sorted(symbols))
+        key = (timeframe, lookback, named, self._live.watermark_ns() // timeframe_ns(timeframe), changes)
         known = self._jobs.view(self._asked.get(key, ""))
         if known is not None and (known.ended_ms is None or known.id in self._kept()):
             return known
         if self.under_way() >= _MOST_ASKED:
             raise Busy(f"{_MOST_ASKED} screens are being computed already")
         name = secrets.token_hex(8)
+        of = f"&symbols={','.join(map(quote, named))}" if named else ""
         read_so_far: list[tuple[Closes, int]] = []
 
         async def read() -> None:
             await self._ready()
-            read_so_far.append((await self._closes(timeframe, lookback), self._number()))
+            read_so_far.append((await self._closes(timeframe, lookback, named), self._number()))
 
         def work(job: JobHandle) -> Standing:
             closes, number = read_so_far[0]
-            return screen_closes(
+            standing = screen_closes(
                 closes,
                 timeframe,
                 lookback,
@@ -91,12 +96,13 @@ class AskedScreens:
                 progress=job.progress,
                 cancelled=job.cancelled,
             )
+            return replace(standing, chosen=bool(named))
 
         view = self._jobs.start(
             KIND,
-            f"every pair on {lookback:,} {timeframe} bars",
+            f"every pair{f' of {len(named)} symbols' if named else ''} on {lookback:,} {timeframe} bars",
             work,
-            result=f"/api/analytics/screen?timeframe={timeframe}&lookback={lookback}&job={name}",
+            result=f"/api/analytics/screen?timeframe={timeframe}&lookback={lookback}{of}&job={name}",
             id=name,
             read=read,
         )
@@ -104,12 +110,12 @@ class AskedScreens:
         self._forget()
         return view
 
-    async def table(self, timeframe: str, lookback: int, *, changes: int) -> Standing:
+    async def table(self, timeframe: str, lookback: int, symbols: Sequence[str] = (), *, changes: int) -> Standing:
         """Return the screen of the newest bars; whatever kept it from being computed is raised.
 
         Who hangs up leaves alone: others may wait for the same.
         """
-        return await self.answer(self.ask(timeframe, lookback, changes=changes).id)
+        return await self.answer(self.ask(timeframe, lookback, symbols, changes=changes).id)
 
     async def answer(self, job: str) -> Standing:
         """Return what a job of ``ask`` computed; ``UnknownJob`` where that was let go of, or is no such job."""
@@ -129,9 +135,9 @@ class AskedScreens:
         for job in self._asked.values():
             self._jobs.cancel(job)
 
-    async def _closes(self, timeframe: str, lookback: int) -> Closes:
-        """Read the market as it is now."""
-        names, left_out = chosen_symbols(self._live)
+    async def _closes(self, timeframe: str, lookback: int, named: Sequence[str]) -> Closes:
+        """Read the market as it is now, or the newest bars of the symbols that are named."""
+        names, left_out = (list(named), {}) if named else chosen_symbols(self._live)
         if not names:
             names = [summary.symbol for summary in await self._store.symbols()][:MOST_SYMBOLS]
         tests = len(names) * (len(names) - 1)
@@ -142,8 +148,12 @@ class AskedScreens:
                 hint=f"at most {_MOST_WORK // tests:,} bars",
             )
         tape = MarketTape(timeframe, lookback)
-        async for bars in read_market(self._store, self._live, timeframe, lookback, dict.fromkeys(names, EVER)):
-            tape.write(bars)
+        if named:
+            for name in names:
+                tape.write(await self._store.bars(name, timeframe, *EVER, limit=tape.slots, newest=True))
+        else:
+            async for bars in read_market(self._store, self._live, timeframe, lookback, dict.fromkeys(names, EVER)):
+                tape.write(bars)
         for at, name in enumerate(names):
             tape.write(self._live.recent_bars(name, timeframe, _UNSTORED))
             if at % _SOME == _SOME - 1:

@@ -36,7 +36,7 @@ class Standing:
     """A screen of one timeframe and lookback: every test in columns, y and x by their place among ``symbols``.
 
     ``number`` grows with every screen of a process; ``closes`` are what was tested; ``null`` is what surrogates of such
-    a market offer, where that is known. Rows come by p-value.
+    a market offer, where that is known. Rows come by p-value. ``chosen``: somebody named the symbols.
     """
 
     timeframe: str
@@ -50,6 +50,7 @@ class Standing:
     numbers: Mapping[str, NDArray[Any]]
     closes: Closes
     null: MarketNull | None = None
+    chosen: bool = False
 
     @property
     def as_of_ms(self) -> int:

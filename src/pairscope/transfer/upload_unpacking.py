@@ -164,7 +164,7 @@ def _from_zip(body: bytes) -> Iterator[bytes]:
         with zipfile.ZipFile(io.BytesIO(body)) as folder, folder.open(_table_of(folder)) as file:
             while piece := file.read(_PIECE):
                 yield piece
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         if isinstance(error, ForeignFile):
             raise
         raise _foreign(f"the zip file is damaged: {error}") from error
