@@ -12,11 +12,11 @@ from pairscope.storage.ledger import LedgerView
 from pairscope.storage.tables import Connection
 from pairscope.storage.writing import Writing
 
-__all__ = ["MEANINGS", "Checked", "Finding"]
+__all__ = ["Checked", "Finding"]
 
 T = TypeVar("T")
 
-MEANINGS = {
+_MEANINGS = {
     "archive file": (
         "a file of the archive is gone or is not what was written; reads that need it fail",
         "set the file aside and take its day out of the catalogue; its ids become a hole",
@@ -43,7 +43,7 @@ MEANINGS = {
     ),
     "hole": (
         "ids are missing that the ledger takes for stored: bars over them pass for whole",
-        "enter the hole into the ledger, open, so that the feed asks for it",
+        "enter the hole into the ledger, open: the feed asks for it at the next start",
     ),
     "gap": (
         "the ledger of gaps does not say what is missing",
@@ -103,7 +103,7 @@ class Finding:
 
     def document(self, *, repaired: bool) -> dict[str, Any]:
         """Return the finding for an answer in JSON."""
-        means, repair = MEANINGS[self.kind]
+        means, repair = _MEANINGS[self.kind]
         return {
             "kind": self.kind,
             "symbol": self.symbol or None,
