@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -147,7 +149,9 @@ def test_health_is_told_also_when_it_is_down() -> None:
 
 
 def test_a_broken_connection_is_tried_again_and_a_slow_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairscope.client.clients.time.sleep", lambda _: None)
+    monkeypatch.setattr(
+        "pairscope.client.clients.time", SimpleNamespace(sleep=lambda _: None, monotonic=time.monotonic)
+    )
     tries: list[str] = []
 
     def broken(request: httpx2.Request) -> httpx2.Response:
@@ -344,8 +348,8 @@ def test_a_patient_client_asks_a_busy_instance_again_and_no_longer_than_it_was_t
 ) -> None:
     slept: list[float] = []
     clock = iter(range(0, 1000, 4))
-    monkeypatch.setattr("pairscope.client.clients.time.sleep", slept.append)
-    monkeypatch.setattr("pairscope.client.clients.time.monotonic", lambda: float(next(clock)))
+    told = SimpleNamespace(sleep=slept.append, monotonic=lambda: float(next(clock)))
+    monkeypatch.setattr("pairscope.client.clients.time", told)
     busy = problem(503, "still being compiled", kind="busy", **{"Retry-After": "3"})
     answers = iter([busy, busy, httpx2.Response(200, json={"tests": 2})])
     assert client_of(lambda _: next(answers), patience_s=60.0).discoveries() == {"tests": 2}

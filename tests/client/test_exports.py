@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -53,7 +55,9 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairscope.client.clients.time.sleep", lambda _: None)
+    monkeypatch.setattr(
+        "pairscope.client.clients.time", SimpleNamespace(sleep=lambda _: None, monotonic=time.monotonic)
+    )
 
 
 def test_a_download_that_breaks_goes_on_where_it_stood(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -40,7 +42,7 @@ class Server:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
-    monkeypatch.setattr("pairscope.client.clients.time.sleep", slept.append)
+    monkeypatch.setattr("pairscope.client.clients.time", SimpleNamespace(sleep=slept.append, monotonic=time.monotonic))
     return slept
 
 
