@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,22 @@ def test_it_counts_what_was_compared_and_says_that_nothing_differs(recorded: Pat
     assert (document["differences"], document["examples"], document["by_kind"]) == (0, [], {})
     assert document["compared"]["1m bars"] == 8
     assert 880 <= document["ticks"] <= 900
+
+
+def test_days_that_were_archived_are_verified_like_those_in_the_store(recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded, tmp_path / "copy")
+
+    async def archive() -> int:
+        store = await DuckDBStore.open(tmp_path / "copy" / "pairscope.duckdb", threads=1)
+        moved = await store.upkeep.archive(30_000)
+        await store.close()
+        return moved["ticks"]
+
+    ticks = asyncio.run(archive())
+    told, plain = Said(tmp_path / "copy"), Said(recorded)
+    assert (told.run(json=True), plain.run(json=True)) == (0, 0)
+    assert json.loads(told.text) == json.loads(plain.text)
+    assert ticks == 900
 
 
 def test_a_range_and_symbols_narrow_it(recorded: Path, noon_ns: int) -> None:

@@ -104,3 +104,15 @@ async def answers(store: Any) -> dict[str, Any]:
     stats = await store.stats()
     found["rows"] = stats.ticks, stats.bars
     return found
+
+
+async def all_rows(store: Any) -> dict[str, Any]:
+    """Every tick and base bar that a store answers, and what it counts: short for ``answers``."""
+    stats = await store.stats()
+    return {
+        "ticks": [row async for batch in store.ticks_since(0) for row in rows(batch)],
+        "1s": rows(await store.base_bars("1s", 0, FOREVER)),
+        "1m": rows(await store.base_bars("1m", 0, FOREVER)),
+        "symbols": await store.symbols(),
+        "rows": (stats.ticks, stats.bars),
+    }

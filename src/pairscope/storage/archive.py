@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
-from pairscope.errors import StorageError, StoreUnavailable
+from pairscope.errors import ConfigError, StorageError, StoreUnavailable
 from pairscope.storage.archive_catalogue import KINDS, ArchivedFile
 from pairscope.storage.archive_parts import Part, first_left, movable, of_day, write_parts
 from pairscope.storage.archive_place import Place, register_places
@@ -134,6 +134,7 @@ class Upkeep:
         """
         moved = dict.fromkeys(("days", "ticks", "bars", "files", "bytes"), 0)
         async with self._lock:
+            Place(self._file.view.archive.beside, place).demand()
             await self._sweep()
             todo = await self._file.aside(lambda con, view: movable(con, view, before_day, symbols))
             done, total = 0, sum(rows for _, _, rows in todo)
@@ -267,10 +268,9 @@ class Upkeep:
         left = first_left(connection, sorted(touched))
         for symbol_id, ticks in touched.items():
             first_id, first_ns, oldest = left.get(symbol_id, (None, NEVER, {"1s": NEVER, "1m": NEVER}))
-            connection.execute(
-                "DELETE FROM gap WHERE symbol_id = ? AND to_id < ?",
-                [symbol_id, NEVER if first_id is None else first_id],
-            )
+            kept_from = NEVER if first_id is None else first_id
+            connection.execute("DELETE FROM gap WHERE symbol_id = ? AND to_id < ?", [symbol_id, kept_from])
+            connection.execute("DELETE FROM void_id WHERE symbol_id = ? AND id < ?", [symbol_id, kept_from])
             ledger.forget(ledger.symbols[symbol_id], ticks=ticks, first_id=first_id, first_ns=first_ns, oldest=oldest)
         writing.added_bars -= bars
         writing.save()
@@ -327,7 +327,7 @@ class Upkeep:
             for place, path in files:
                 try:
                     Place(beside, place).remove(path)
-                except OSError as error:
+                except (OSError, ConfigError, StorageError) as error:
                     self._swept = False
                     _log.warning("a file stays in the archive", file=path, error=str(error))
                 else:
@@ -367,7 +367,7 @@ def _fault(place: Place, row: CatalogueRow) -> str:
         found = place.sha256(row.file.path)
     except FileNotFoundError:
         return "it is not there"
-    except OSError as error:
+    except (OSError, ConfigError, StorageError) as error:
         return f"it cannot be read: {error}"
     return "" if found == (row.sha256, row.file.bytes) else "it is not what was written (SHA-256)"
 

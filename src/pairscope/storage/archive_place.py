@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from pairscope.errors import ConfigError
+from pairscope.errors import ConfigError, PairscopeError, StoreUnavailable
 
-__all__ = ["Place", "address_of", "is_remote", "register_places", "sha256_of"]
+__all__ = ["Place", "address_of", "is_remote", "register_places", "sha256_of", "shown"]
 
 _CHUNK: Final = 1 << 20
 
@@ -33,6 +33,17 @@ def is_remote(place: str) -> bool:
     """
     scheme, mark, _ = place.partition("://")
     return bool(mark) and scheme not in {"file", "local"}
+
+
+def shown(place: str) -> str:
+    """Return a place as people may see it, without the password that an address can have.
+
+    >>> shown("s3://key:secret@bucket/ticks"), shown("/srv/ticks")
+    ('s3://…@bucket/ticks', '/srv/ticks')
+    """
+    scheme, mark, rest = place.partition("://")
+    host, slash, path = rest.partition("/")
+    return place if "@" not in host else f"{scheme}{mark}…@{host.rpartition('@')[2]}{slash}{path}"
 
 
 def address_of(beside: Path, place: str, path: str) -> str:
@@ -59,7 +70,7 @@ def _filesystem(place: str) -> Any:
         return fsspec.filesystem(scheme)
     except (ImportError, ValueError) as error:
         raise ConfigError(
-            f"the archive at {place} cannot be reached: {error}",
+            f"the archive at {shown(place)} cannot be reached: {error}",
             loc="archive_url",
             hint=f"install fsspec's part for {scheme}://, or name a directory",
         ) from error
@@ -81,17 +92,35 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextmanager
+def _reached(place: str) -> Iterator[Any]:
+    """Hold for work with fsspec's file system of a place, whose errors have no common kind: each is told as ours."""
+    filesystem = _filesystem(place)
+    try:
+        yield filesystem
+    except (FileNotFoundError, PairscopeError):
+        raise
+    except Exception as error:
+        raise StoreUnavailable(f"the archive at {shown(place)} does not answer: {error}") from error
+
+
 class Place:
-    """One archive's files, by their paths in it."""
+    """One archive's files, by their paths in it. ``StoreUnavailable`` where it is elsewhere and does not answer."""
 
     def __init__(self, beside: Path, place: str) -> None:
         self._beside = beside
         self._place = place
 
+    def demand(self) -> None:
+        """Raise ``ConfigError`` where what reaches the place is not installed."""
+        if is_remote(self._place):
+            _filesystem(self._place)
+
     def put(self, written: Path, path: str) -> None:
         """Move a file of this machine to its path; it is there whole or not at all, also after a power cut."""
         if is_remote(self._place):
-            _filesystem(self._place).put_file(str(written), self._address(path))
+            with _reached(self._place) as filesystem:
+                filesystem.put_file(str(written), self._address(path))
             written.unlink()
             return
         target = Path(self._address(path))
@@ -113,7 +142,7 @@ class Place:
             file = Path(self._address(path))
             return sha256_of(file), file.stat().st_size
         digest, size = hashlib.sha256(), 0
-        with _filesystem(self._place).open(self._address(path), "rb") as file:
+        with _reached(self._place) as filesystem, filesystem.open(self._address(path), "rb") as file:
             while block := file.read(_CHUNK):
                 digest.update(block)
                 size += len(block)
@@ -123,8 +152,8 @@ class Place:
         """Remove a file, its unfinished copy and the folders that it leaves empty; nothing where it is not there."""
         address = self._address(path)
         if is_remote(self._place):
-            with suppress(FileNotFoundError):
-                _filesystem(self._place).rm_file(address)
+            with suppress(FileNotFoundError), _reached(self._place) as filesystem:
+                filesystem.rm_file(address)
             return
         target = Path(address)
         target.unlink(missing_ok=True)
