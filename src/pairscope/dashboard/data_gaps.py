@@ -35,7 +35,7 @@ STATES: Final[Mapping[str, tuple[str, str, str]]] = {
 """State of a day -> sign, word and what it means; from the best to the worst."""
 
 _COLOURS: Final[Mapping[str, Sequence[str]]] = {
-    "dark": ("#1C2229", "#1F78B4", "#C99700", "#B5610A"),
+    "dark": ("#1C2229", "#1F78B4", "#7A5F00", "#B5610A"),
     "light": ("#EEF1F4", "#7DB8E0", "#F0D060", "#F0A05A"),
 }
 _TEXT: Final[Mapping[str, str]] = {"dark": "#EAECEF", "light": "#1B2128"}

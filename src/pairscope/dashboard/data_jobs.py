@@ -83,7 +83,8 @@ def _ended(client: Client, job: Mapping[str, Any]) -> None:
         return
     document: Mapping[str, Any] = job_result(client, job).document or {}
     title = str(job.get("title") or "done")
-    st.markdown(f":green[✓] {head}{plain(result_words(str(job.get('kind')), document) or title)}")
+    sign = ":orange[▲]" if document.get("left") or document.get("failed") else ":green[✓]"
+    st.markdown(f"{sign} {head}{plain(result_words(str(job.get('kind')), document) or title)}")
     findings: Sequence[Mapping[str, Any]] = document.get("findings") or ()
     if findings:
         rows = [found_words(one) for one in findings[:_LISTED]]
