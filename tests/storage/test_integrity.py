@@ -221,3 +221,31 @@ async def test_gaps_given_up_and_gaps_of_files_are_no_findings(whole, ticks_of, 
     await whole.add_older(ticks_of([("XRPUSDT", i, noon_ns + i * S, "9", "1", True) for i in (5, 6, 9, 80)]))
     await whole.rebuild_bars("XRPUSDT", 0, FOREVER)
     assert (await check_store(whole))["findings"] == []
+
+
+async def test_after_archive_and_retention_a_store_is_whole_and_holds_what_is_left(tmp_path, ticks_of, noon_ns):
+    store = await DuckDBStore.open(tmp_path / "store.duckdb", threads=1)
+    day = noon_ns // DAY_NS
+    first_ns = day * DAY_NS
+    rows = [(BTC, i, first_ns + i * 3600 * S, "10.5", "1", True) for i in range(72) if i not in {5, 40, 41}]
+    batch = ticks_of(rows, watermark_ns=first_ns + 3 * DAY_NS)
+    await store.append(batch, [bars_of(batch, "1s"), bars_of(batch, "1m")])
+    await store.settle_gap(Gap(BTC, 40, 41, "unrepairable", 2, ended_ns=1))
+    await store.upkeep.archive(day + 2)
+    assert (await check_store(store))["findings"] == []
+    assert (await store.add_older(ticks_of(rows[:30]))).repeats == 30
+    await store.upkeep.forget([day])
+    for reopened in (False, True):
+        if reopened:
+            await store.close()
+            store = await DuckDBStore.open(tmp_path / "store.duckdb", threads=1)
+        report = await check_store(store)
+        assert (report["findings"], report["checked"]["ticks"]) == ([], 46)
+        assert [(each.from_id, each.to_id) for each in await store.held()] == [(24, 39), (42, 71)]
+    await store.add_older(ticks_of([*rows[20:23], (BTC, 40, first_ns + 40 * 3600 * S, "10.5", "1", True)]))
+    assert [(each.from_id, each.to_id) for each in await store.held()] == [(21, 40), (42, 71)]
+    assert (await store.add_older(ticks_of(rows[:24]))).repeats == 4
+    assert [(each.from_id, each.to_id) for each in await store.held()] == [(0, 4), (6, 40), (42, 71)]
+    await store.rebuild_bars(BTC, 0, FOREVER)
+    assert (await check_store(store))["findings"] == []
+    await store.close()
