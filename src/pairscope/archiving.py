@@ -129,7 +129,9 @@ def _through_api(
 def _line(found: Mapping[str, Any], *, dry_run: bool) -> str:
     """Return what was moved, for people."""
     rows = "".join(f"\n  {row['date']}  {row['symbol']:<16} {row['ticks']:>12,} ticks" for row in found.get("rows", ()))
-    what = f"{found['days']:,} days: {found['ticks']:,} ticks and {found['bars']:,} bars"
+    what = (
+        f"{found['days']:,} day{'' if found['days'] == 1 else 's'}: {found['ticks']:,} ticks and {found['bars']:,} bars"
+    )
     if dry_run:
         return f"would archive {what}, about {found['bytes'] / 1e6:,.1f} MB in the store{rows}"
     if not found["files"]:

@@ -1,0 +1,98 @@
+"""``pairscope archive``: in a store that nobody holds, through the instance that holds it, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.api.market import Market, open_market
+from tests.served_api import served_api
+from tests.storage.days import open_filled, ticks_of_day
+
+from pairscope.archiving import Asked, archive
+from pairscope.config import Settings
+from pairscope.errors import ConfigError, InputError
+
+
+def told(folder: Path, **asked: Any) -> tuple[list[str], list[str]]:
+    """What was shown, and what was said beside it."""
+    said: list[str] = []
+    shown: list[str] = []
+    settings = Settings(data_dir=folder, _env_file=None)  # type: ignore[call-arg]  # of pydantic's own
+    assert archive(settings, Asked(**asked), say=said.append, show=shown.append) == 0
+    return shown, said
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    async def fill() -> None:
+        await (await open_filled(tmp_path)).close()
+
+    asyncio.run(fill())
+    return tmp_path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.parquet"))
+
+
+def test_a_dry_run_names_days_and_moves_none_and_then_they_move_to_where_it_is_said(stored: Path) -> None:
+    one = int((ticks_of_day(0).symbol_id == 0).sum())
+    shown, said = told(stored, before="2024-10-05", symbols="btcusdt", dry_run=True)
+    assert shown[0].startswith(f"would archive 1 day: {one:,} ticks and ") and "2024-10-04  BTCUSDT" in shown[0]
+    assert said == [f"archiving from the store {stored.resolve() / 'pairscope.duckdb'}"]
+    assert files(stored) == []
+    shown, _ = told(stored, before="2024-10-05", symbols="btcusdt", to=str(stored / "cold"))
+    assert shown[0].startswith(f"archived 1 day: {one:,} ticks and ") and "in 3 files" in shown[0]
+    assert [name.split("/")[0] for name in files(stored)] == ["cold"] * 3
+    shown, _ = told(stored, older_than=30, json=True)
+    assert json.loads(shown[0])["ticks"] == 3 * len(ticks_of_day(0)) - one
+    assert told(stored, older_than=30)[0] == ["nothing to archive"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "flag"),
+    [
+        ({}, InputError, "--before"),
+        ({"before": "yesterday"}, InputError, "--before"),
+        ({"before": "2200-01-01"}, InputError, "--before"),
+        ({"before": "2024-10-05", "older_than": 3}, InputError, "--before"),
+        ({"older_than": -1}, InputError, "--older-than"),
+        ({"older_than": 3, "to": "nosuch://place"}, ConfigError, "--to"),
+    ],
+)
+def test_what_cannot_be_asked_names_the_flag(stored: Path, asked: dict[str, Any], error: type, flag: str) -> None:
+    with pytest.raises(error) as raised:
+        told(stored, **asked)
+    assert raised.value.loc == flag
+    assert files(stored) == []
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[tuple[Path, Market]]:
+    """A folder whose store a running instance holds."""
+    market = asyncio.run(open_market(tmp_path))
+    market.now_ns += 3 * 86_400_000_000_000
+    with served_api(market.services()) as address:
+        (tmp_path / "instance.json").write_text(
+            json.dumps({"pid": os.getpid(), "api": address, "source": "synthetic"}), encoding="utf-8"
+        )
+        yield tmp_path, market
+    asyncio.run(market.store.close())
+
+
+def test_the_instance_that_holds_the_store_does_it_and_keeps_to_its_own_place(held: tuple[Path, Market]) -> None:
+    folder, market = held
+    with pytest.raises(InputError, match="PAIRSCOPE_ARCHIVE_URL"):
+        told(folder, older_than=1, to="elsewhere")
+    plan, said = told(folder, older_than=1, dry_run=True, json=True)
+    assert said[0].startswith("archiving in the Pairscope that runs at http")
+    shown, _ = told(folder, older_than=1, json=True)
+    ticks = asyncio.run(market.store.stats()).ticks
+    assert json.loads(shown[0])["ticks"] == json.loads(plan[0])["ticks"] == ticks
+    assert market.store.upkeep.totals()["ticks"] == ticks
