@@ -43,6 +43,7 @@ def test_bars_come_in_the_library_that_the_client_or_the_call_names() -> None:
     assert [str(at) for at in arrow["timestamp"].to_pylist()] == [str(pd.Timestamp(at)) for at in TIMES]
     frame = api.ohlc("PEPEUSDT", frame="pandas")
     assert list(frame.index) == [pd.Timestamp(at) for at in TIMES]
+    assert str(frame.index.dtype) == "datetime64[us, UTC]"
     assert frame["close"].tolist() == [0.00001234, 2.0]
 
 
