@@ -39,7 +39,7 @@ async def read(store, timeframe, symbol=BTC, **range_):
 NOON = 1_722_513_600 * S
 
 
-@pytest.mark.parametrize("timeframe", ["5s", "5m", "1h", "1d"])
+@pytest.mark.parametrize("timeframe", ["5s", "5m", "1d"])
 async def test_uploaded_bars_of_a_longer_timeframe_come_back_as_they_were_and_make_longer_ones(store, home, timeframe):
     length = TIMEFRAMES[timeframe]
     first = NOON // (86_400 * S) * 86_400 * S

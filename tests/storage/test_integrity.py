@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 import duckdb
+import msgspec
 import numpy as np
 import pytest
 
@@ -215,12 +216,19 @@ async def test_a_file_of_the_archive_that_is_not_as_written_is_set_aside_and_its
     assert held == ([(700, 700)] if kind == "tick" else [(0, 1399)])
 
 
-async def test_gaps_given_up_and_gaps_of_files_are_no_findings(whole, ticks_of, noon_ns):
+async def test_gaps_given_up_gaps_of_files_and_bars_that_wait_to_be_made_again_are_no_findings(
+    whole, ticks_of, noon_ns
+):
     await whole.settle_gap(Gap(ETH, 300, 309, "unrepairable", 10, ended_ns=1))
-    await whole.add_older(ticks_of([(BTC, i, noon_ns - 9000 * S + i * S, "9", "1", True) for i in (-90, -89, -80)][:0]))
+    late = [(BTC, 1400, noon_ns + 90 * S, "9", "1", True)]
+    await whole.put("rebuilds", BTC, msgspec.msgpack.encode([(noon_ns + 90 * S, noon_ns + 91 * S)]))
+    await whole.append(ticks_of(late))
     await whole.add_older(ticks_of([("XRPUSDT", i, noon_ns + i * S, "9", "1", True) for i in (5, 6, 9, 80)]))
     await whole.rebuild_bars("XRPUSDT", 0, FOREVER)
     assert (await check_store(whole))["findings"] == []
+    await whole.delete("rebuilds", BTC)
+    [finding] = (await check_store(whole))["findings"]
+    assert (finding["kind"], finding["detail"]) == ("bars differ", "1 of 1s, 1 of 1m")
 
 
 async def test_after_archive_and_retention_a_store_is_whole_and_holds_what_is_left(tmp_path, ticks_of, noon_ns):
