@@ -118,7 +118,7 @@ class DuckDBStore(Imports):
         return await self._write(lambda: self._current().fresh_continuity())
 
     async def gaps(self, symbol: str | None = None, *, unrepaired: bool = False) -> list[Gap]:
-        """The gap ledger, by (symbol, from_id); all of it, or what still lacks ids: no look at a table where none is."""
+        """The gap ledger, by (symbol, from_id): all of it, or what still lacks ids, from memory where none does."""
         if unrepaired and self._connection is not None and not self._view.lacks_ids(symbol):
             return []
         return await self._read(lambda con, view: reading.gaps(con, view, symbol, unrepaired=unrepaired))
