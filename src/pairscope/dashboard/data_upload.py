@@ -213,9 +213,9 @@ def _table_of_bars(bars: Sequence[Mapping[str, Any]]) -> None:
         _table(rows, 250, f"The first {len(rows)} bars as the file is read")
 
 
-def _table(rows: Sequence[Mapping[str, str]], most_px: int, about: str) -> None:
+def _table(rows: Sequence[Mapping[str, str]], most_height: int, about: str) -> None:
     columns = {name: [plain(row.get(name, "")) for row in rows] for name in rows[0]}
-    st.table(columns, border="horizontal", hide_index=True, height=table_height(len(rows), most_px), alt=about)
+    st.table(columns, border="horizontal", hide_index=True, height=table_height(len(rows), most_height), alt=about)
 
 
 def rejected_rows(rejected: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -139,10 +139,10 @@ def first_of_range(word: str, now_ms: int) -> int | None:
     return None if back is None else (now_ms - back) // 60_000 * 60_000
 
 
-def table_height(rows: int, most_px: int) -> Any:
+def table_height(rows: int, most_height: int) -> Any:
     """Return how high a table stands: as high as its rows where they are few, else at most so many pixels.
 
     >>> table_height(3, 200), table_height(100, 200)
     ('content', 200)
     """
-    return "content" if rows <= _FEW_ROWS else most_px
+    return "content" if rows <= _FEW_ROWS else most_height
