@@ -36,6 +36,20 @@ _ABOUT_FORMAT: Final = (
 )
 _ABOUT_PACKING: Final = "Of the whole file, or inside it where that is Parquet or Arrow (zstd only)."
 
+_WRITTEN: Final = {
+    "csv": "id,timestamp,price,size,buyer_is_maker\n3000001,2026-01-01T00:00:00.123Z,65003.2,0.015,false\n",
+    "jsonl": '{"id":3000001,"timestamp":1767225600123,"price":65003.2,"size":0.015,"buyer_is_maker":false}\n',
+    "parquet": "PAR1...",
+    "arrow": "",
+}
+_CONTENTS: Final = {
+    Format(name).media_type.partition(";")[0]: {
+        "schema": {"type": "string", "format": "binary"},
+        "example": _WRITTEN[name],
+    }
+    for name in get_args(FormatName)
+}
+
 EXPORT_EXAMPLES: Mapping[str, Any] = MappingProxyType(
     {
         "/api/export/{symbol}/estimate": {
@@ -107,9 +121,7 @@ class ExportEstimate(BaseModel):
 def add_export(app: FastAPI, services: Services, catalog: Catalog) -> None:
     """Add the routes that stored rows leave by."""
     exports = Exports(services.source)
-    file: dict[int | str, dict[str, Any]] = {
-        200: {"content": {Format(name).media_type.partition(";")[0]: {} for name in get_args(FormatName)}}
-    }
+    file: dict[int | str, dict[str, Any]] = {200: {"content": dict(_CONTENTS)}}
 
     async def asked(symbol: str, query: ExportQuery) -> tuple[Export, str]:
         names = await _names(catalog, symbol)
