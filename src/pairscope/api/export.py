@@ -42,12 +42,16 @@ _WRITTEN: Final = {
     "parquet": "PAR1...",
     "arrow": "",
 }
+_FORMS: Final = (
+    *(Format(name) for name in get_args(FormatName)),
+    *(Format("csv", compression) for compression in get_args(Compression)[1:]),
+)
 _CONTENTS: Final = {
-    Format(name).media_type.partition(";")[0]: {
+    form.media_type.partition(";")[0]: {
         "schema": {"type": "string", "format": "binary"},
-        "example": _WRITTEN[name],
+        "example": _WRITTEN[form.name] if form.compression == "none" else "",
     }
-    for name in get_args(FormatName)
+    for form in _FORMS
 }
 
 EXPORT_EXAMPLES: Mapping[str, Any] = MappingProxyType(
