@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 import msgspec
@@ -199,7 +200,7 @@ async def test_a_file_of_the_archive_that_is_not_as_written_is_set_aside_and_its
     await whole.upkeep.archive(noon_ns // DAY_NS + 1)
     assert (await check_store(whole, repair=True))["ok"]
     file = next(each for each in whole.view.archive if each.kind == kind and each.symbol_id == BTC_ID)
-    path = whole.path.with_name("archive") / file.path
+    path = Path(whole.upkeep.default_place) / file.path
     path.write_bytes(path.read_bytes()[:-100] + bytes(100))
     stray = path.with_name("stray.parquet")
     stray.write_bytes(b"?")

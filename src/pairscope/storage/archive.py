@@ -13,7 +13,7 @@ import structlog
 from pairscope.errors import ConfigError, StorageError, StoreUnavailable
 from pairscope.storage.archive_catalogue import KINDS, ArchivedFile
 from pairscope.storage.archive_parts import Part, first_left, movable, of_day, write_parts
-from pairscope.storage.archive_place import Place, register_places
+from pairscope.storage.archive_place import Place, archive_beside, register_places
 from pairscope.storage.archive_tables import (
     CatalogueRow,
     add_files,
@@ -105,7 +105,7 @@ class Upkeep:
     @property
     def default_place(self) -> str:
         """Where files go that are given no place."""
-        return str(self._file.path.with_name("archive"))
+        return str(archive_beside(self._file.path))
 
     def totals(self) -> dict[str, int]:
         """Return how many ``files``, ``bytes``, ``ticks`` and ``bars`` the archive has, from memory."""
@@ -129,7 +129,7 @@ class Upkeep:
         """Move the rows of days before a day, of some symbols or all, to files; return how much that was.
 
         Uploaded bars stay. A day that is archived already is merged with what came of it since. ``place`` is a
-        directory or an address that fsspec knows; without one it is the directory ``archive`` beside the store.
+        directory or an address that fsspec knows; without one it is a directory beside the store.
         Cancelled, it ends behind the files under way. Cost: rows are read twice and written once.
         """
         moved = dict.fromkeys(("days", "ticks", "bars", "files", "bytes"), 0)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from pairscope.errors import ConfigError, PairscopeError, StoreUnavailable
 
-__all__ = ["Place", "address_of", "is_remote", "register_places", "sha256_of", "shown"]
+__all__ = ["Place", "address_of", "archive_beside", "is_remote", "register_places", "sha256_of", "shown"]
 
 _CHUNK: Final = 1 << 20
 
@@ -44,6 +44,15 @@ def shown(place: str) -> str:
     scheme, mark, rest = place.partition("://")
     host, slash, path = rest.partition("/")
     return place if "@" not in host else f"{scheme}{mark}…@{host.rpartition('@')[2]}{slash}{path}"
+
+
+def archive_beside(store: Path) -> Path:
+    """Return the directory of a store's archive where no place is set: a market that was made up has one of its own.
+
+    >>> archive_beside(Path("/data/pairscope.duckdb")), archive_beside(Path("/data/synthetic.duckdb"))
+    (PosixPath('/data/archive'), PosixPath('/data/archive-synthetic'))
+    """
+    return store.with_name("archive" if store.stem == "pairscope" else f"archive-{store.stem}")
 
 
 def address_of(beside: Path, place: str, path: str) -> str:

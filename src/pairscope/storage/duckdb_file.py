@@ -16,7 +16,7 @@ import structlog
 
 from pairscope.errors import ConfigError, StoreUnavailable
 from pairscope.storage.acknowledged import Acknowledged
-from pairscope.storage.archive_place import register_places
+from pairscope.storage.archive_place import archive_beside, register_places
 from pairscope.storage.archive_tables import read_catalogue
 from pairscope.storage.compacting import copy_whole, put_in_place
 from pairscope.storage.duckdb_errors import translated
@@ -234,7 +234,7 @@ class DuckDBFile:
 
     def _read_ledger(self, connection: duckdb.DuckDBPyConnection) -> Ledger:
         ledger = read_ledger(connection)
-        ledger.archive = read_catalogue(connection, self._path.with_name("archive"))
+        ledger.archive = read_catalogue(connection, archive_beside(self._path))
         try:
             register_places(connection, {file.place for file in ledger.archive})
         except ConfigError as error:
