@@ -25,7 +25,7 @@ class ArchiveRequest:
 
 @dataclass(frozen=True, slots=True)
 class RetentionRequest:
-    """What is to stay: ``days`` whole days, of them what takes at most ``gb``; None is as the settings have it, 0 all."""
+    """What is to stay: ``days`` whole days, of them what takes at most ``gb``; None: as the settings say, 0: all."""
 
     days: int | None = None
     gb: float | None = None

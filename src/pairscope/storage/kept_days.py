@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pairscope.storage.archive_catalogue import DAY_NS, KINDS
 from pairscope.storage.ledger import LedgerView
@@ -110,9 +111,11 @@ def deletable(days: Sequence[KeptDay], *, before_day: int, oldest_day: int, spar
 
 
 def used_bytes(connection: Connection) -> int:
-    """Return the bytes of the store's file that hold something."""
+    """Return the bytes of the store's file that hold something, and of the log beside it, where the newest rows are."""
     (used,) = connection.execute("SELECT block_size * used_blocks FROM pragma_database_size()").fetchone()
-    return int(used)
+    (path,) = connection.execute("SELECT path FROM duckdb_databases() WHERE NOT internal").fetchone()
+    log = Path(f"{path}.wal")
+    return int(used) + (log.stat().st_size if log.exists() else 0)
 
 
 def _rows(connection: Connection) -> int:
