@@ -31,7 +31,8 @@ def newest_stored(folder: Path, copy: Path) -> dict[str, int]:
     """The newest trade of each symbol in the files of a store that nobody has open; read from a copy."""
     copy.mkdir()
     for file in folder.glob("pairscope.duckdb*"):
-        shutil.copy(file, copy)
+        if file.is_file():  # beside them lies a directory for files that are being written
+            shutil.copy(file, copy)
     with duckdb.connect(str(copy / "pairscope.duckdb")) as store:
         return dict(store.execute("SELECT name, max(id) FROM tick JOIN symbol USING (symbol_id) GROUP BY 1").fetchall())
 

@@ -46,11 +46,12 @@ async def test_every_route_refuses_other_methods_in_this_shape(api: httpx2.Async
 
 
 async def test_every_route_with_a_symbol_refuses_one_that_is_not_there(api: httpx2.AsyncClient, market: Market) -> None:
-    paths = [path for _, path in every_route(market) if "BTCUSDT" in path]
-    assert len(paths) >= 5
-    for path in paths:
+    routes = [(method, path) for method, path in every_route(market) if "BTCUSDT" in path]
+    assert len(routes) >= 5
+    for method, path in routes:
         query = {"indicators": "sma:5"} if "indicators" in path else {}
-        document = assert_problem(await api.get(path.replace("BTCUSDT", "NOPEUSD"), params=query), 404)
+        answer = await api.request(method, path.replace("BTCUSDT", "NOPEUSD"), params=query)
+        document = assert_problem(answer, 404)
         assert document["errors"][0]["loc"] == ["path", "symbol"]
 
 

@@ -200,7 +200,9 @@ def add_uploads(app: FastAPI, services: Services, catalog: Catalog, workers: Wor
         spans = [span for span in await services.store.uploaded() if span.symbol == name]
         if not any(timeframe in {None, span.timeframe} for span in spans):
             what = name if timeframe is None else f"{name} of {timeframe}"
-            return problem(404, f"no bars of {what} were uploaded", kind="unknown-upload", title="Unknown upload")
+            told = f"no bars of {what} were uploaded"
+            errors = [{"loc": ["path", "symbol"], "msg": told}]
+            return problem(404, told, kind="unknown-upload", title="Unknown upload", errors=errors)
         removed = await services.store.remove_bars(name, timeframe, Origin.UPLOAD)
         for span in spans:
             if timeframe in {None, span.timeframe}:
