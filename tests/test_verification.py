@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,37 @@ from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.journal import Journal
 from pairscope.engine.rerun import Difference
 from pairscope.errors import ConfigError, InputError, UnknownSymbol
+from pairscope.feed.older_ticks import OlderTicks, Shelf
 from pairscope.market.ticks import TickBatch
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.journal import JournalKeeper
 from pairscope.verification import SHOWN, Asked, Verdict, lines, verify, words
 
 SECOND = 1_000_000_000
+
+
+def record(folder: Path, ticks: TickBatch, *, between: Any = None) -> None:
+    """Write down a store and a journal as a process does that takes some ticks; ``between`` goes on half-way."""
+
+    async def play() -> None:
+        store = await DuckDBStore.open(folder / "pairscope.duckdb", threads=1)
+        engine, journal = DataProcessor(ticks.symbols), Journal(ticks.symbols)
+        keeper = JournalKeeper(store, stored_ns=store.watermark_ns, started_ns=1)
+        journal.note("start")
+        for k, rows in enumerate(np.array_split(np.arange(len(ticks)), 60)):
+            batch = ticks.take(rows)
+            batch = batch.with_watermark(int(batch.ts_event_ns.max()) - 300_000_000)
+            updates = engine.on_batch(batch)
+            for entry in journal.take(batch, updates):
+                keeper.add(entry)
+            bars = [bars for bars in (*updates.closed, *updates.revised) if bars.timeframe in {"1s", "1m"}]
+            await store.append(batch, bars)
+            if k == 30 and between is not None:
+                await between(store, journal, batch)
+        await keeper.close()
+        await store.close()
+
+    asyncio.run(play())
 
 
 @pytest.fixture(scope="module")
@@ -34,23 +60,7 @@ def recorded(
     folder = tmp_path_factory.mktemp("recorded")
     ticks = ticks_of(market_rows(seed=4, trades=900, span_s=300))
 
-    async def record() -> None:
-        store = await DuckDBStore.open(folder / "pairscope.duckdb", threads=1)
-        engine, journal = DataProcessor(ticks.symbols), Journal(ticks.symbols)
-        keeper = JournalKeeper(store, stored_ns=store.watermark_ns, started_ns=1)
-        journal.note("start")
-        for rows in np.array_split(np.arange(len(ticks)), 60):
-            batch = ticks.take(rows)
-            batch = batch.with_watermark(int(batch.ts_event_ns.max()) - 300_000_000)
-            updates = engine.on_batch(batch)
-            for entry in journal.take(batch, updates):
-                keeper.add(entry)
-            bars = [bars for bars in (*updates.closed, *updates.revised) if bars.timeframe in {"1s", "1m"}]
-            await store.append(batch, bars)
-        await keeper.close()
-        await store.close()
-
-    asyncio.run(record())
+    record(folder, ticks)
     return folder
 
 
@@ -88,6 +98,25 @@ def test_it_counts_what_was_compared_and_says_that_nothing_differs(recorded: Pat
     assert (document["differences"], document["examples"], document["by_kind"]) == (0, [], {})
     assert document["compared"]["1m bars"] == 8
     assert 880 <= document["ticks"] <= 900
+
+
+def test_trades_that_a_file_brought_meanwhile_are_none_that_came_live(
+    market_rows: Any, ticks_of: Callable[..., TickBatch], tmp_path: Path
+) -> None:
+    live = ticks_of(market_rows(seed=4, trades=900, span_s=300))
+    rows = market_rows(seed=5, names=("BTCUSDT",))
+    older = ticks_of((name, number - 900, at - 3600 * SECOND, *rest) for name, number, at, *rest in rows)
+
+    async def between(store: DuckDBStore, journal: Journal, after: TickBatch) -> None:
+        ticks = OlderTicks("BTCUSDT", Shelf(store, store, lambda _bars: None, journal.note))
+        for half in np.array_split(np.arange(len(older)), 2):
+            await ticks.take(replace(older.take(half), ts_recv_ns=after.ts_recv_ns[-1] + 1 + half))
+        assert ticks.stored == len(older)
+        await ticks.finish()
+
+    record(tmp_path, live, between=between)
+    told = Said(tmp_path)
+    assert told.run() == 0, told.text
 
 
 def test_days_that_were_archived_are_verified_like_those_in_the_store(recorded: Path, tmp_path: Path) -> None:

@@ -121,9 +121,9 @@ class Backend:
             clock=clock,
             note=self.journal.note,
         )
-        beside = {"records": store, "jobs": self.jobs, "imported": self._imported, "clock": clock}
+        beside = {"records": store, "jobs": self.jobs, "imported": self._imported, "note": self.journal.note}
         directory = settings.data_dir / "incoming"
-        self.bulk = BulkLoader(rest=self.rest, store=self.buffered, **beside, directory=directory)
+        self.bulk = BulkLoader(rest=self.rest, store=self.buffered, **beside, clock=clock, directory=directory)
         rules = settings.archive_url, settings.archive_days, settings.retention_days, settings.retention_gb
         self.keeping = StoreKeeper(store, jobs=self.jobs, clock=clock, lifecycle=Lifecycle(*rules))
         self.publisher = Publisher(self.engine, self.cache, self.bus, self.book, self.positions, self.alerts)

@@ -18,7 +18,7 @@ from pairscope.feed.archive_names import archive_addresses, named
 from pairscope.feed.backfill import KEPT_NS
 from pairscope.feed.bulk_fill import BulkFill
 from pairscope.feed.exchange_import import import_file
-from pairscope.feed.older_ticks import Imported, Shelf
+from pairscope.feed.older_ticks import Imported, Noted, Shelf, unnoted
 from pairscope.feed.rest import ExchangeRest
 from pairscope.market.symbols import normalize_symbol
 from pairscope.ports import Clock, Records, TickStore
@@ -50,9 +50,10 @@ class BulkLoader:
         imported: Imported,
         clock: Clock,
         directory: Path,
+        note: Noted = unnoted,
     ) -> None:
         self._rest = rest
-        self._shelf = Shelf(store, records, imported)
+        self._shelf = Shelf(store, records, imported, note)
         self._jobs = jobs
         self._clock = clock
         self._directory = directory

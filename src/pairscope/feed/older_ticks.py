@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 import orjson
@@ -19,13 +19,24 @@ from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Records, TickStore
 
-__all__ = ["Imported", "OlderTicks", "Shelf", "lacking", "patiently"]
+__all__ = ["Imported", "Noted", "OlderTicks", "Shelf", "lacking", "patiently", "unnoted"]
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 Imported = Callable[[BarBatch], None]
 """To be told of bars that were stored beside the live stream."""
+
+
+class Noted(Protocol):
+    """Writes a note into the journal of what was told live; see ``schemas.journal.Note``."""
+
+    def __call__(self, kind: str, name: str, /, *, start_ns: int) -> None: ...
+
+
+def unnoted(kind: str, name: str, /, *, start_ns: int) -> None:
+    """Write no note: where nothing runs, there is no journal."""
+
 
 COLLECTION: Final = "older_ticks"
 DAY_NS: Final = 86_400 * 10**9
@@ -44,6 +55,8 @@ class Shelf:
     store: TickStore
     records: Records
     imported: Imported
+    note: Noted = unnoted
+    """Has it written down that trades of a symbol come beside the stream, all with one time of receipt."""
 
     async def put_bars(self, bars: BarBatch) -> int:
         """Store bars and tell of them; return how many rows changed."""
@@ -92,14 +105,22 @@ class OlderTicks:
         self._key = f"{symbol} {secrets.token_hex(4)}"
         self._low_ns = self._high_ns = 0
         self._last_minute_ns = 0
+        self._recv_ns = 0
         self._held: list[HeldIds] | None = None
         self._gaps: list[tuple[int, int]] = []
 
     async def take(self, batch: TickBatch) -> None:
-        """Store a batch; bars are made once its trades reach over more than a day."""
+        """Store a batch, all as received when the first was; bars are made once its trades reach over more than a day.
+
+        By that time ``pairscope verify`` tells them from those that the stream brought meanwhile.
+        """
         if self._held is None:
             await self._look(batch)
         if len(batch):
+            if not self._recv_ns:
+                self._recv_ns = int(batch.ts_recv_ns[0])
+                self._shelf.note("aside", self.symbol, start_ns=self._recv_ns)
+            batch = replace(batch, ts_recv_ns=np.full(len(batch), self._recv_ns, np.int64))
             low, high = int(batch.ts_event_ns.min()), int(batch.ts_event_ns.max()) + 1
             if self._high_ns and max(self._high_ns, high) - min(self._low_ns, low) > DAY_NS:
                 await self._make_bars()

@@ -40,10 +40,14 @@ Ids = set[tuple[str, int]]
 
 
 class Arrivals:
-    """Stored ticks in the order in which they were received, handed out up to a time; some may be kept back."""
+    """Stored ticks in the order in which they were received, handed out up to a time; some may be kept back.
 
-    def __init__(self, source: Recorded, start_ns: int) -> None:
+    Those received at one of the times ``aside`` came beside the stream, and are handed out never.
+    """
+
+    def __init__(self, source: Recorded, start_ns: int, aside: Iterable[int] = ()) -> None:
         self._portions = source.ticks_received(start_ns, _FOREVER)
+        self._aside = np.array(sorted(aside), np.int64)
         self._read = TickBatch.empty(Symbols(), 0)
         self._ended = False
         self._kept: list[TickBatch] = []
@@ -60,7 +64,7 @@ class Arrivals:
             portion = await anext(self._portions, None)
             self._ended = portion is None
             if portion is not None:
-                parts.append(portion)
+                parts.append(portion.take(~np.isin(portion.ts_recv_ns, self._aside)))
         read = concat_ticks([part for part in parts if len(part)]) if any(map(len, parts)) else parts[0]
         cut = int(np.searchsorted(read.ts_recv_ns, recv_ns, side="right"))
         due, self._read = read.take(slice(cut)), read.take(slice(cut, None))
@@ -316,8 +320,8 @@ async def verify_journal(
                 if entry.watermark_ns < since_ns or not known:
                     before = entry  # where the journal's beginning was forgotten, its first entry is where we begin
                     continue
-                to_come = await _history_notes(source, read, collection, entry.watermark_ns)
-                arrivals = Arrivals(source, 0 if before is None else before.recv_ns + 1)
+                to_come, aside = await _notes_ahead(source, read, collection, entry.watermark_ns)
+                arrivals = Arrivals(source, 0 if before is None else before.recv_ns + 1, aside)
                 playing = _Playing(source, rerun, arrivals, to_come)
                 if before is not None:
                     await playing.restore(before.watermark_ns, before.recv_ns)
@@ -354,16 +358,21 @@ async def _looking_ahead(
                 yield entry, later
 
 
-async def _history_notes(
+async def _notes_ahead(
     source: Recorded, read: Callable[[bytes], list[Entry]], collection: str, from_ns: int
-) -> list[Note]:
-    """Return which of the exchange's bars came from some time on: they are stored now, and were not known before."""
-    found = []
+) -> tuple[list[Note], list[int]]:
+    """Return which of the exchange's bars came from some time on: they are stored now, and were not known before.
+
+    And under which times of receipt trades are stored that came beside the stream.
+    """
+    history, aside = [], []
     async with ended(source.scan(collection)) as documents:
         async for _, document in documents:
-            entries = (entry for entry in read(document) if entry.watermark_ns >= from_ns)
-            found += [note for entry in entries for note in entry.notes if note.kind == "history"]
-    return found
+            for entry in read(document):
+                aside += [note.start_ns for note in entry.notes if note.kind == "aside"]
+                if entry.watermark_ns >= from_ns:
+                    history += [note for note in entry.notes if note.kind == "history"]
+    return history, aside
 
 
 def _alone(bars: BarBatch, table: Symbols) -> BarBatch:

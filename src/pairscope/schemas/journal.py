@@ -25,7 +25,8 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
     taken up: ``name`` is JSON with its ``id``, its ``rule`` and the ``state`` in which it stood, null for a new one),
     ``unalert`` (let go), ``alert_event`` (``name`` is JSON: ``kind``, ``name``, ``value``, ``timeframe``, ``lookback``;
     it happened at ``start_ns``), ``alert_reload`` and ``alert_filled`` (bars of a symbol were no longer right, and were
-    read, for alerts), ``hole`` (entries before this one are lost).
+    read, for alerts), ``aside`` (trades of symbol ``name`` came that no stream brought: all were stored as received at
+    ``start_ns``, also later ones), ``hole`` (entries before this one are lost).
     """
 
     kind: str
