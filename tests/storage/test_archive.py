@@ -21,7 +21,7 @@ from tests.storage.days import (
     ticks_of_day,
 )
 
-from pairscope.errors import StorageError
+from pairscope.errors import StorageError, StoreUnavailable
 from pairscope.market.bars import BarBatch, Origin
 from pairscope.market.ticks import TickBatch
 from pairscope.storage.duckdb_store import DuckDBStore
@@ -161,6 +161,14 @@ async def test_a_read_between_two_steps_sees_each_row_once(store):
     store.within = between
     await store.upkeep.archive(FIRST_DAY + 1)
     assert len(seen) >= 5 and all(seen)
+
+
+async def test_a_place_that_cannot_be_written_is_told_as_such_and_everything_stays_in_the_store(store, tmp_path):
+    before = await store.symbols()
+    (tmp_path / "taken").write_text("not a folder")
+    with pytest.raises(StoreUnavailable, match=r"taken.* cannot be written \(Not a directory\)"):
+        await store.upkeep.archive(FIRST_DAY + 1, place=str(tmp_path / "taken"))
+    assert (await store.symbols(), store.upkeep.totals()["files"]) == (before, 0)
 
 
 async def test_a_file_that_changed_or_went_is_named_by_the_check(store, tmp_path):

@@ -133,17 +133,13 @@ class Place:
             written.unlink()
             return
         target = Path(self._address(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            written.replace(target)
-        except OSError:  # another disk: beside its name first, so that the name stands for a whole file
-            part = target.with_name(target.name + ".part")
-            shutil.copyfile(written, part)
-            _sync(part)
-            part.replace(target)
-            written.unlink()
-        for folder in (target.parent, target.parent.parent, target.parent.parent.parent):
-            _sync(folder)
+            _put(written, target)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{target} cannot be written ({error.strerror})",
+                hint="free some space on that disk, or name another place for the archive",
+            ) from error
 
     def sha256(self, path: str) -> tuple[str, int]:
         """Return the SHA-256 of a file as read back, and its bytes. ``FileNotFoundError`` where it is gone."""
@@ -173,6 +169,21 @@ class Place:
 
     def _address(self, path: str) -> str:
         return address_of(self._beside, self._place, path)
+
+
+def _put(written: Path, target: Path) -> None:
+    """Move a file to where it belongs, also to another disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        written.replace(target)
+    except OSError:  # another disk: beside its name first, so that the name stands for a whole file
+        part = target.with_name(target.name + ".part")
+        shutil.copyfile(written, part)
+        _sync(part)
+        part.replace(target)
+        written.unlink()
+    for folder in (target.parent, target.parent.parent, target.parent.parent.parent):
+        _sync(folder)
 
 
 def _sync(path: Path) -> None:
