@@ -200,7 +200,7 @@ def test_a_symbol_given_beside_speaks_for_a_name_that_says_none(tmp_path: Path) 
 
 def broken_files(folder: Path) -> dict[str, tuple[Path, str]]:
     rows = (f"{n},{hashlib.sha256(str(n).encode()).hexdigest()},1,1,1,1,true" for n in range(1000))
-    good = packed(folder, "\n".join([HEADER, *rows]), "AUSDT-aggTrades-2024-08-08")
+    good = packed(folder, "\n".join([HEADER, *rows]), "AUSDT-aggTrades-2024-08-08", inside=f"{NAME}.csv")
     whole = good.read_bytes()
     found = {}
 
@@ -246,6 +246,19 @@ def test_a_broken_file_is_refused_before_any_row_of_it_is_given(tmp_path: Path) 
         with pytest.raises(ForeignFile, match=message):
             ExchangeFile(path).check()
             pytest.fail(what)
+
+
+def test_a_file_under_the_name_of_another_is_refused_unless_the_symbol_is_said_and_another_day_is_told(
+    tmp_path: Path,
+) -> None:
+    path = packed(tmp_path, "\n".join(ROWS), inside="ETHUSDT-aggTrades-2024-08-08.csv")
+    with pytest.raises(ForeignFile, match=r"holds ETHUSDT-aggTrades-2024-08-08\.csv, which is another"):
+        ExchangeFile(path).check()
+    batch, _ = trades(path, symbol="ETHUSDT")
+    assert batch.trade_id.tolist() == [7001, 7002, 7003]
+    other_day = packed(tmp_path, "\n".join(ROWS), "BTCUSDT-aggTrades-2024-08-09", inside="data.csv")
+    assert trades(other_day)[1].report.notes == ["its rows are of another time than its name says"]
+    assert trades(packed(tmp_path, "\n".join(ROWS)))[1].report.notes == []
 
 
 def test_a_name_inside_a_zip_leads_nowhere(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import IO, Any, Final, NamedTuple
 import numpy as np
 
 from pairscope.errors import ForeignFile
-from pairscope.feed.archive_names import named
+from pairscope.feed.archive_names import ArchiveName, is_exchange_name, named
 from pairscope.feed.archive_rows import BARS, TRADES, Layout, Rejected, RowReader, Rows, layout_of, times_ns
 from pairscope.market.bars import BarBatch, Origin, timeframe_ns
 from pairscope.market.symbols import Symbols
@@ -95,6 +95,7 @@ class ExchangeFile:
     def __init__(self, path: Path, *, name: str | None = None, symbol: str | None = None) -> None:
         self.path = path
         self.named = named(name or path.name, symbol=symbol)
+        self._renamed = symbol is not None
         self.report = FileReport(name or path.name, self.named.symbol)
         self.lines = 0
         self._head: _Head | None = None
@@ -124,6 +125,8 @@ class ExchangeFile:
             if self.report.rejected > MOST_BAD and self.report.rejected == self.report.rows:
                 raise self._foreign("has no row that can be read", self.report.examples[0].reason)
             if len(rows):
+                if not self.report.last_ns:
+                    self._of_its_time(rows)
                 yield make(rows, symbols, ts_recv_ns)
 
     def _examined(self, progress: Callable[[int], None]) -> _Head:
@@ -158,6 +161,13 @@ class ExchangeFile:
         lines = start[:before].count(b"\n")
         self.lines = max(1, self.lines - lines)
         return _Head(layout, places, width, before, lines)
+
+    def _of_its_time(self, rows: Rows) -> None:
+        """Take note of a name that tells of a day or month in which none of the first rows lies."""
+        start_ns, end_ns = self.named.start_ns, self.named.end_ns
+        at_ns = times_ns(rows.columns["time"])
+        if end_ns and not ((at_ns >= start_ns) & (at_ns < end_ns)).any():
+            self.report.notes.append("its rows are of another time than its name says")
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -306,7 +316,17 @@ class ExchangeFile:
         ratio = entry.file_size / max(1, entry.compress_size)
         if entry.file_size > MOST_BYTES or (entry.file_size > RATIO_FROM and ratio > MOST_RATIO):
             raise self._foreign(f"would unpack to {entry.file_size:,} bytes, {ratio:,.0f} times its size")
+        if not self._renamed and is_exchange_name(entry.filename) and not self._alike(named(entry.filename)):
+            raise self._foreign(
+                f"holds {Path(entry.filename).name[:80]}, which is another",
+                "keep the exchange's name, or say the symbol",
+            )
         return entry
+
+    def _alike(self, inside: ArchiveName) -> bool:
+        """Tell whether a name inside says the same as the file's own of whose rows and which."""
+        outside = self.named
+        return (inside.symbol, inside.kind, inside.timeframe) == (outside.symbol, outside.kind, outside.timeframe)
 
     def _checksum(self) -> None:
         """Compare the file with the checksum that lies beside it, where one does."""
