@@ -144,6 +144,9 @@ def test_without_anything_to_go_on_with_it_begins_and_says_so(stored: Path, tmp_
         ({"history": "wishes"}, "--history"),
         ({"symbols": "BTCUSDT", "history": "alerts"}, "--symbols"),
         ({"columns": "few"}, "--columns"),
+        ({"out": Path("bars.xlsx")}, "--out"),
+        ({"out": Path("bars.csv.zip")}, "--out"),
+        ({"resume": True}, "--resume"),
     ],
 )
 def test_what_cannot_be_exported_names_the_flag(stored: Path, asked: dict[str, Any], flag: str) -> None:

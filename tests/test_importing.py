@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pairscope.config import Settings
-from pairscope.errors import InputError
+from pairscope.errors import InputError, StoreUnavailable
 from pairscope.importing import Asked, import_files
 from pairscope.ports import UploadedSpan
 from pairscope.storage.duckdb_store import DuckDBStore
@@ -112,3 +112,11 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(imported: Import
             imported.run(*paths, **asked)
         assert refused.value.loc == loc
     assert not imported.settings.data_dir.exists()
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(imported: Imported, tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text(csv_of(3))
+    imported.settings = Settings(data_dir=file, _env_file=None)  # type: ignore[call-arg]
+    with pytest.raises(StoreUnavailable, match=r"mine\.csv cannot be written"):
+        imported.run(file, symbol="A")

@@ -36,6 +36,8 @@ _FORMATS: Final = {
     ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".arrows": "arrow", ".arrow": "arrow",
 }  # fmt: skip
 _PACKINGS: Final = {".gz": "gzip", ".zst": "zstd"}
+_FOREIGN: Final = frozenset({".xlsx", ".xls", ".ods", ".zip", ".7z", ".bz2", ".xz", ".feather", ".json"})
+"""Endings that promise what is not written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ def _wish(asked: Asked) -> Wish:
     if asked.timeframe not in {"tick", *TIMEFRAMES} or (asked.pair and asked.timeframe == "tick"):
         choices = " ".join(TIMEFRAMES) if asked.pair else f"tick {' '.join(TIMEFRAMES)}"
         raise InputError(f"there is no timeframe {asked.timeframe!r}", loc="--timeframe", hint=f"one of {choices}")
+    if asked.resume and (asked.out is None or str(asked.out) == "-"):
+        raise InputError("only a file can be gone on with", loc="--resume", hint="name it with --out")
     if asked.columns not in {"contract", "all"}:
         raise InputError(f"{asked.columns!r} are no columns", loc="--columns", hint="contract or all")
     if asked.history is not None and asked.history not in HISTORIES:
@@ -194,6 +198,12 @@ def _format(asked: Asked) -> tuple[Any, Any]:
     endings = [suffix.lower() for suffix in asked.out.suffixes] if asked.out else []
     packing = _PACKINGS.get(endings[-1]) if endings else None
     by_name = endings[-2 if packing else -1] if len(endings) > (1 if packing else 0) else ""
+    if by_name in _FOREIGN and asked.format is None:
+        raise InputError(
+            f"no {by_name} files are written",
+            loc="--out",
+            hint=f"end its name in {', '.join(_FORMATS)}, or say --format",
+        )
     written: Any = asked.format or _FORMATS.get(by_name, "csv")
     packed: Any = asked.compression or packing or "none"
     with _flags({}):

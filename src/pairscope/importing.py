@@ -255,7 +255,6 @@ class _IntoStore:
         if self._store is None:
             from pairscope.storage.tick_storage import open_store
 
-            self._settings.data_dir.mkdir(parents=True, exist_ok=True)
             self._store = self._runner.run(open_store(self._settings.store_url))
         return self._store
 
