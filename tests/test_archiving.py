@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from tests.api.market import Market, open_market
 from tests.served_api import served_api
-from tests.storage.days import open_filled, ticks_of_day
+from tests.storage.days import day_start, open_filled, ticks_of_day
 
 from pairscope.archiving import Asked, archive
 from pairscope.config import Settings
 from pairscope.errors import ConfigError, InputError
+from pairscope.storage.tick_storage import open_store
 
 
 def told(folder: Path, **asked: Any) -> tuple[list[str], list[str]]:
@@ -64,6 +65,7 @@ def test_a_dry_run_names_days_and_moves_none_and_then_they_move_to_where_it_is_s
         ({"before": "2024-10-05", "older_than": 3}, InputError, "--before"),
         ({"older_than": -1}, InputError, "--older-than"),
         ({"older_than": 3, "to": "nosuch://place"}, ConfigError, "--to"),
+        ({"older_than": 3, "to": "memory://place"}, ConfigError, "--to"),
     ],
 )
 def test_what_cannot_be_asked_names_the_flag(stored: Path, asked: dict[str, Any], error: type, flag: str) -> None:
@@ -71,6 +73,27 @@ def test_what_cannot_be_asked_names_the_flag(stored: Path, asked: dict[str, Any]
         told(stored, **asked)
     assert raised.value.loc == flag
     assert files(stored) == []
+
+
+@pytest.mark.parametrize("to", ["cold", "file://cold", "~/cold"])
+def test_days_that_went_to_a_directory_named_from_here_are_read_from_anywhere(
+    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    told(stored, before="2024-10-05", to=to)
+    assert all(name.startswith("cold/") for name in files(tmp_path)) and files(tmp_path)
+    monkeypatch.chdir("/")
+    shown, _ = told(stored, before="2024-10-05", dry_run=True)
+    assert shown[0].startswith("would archive 0 days")
+
+    async def first_day() -> int:
+        store = await open_store(f"duckdb:///{stored / 'pairscope.duckdb'}")
+        ticks = await store.ticks("BTCUSDT", 0, day_start(1), limit=10**6)
+        await store.close()
+        return len(ticks)
+
+    assert asyncio.run(first_day()) == int((ticks_of_day(0).symbol_id == 0).sum())
 
 
 @pytest.fixture

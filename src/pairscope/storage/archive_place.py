@@ -12,7 +12,16 @@ from typing import Any, Final, Protocol
 
 from pairscope.errors import ConfigError, PairscopeError, StoreUnavailable
 
-__all__ = ["Place", "address_of", "archive_beside", "is_remote", "register_places", "sha256_of", "shown"]
+__all__ = [
+    "Place",
+    "address_of",
+    "archive_beside",
+    "is_remote",
+    "lasting_place",
+    "register_places",
+    "sha256_of",
+    "shown",
+]
 
 _CHUNK: Final = 1 << 20
 
@@ -44,6 +53,23 @@ def shown(place: str) -> str:
     scheme, mark, rest = place.partition("://")
     host, slash, path = rest.partition("/")
     return place if "@" not in host else f"{scheme}{mark}…@{host.rpartition('@')[2]}{slash}{path}"
+
+
+def lasting_place(place: str) -> str:
+    """Return a place as whoever comes later finds it, from any working directory; "" stays: beside the store.
+
+    ``ConfigError`` where files would be gone with this process.
+
+    >>> lasting_place("file:///srv/ticks"), lasting_place("s3://bucket/ticks"), lasting_place("/srv/../ticks")
+    ('/srv/ticks', 's3://bucket/ticks', '/ticks')
+    """
+    if place.partition("://")[0] in {"memory", "data"} and "://" in place:
+        raise ConfigError(
+            f"an archive at {shown(place)} ends with the process that writes it",
+            loc="archive_url",
+            hint="name a directory, or an address that lasts",
+        )
+    return str(_directory(Path(), place).expanduser().resolve()) if place and not is_remote(place) else place
 
 
 def archive_beside(store: Path) -> Path:

@@ -19,7 +19,7 @@ from pairscope.ports_storage import ArchiveRequest, RetentionRequest
 from pairscope.storage.archive import Moved
 from pairscope.storage.archive_catalogue import DAY_NS
 from pairscope.storage.archive_parts import date_of
-from pairscope.storage.archive_place import shown
+from pairscope.storage.archive_place import lasting_place, shown
 from pairscope.storage.integrity_findings import Checked
 from pairscope.storage.kept_days import KeptDay, deletable
 
@@ -38,12 +38,19 @@ GB: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """What the settings say: where the archive is, from what age days are in it, what is kept at all; 0 is never."""
+    """What the settings say: where the archive is, from what age days are in it, what is kept at all; 0 is never.
+
+    A directory is taken as it is named from here. ``ConfigError`` of a place that does not last.
+    """
 
     archive_url: str = ""
     archive_days: int = 0
     retention_days: int = 0
     retention_gb: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Have the place stand for itself."""
+        object.__setattr__(self, "archive_url", lasting_place(self.archive_url))
 
 
 class _Kept(TickStore, Checked, Protocol):
