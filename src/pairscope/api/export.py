@@ -176,7 +176,8 @@ def add_export(app: FastAPI, services: Services, catalog: Catalog) -> None:
     async def pair(request: Request, y: Leg, x: Leg, query: Annotated[PairExportQuery, Query()]) -> Response:
         """Hedge ratio, spread, z-score and correlation at each closed bar of [start, end) that both legs have.
 
-        Each value is the one that was known at its bar; `bars` says how many the hedge ratio was fitted on.
+        Each value is the one that was known at its bar; `bars` says how many the hedge ratio was fitted on. Kalman is
+        the live pair's, as `/api/analytics/pair` gives it with `recursion=live`.
         """
         start_ns, end_ns = check_range(query)
         window = query.window if "window" in query.model_fields_set else min(query.window, query.lookback)

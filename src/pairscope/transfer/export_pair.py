@@ -1,7 +1,8 @@
 """A pair's past as it was known bar by bar: hedge ratio, spread, z-score and correlation of every bar of a range.
 
 Each page is computed from its own bars and those before them that a row may look back on, so that where a page begins
-changes nothing in it: every row is what ``/api/analytics/pair`` says with ``end`` at that bar's close.
+changes nothing in it: every row is what ``/api/analytics/pair`` says with ``end`` at that bar's close, of a Kalman
+filter with ``recursion=live``.
 """
 
 from __future__ import annotations
