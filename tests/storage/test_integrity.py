@@ -14,6 +14,7 @@ import pytest
 from pairscope.market.bars import Origin, bars_of, timeframe_ns
 from pairscope.market.continuity import Gap
 from pairscope.market.ticks import TickBatch
+from pairscope.storage.archive_place import Place
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.integrity import check_store
 from pairscope.storage.parcel import Parcel
@@ -230,6 +231,41 @@ async def test_gaps_given_up_gaps_of_files_and_bars_that_wait_to_be_made_again_a
     await whole.delete("rebuilds", BTC)
     [finding] = (await check_store(whole))["findings"]
     assert (finding["kind"], finding["detail"]) == ("bars differ", "1 of 1s, 1 of 1m")
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+async def test_an_archive_whose_disk_is_not_mounted_keeps_its_catalogue_and_is_whole_when_it_is_back(
+    whole, tmp_path, mounted, noon_ns
+):
+    await whole.upkeep.archive(noon_ns // DAY_NS + 1)
+    count = await whole.symbols()
+    place = Path(whole.upkeep.default_place)
+    place.rename(tmp_path / "elsewhere")
+    if mounted:
+        place.mkdir()
+    report = await check_store(whole, repair=True)
+    (finding,) = (each for each in report["findings"] if each["kind"] == "archive place")
+    assert not report["ok"] and str(place) in finding["detail"] and "mounted" in finding["means"]
+    if mounted:
+        place.rmdir()
+    (tmp_path / "elsewhere").rename(place)
+    assert (await check_store(whole))["ok"]
+    assert await whole.symbols() == count
+
+
+async def test_a_file_that_cannot_be_reached_stays_in_the_catalogue(whole, monkeypatch, noon_ns):
+    await whole.upkeep.archive(noon_ns // DAY_NS + 1)
+    files = whole.upkeep.totals()["files"]
+
+    def refused(place, path):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Place, "sha256", refused)
+        report = await check_store(whole, repair=True)
+    assert {each["repair"] for each in report["findings"]} == {"nothing can be done here"}
+    assert report["left"] == files == whole.upkeep.totals()["files"]
+    assert (await check_store(whole))["ok"]
 
 
 async def test_after_archive_and_retention_a_store_is_whole_and_holds_what_is_left(tmp_path, ticks_of, noon_ns):

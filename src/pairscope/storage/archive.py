@@ -286,17 +286,21 @@ class Upkeep:
             return await self._file.compact()
 
     async def check_archive(self, progress: Progress = _untold) -> list[dict[str, Any]]:
-        """Read every file of the archive; return ``file`` and ``reason`` of those that are not as catalogued."""
+        """Read every file of the archive; return ``file`` and ``reason`` of those that are not as catalogued.
+
+        ``answered``: whether its place told of the file at all.
+        """
         rows = await self._file.aside(lambda con, _: read_rows(con))
         faults: list[dict[str, Any]] = []
         for k, row in enumerate(rows):
             beside = self._file.view.archive.beside
 
-            reason = await asyncio.to_thread(_fault, Place(beside, row.file.place), row)
+            reason, answered = await asyncio.to_thread(_fault, Place(beside, row.file.place), row)
             if not reason:
                 reason = await self._file.aside(partial(_counted, file=row.file))
             if reason:
-                faults.append({"file": row.file.path, "place": row.file.place, "reason": reason})
+                told = {"file": row.file.path, "place": row.file.place, "reason": reason, "answered": answered}
+                faults.append(told)
             progress(k + 1, len(rows))
         return faults
 
@@ -361,15 +365,15 @@ def _chunks(todo: Sequence[tuple[int, int, int]]) -> Iterable[tuple[int, list[in
         yield day, ids, rows
 
 
-def _fault(place: Place, row: CatalogueRow) -> str:
-    """Return what is wrong with a file as bytes, nothing where they are those that were written."""
+def _fault(place: Place, row: CatalogueRow) -> tuple[str, bool]:
+    """Return what is wrong with a file as bytes, nothing where it is as written, and whether its place told of it."""
     try:
         found = place.sha256(row.file.path)
     except FileNotFoundError:
-        return "it is not there"
+        return "it is not there", True
     except (OSError, ConfigError, StorageError) as error:
-        return f"it cannot be read: {error}"
-    return "" if found == (row.sha256, row.file.bytes) else "it is not what was written (SHA-256)"
+        return f"it cannot be read: {error}", False
+    return "" if found == (row.sha256, row.file.bytes) else "it is not what was written (SHA-256)", True
 
 
 def _counted(connection: Connection, view: LedgerView, file: ArchivedFile) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from pairscope.storage.archive_catalogue import ArchivedFile
-from pairscope.storage.archive_place import address_of, is_remote
+from pairscope.storage.archive_place import address_of, is_remote, shown
 from pairscope.storage.archive_tables import drop_files, drop_litter, litter, read_rows
 from pairscope.storage.integrity_findings import Checked, Finding
 from pairscope.storage.integrity_mending import SetAside
@@ -20,23 +21,33 @@ __all__ = ["archive_findings", "spool_findings"]
 
 
 async def archive_findings(store: Checked, aside: SetAside) -> list[Finding]:
-    """Return catalogued files that are not as written, and files that lie there without being catalogued."""
+    """Return catalogued files that are not as written, and files that lie there without being catalogued.
+
+    Nothing is mended where a place does not answer or is empty, as one whose disk is not mounted: its files may be as
+    they were, and only the catalogue says what they are.
+    """
     beside = Path(store.upkeep.default_place)
     rows = await store.aside(lambda connection, _: read_rows(connection))
     files = {(row.file.place, row.file.path): row.file for row in rows}
-    found = []
-    for fault in await store.upkeep.check_archive():
+    faults = await store.upkeep.check_archive()
+    away = await asyncio.to_thread(_away, beside, list(files), {(fault["place"], fault["file"]) for fault in faults})
+    found = [
+        Finding("archive place", f"{shown(place) or beside}: {count} files", place=place)
+        for place, count in away.items()
+    ]
+    for fault in faults:
         file = files[fault["place"], fault["file"]]
+        if file.place in away:
+            continue
 
         async def set_aside(file: ArchivedFile = file) -> None:
             await store.within(_uncatalogued(file))
             if not is_remote(file.place):
                 await asyncio.to_thread(aside.file, Path(address_of(beside, file.place, file.path)))
 
-        detail = f"{file.path}: {fault['reason']}"
-        found.append(
-            Finding("archive file", detail, store.view.symbols[file.symbol_id], place=file.path, mend=set_aside)
-        )
+        detail, symbol = f"{file.path}: {fault['reason']}", store.view.symbols[file.symbol_id]
+        mend = set_aside if fault["answered"] else None
+        found.append(Finding("archive file", detail, symbol, place=file.path, mend=mend))
     known = {Path(address_of(beside, place, path)) for place, path in files if not is_remote(place)}
     expected = {
         Path(address_of(beside, place, path)) for place, path in await store.aside(lambda con, _: litter(con))
@@ -49,6 +60,22 @@ async def archive_findings(store: Checked, aside: SetAside) -> list[Finding]:
         Finding("orphan file", str(path), place=str(path), mend=partial(asyncio.to_thread, aside.file, path))
         for path in orphans
     ]
+
+
+def _away(beside: Path, files: list[tuple[str, str]], faulty: set[tuple[str, str]]) -> dict[str, int]:
+    """Return the places of which nothing is where it was put, each with how many files the catalogue has there."""
+    counts = Counter(place for place, _ in files)
+    wrong = Counter(place for place, _ in faulty)
+    return {
+        place: count
+        for place, count in counts.items()
+        if wrong[place] == count and (is_remote(place) or _is_bare(Path(address_of(beside, place, ""))))
+    }
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether a directory is not there, or has nothing in it."""
+    return not folder.is_dir() or not any(folder.iterdir())
 
 
 def spool_findings(directory: Path, aside: SetAside) -> list[Finding]:

@@ -21,6 +21,10 @@ _MEANINGS = {
         "a file of the archive is gone or is not what was written; reads that need it fail",
         "set the file aside and take its day out of the catalogue; its ids become a hole",
     ),
+    "archive place": (
+        "no file of an archive is where it was put: reads of its days fail; is its disk mounted, its address right?",
+        "bring them back; where they are gone for good, delete their days (POST /api/storage/retention)",
+    ),
     "orphan file": (
         "a file lies in the archive that the catalogue does not have; no read sees it",
         "set the file aside",
@@ -63,6 +67,9 @@ _MEANINGS = {
     ),
 }
 """By kind: what a finding means, and what repair does about it."""
+
+_BY_HAND = frozenset({"archive place"})
+"""Kinds that people repair."""
 
 
 class Checked(Protocol):
@@ -110,6 +117,6 @@ class Finding:
             "date": self.date or None,
             "detail": self.detail,
             "means": means,
-            "repair": repair if self.mend is not None else "nothing can be done here",
+            "repair": repair if self.mend is not None or self.kind in _BY_HAND else "nothing can be done here",
             "repaired": repaired,
         }
