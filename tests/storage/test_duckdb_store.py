@@ -202,6 +202,14 @@ async def test_the_newest_bars_of_many_days_are_read_without_the_rest(store, tic
         ('Cannot open file "/x": Permission denied', "StoreUnavailable", "--data-dir"),
         ("Trying to read version number 90, but we can only read version 68", "SchemaMismatch", "newer"),
         ("Out of Memory Error: could not allocate", "StoreUnavailable", "disk"),
+        ("No space left on device: /d/s.duckdb.archiving/tick.parquet", "StoreUnavailable", "free some space"),
+        (
+            'No files found that match the pattern "/a/b.parquet" LINE 1: SELECT',
+            "StoreUnavailable",
+            "/a/b.parquet is not",
+        ),
+        ('Could not read enough bytes from file "/a/b.parquet"', "StoreUnavailable", "doctor --store"),
+        ("TProtocolException: Invalid data", "StoreUnavailable", "doctor --store"),
     ],
 )
 def test_what_duckdb_says_becomes_an_error_with_a_next_step(tmp_path, said, kind, hint):

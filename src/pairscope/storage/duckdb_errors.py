@@ -19,15 +19,19 @@ _DAMAGE: Final = (
     "is not a valid DuckDB database",
     "Could not read enough bytes",
 )
+_SQL: Final = re.compile(r" LINE \d+: .*")
+_GONE: Final = re.compile(r'No files found that match the pattern "(?P<file>[^"]+)"')
+_PARQUET: Final = (".parquet", "TProtocolException", "Parquet file", "bitpacked", "Decompression failure")
 _NEWER: Final = "can only read"
 _FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded")
 _PLACE: Final = ("Is a directory", "No such file", "Permission denied", "Read-only file system")
+_LOOK: Final = "`pairscope doctor --store` names every file that is not as it was written"
 _PASSING: Final = {"OperationalError", "FatalException", "InternalError", "OutOfMemoryException", "OSError"}
 
 
 def translated(error: Exception, path: Path) -> StorageError:
     """Return the error of the tree that stands for one of DuckDB's or of the operating system's, about a file."""
-    said = " ".join(str(error).split())
+    said = _SQL.sub("", " ".join(str(error).split()))
     if isinstance(error, OSError):
         said = error.strerror or said
     if any(words in said for words in _IN_USE):
@@ -38,10 +42,14 @@ def translated(error: Exception, path: Path) -> StorageError:
         )
     if _NEWER in said:
         return SchemaMismatch(f"{path} was written by a newer DuckDB ({said})", hint="install that version, or a newer")
-    if any(words in said for words in _DAMAGE):
-        return damaged(path, said)
     if any(words in said for words in _FULL):
         return StoreUnavailable(f"{path} cannot grow ({said})", hint="free some space on that disk")
+    if gone := _GONE.search(said):
+        return StoreUnavailable(f"{gone['file']} is not there, a file of the archive of {path}", hint=_LOOK)
+    if any(words in said for words in _PARQUET) or type(error).__name__ == "Error":
+        return StoreUnavailable(f"a file of the archive of {path} cannot be read ({said})", hint=_LOOK)
+    if any(words in said for words in _DAMAGE):
+        return damaged(path, said)
     if any(words in said for words in _PLACE):
         return StoreUnavailable(f"{path} cannot be opened ({said})", hint="choose another place with --data-dir")
     kinds = {kind.__name__ for kind in type(error).__mro__}
