@@ -122,7 +122,7 @@ def archive_days(
 @commands.command("import")
 def import_(
     paths: Annotated[
-        list[Path], typer.Argument(help="Files or folders: bars in CSV, JSON or Parquet, or the exchange's archive.")
+        list[Path], typer.Argument(help="Files or folders: bars of one's own, exports, or the exchange's archive.")
     ],
     *,
     symbol: Annotated[
@@ -139,7 +139,7 @@ def import_(
     data_dir: DataDir = None,
     debug: Debug = False,
 ) -> None:
-    """Read in bars of one's own, or the exchange's archive files; each file whole or not at all."""
+    """Read in bars of one's own, exported trades and bars, or the exchange's archive; each file whole or not at all."""
     quiet(debug=debug)
     from pairscope.importing import Asked, import_files
 

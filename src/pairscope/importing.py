@@ -1,4 +1,4 @@
-"""``pairscope import``: bars of one's own and the exchange's archive files, into the store or who holds it."""
+"""``pairscope import``: bars of one's own, exports and the exchange's archive, into the store or who holds it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from pairscope.feed.archive_names import exchange_files, is_exchange_name
 from pairscope.feed.exchange_archive import ExchangeFile
 from pairscope.feed.exchange_import import import_file
 from pairscope.feed.older_ticks import Shelf
+from pairscope.feed.tick_import import import_ticks
 from pairscope.market.bars import TIMEFRAMES
 from pairscope.research.closes import iso
 from pairscope.supervisor import already_running
 from pairscope.terminal import Meter
+from pairscope.transfer.tick_file import TickFile, is_tick_file
 from pairscope.transfer.upload_reading import UploadAsked, read_upload, upload_symbol
 from pairscope.transfer.upload_storing import judge_upload, store_upload
 from pairscope.transfer.upload_unpacking import UploadLimits
@@ -30,11 +32,12 @@ __all__ = ["Asked", "import_files", "lines"]
 
 Say = Callable[[str], None]
 Document = dict[str, Any]
+_Shown = Callable[[int, int], None]
 
 _MS: Final = 1_000_000
 _SHOWN: Final = 20
 _PATIENCE_S: Final = 600.0
-_ENDINGS: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq")
+_ENDINGS: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".arrow", ".arrows")
 _PACKED: Final = (".gz", ".zip", ".zst")
 
 
@@ -55,7 +58,9 @@ class _Into(Protocol):
 
     def bars(self, path: Path, asked: Asked) -> Document: ...
 
-    def exchange(self, path: Path, asked: Asked, shown: Callable[[int, int], None]) -> Document: ...
+    def exchange(self, path: Path, asked: Asked, shown: _Shown) -> Document: ...
+
+    def ticks(self, path: Path, asked: Asked, shown: _Shown) -> Document: ...
 
 
 def import_files(settings: Settings, asked: Asked, *, say: Say, show: Say) -> int:
@@ -188,6 +193,8 @@ def _each(
         try:
             if is_exchange_name(path.name):
                 document = into.exchange(path, asked, shown)
+            elif is_tick_file(path, path.name):
+                document = into.ticks(path, asked, shown)
             else:
                 shown(0, 1)
                 document = {"file": path.name, **into.bars(path, asked)}
@@ -225,7 +232,7 @@ class _IntoStore:
         if path.stat().st_size > self._limits.bytes:
             most = self._settings.upload_mb
             raise InputError(f"the file has more than {most} MB", loc="PATH", hint="set PAIRSCOPE_UPLOAD_MB")
-        said = UploadAsked(asked.symbol or "", asked.timeframe or "")
+        said = UploadAsked(asked.symbol or "", asked.timeframe or "", path.name)
         try:
             reading = read_upload(path.read_bytes(), said, now_ns=now_ns, limits=self._limits)
         except OSError as error:
@@ -237,7 +244,7 @@ class _IntoStore:
             work = store_upload(store, reading, partial=asked.partial, filename=path.name, now_ns=now_ns)
         return self._runner.run(work).document()
 
-    def exchange(self, path: Path, asked: Asked, shown: Callable[[int, int], None]) -> Document:
+    def exchange(self, path: Path, asked: Asked, shown: _Shown) -> Document:
         """Read one of the exchange's files."""
         if asked.dry_run:
             return _checked(path, asked)
@@ -245,6 +252,14 @@ class _IntoStore:
         shelf = Shelf(store, store, lambda _bars: None)
         work = import_file(path, shelf, clock=time.time_ns, symbol=asked.symbol, progress=shown)
         return self._runner.run(work)
+
+    def ticks(self, path: Path, asked: Asked, shown: _Shown) -> Document:
+        """Read a file of trades that an export wrote."""
+        store = self._opened()
+        shelf = Shelf(store, store, lambda _bars: None)
+        file = TickFile(path, symbol=asked.symbol)
+        work = import_ticks(file, shelf, clock=time.time_ns, progress=shown, dry_run=asked.dry_run)
+        return {**self._runner.run(work), "dry_run": asked.dry_run}
 
     def close(self) -> None:
         """Close the store, if it was opened."""
@@ -272,11 +287,22 @@ class _ThroughApi:
         )
         return document
 
-    def exchange(self, path: Path, asked: Asked, shown: Callable[[int, int], None]) -> Document:
+    def exchange(self, path: Path, asked: Asked, shown: _Shown) -> Document:
         """Send one of the exchange's files, and wait for its job."""
-        if asked.dry_run:
-            return _checked(path, asked)
-        job = self._api.import_exchange(path)
+        return _checked(path, asked) if asked.dry_run else self._sent(path, asked, shown)
+
+    def ticks(self, path: Path, asked: Asked, shown: _Shown) -> Document:
+        """Send a file of trades that an export wrote, and wait for its job."""
+        if not asked.dry_run:
+            return self._sent(path, asked, shown)
+        file = TickFile(path, symbol=asked.symbol)
+        for _ in file.batches(now_ns=time.time_ns()):
+            pass
+        whose = {"kind": "trades", "symbol": ",".join(file.symbols), "timeframe": None}
+        return {"file": path.name, **whose, "rows": file.rows, "dry_run": True}
+
+    def _sent(self, path: Path, asked: Asked, shown: _Shown) -> Document:
+        job = self._api.import_exchange(path, asked.symbol)
         document: Document = self._api.wait(job, progress=lambda view: shown(int(view["done"]), int(view["total"])))
         return {"file": path.name, **document}
 

@@ -38,7 +38,10 @@ class BulkHistory(Protocol):
         ...
 
     async def take_file(self, name: str, pieces: AsyncIterator[bytes], *, symbol: str | None = None) -> JobView:
-        """Take in a file of the exchange's archive and begin to read it; ``ForeignFile`` of a name that is no such."""
+        """Take in a file of the exchange's archive, or of trades that an export wrote, and begin to read it.
+
+        ``ForeignFile`` where it is neither, by its name or else by what is in it.
+        """
         ...
 
     async def result(self, id: str) -> Mapping[str, Any]:  # noqa: A002 - what everybody calls it

@@ -48,6 +48,7 @@ from pairscope.storage.keeping import Lifecycle, StoreKeeper
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 from pairscope.storage.spool import Spool
 from pairscope.storage.tick_storage import Store, StoreWriter, open_store
+from pairscope.transfer.tick_file import tick_file
 from pairscope.watchlist import Watchlist
 
 __all__ = ["Backend", "run_backend", "whom_to_follow"]
@@ -122,8 +123,8 @@ class Backend:
             note=self.journal.note,
         )
         beside = {"records": store, "jobs": self.jobs, "imported": self._imported, "note": self.journal.note}
-        directory = settings.data_dir / "incoming"
-        self.bulk = BulkLoader(rest=self.rest, store=self.buffered, **beside, clock=clock, directory=directory)
+        files: Any = {"directory": settings.data_dir / "incoming", "exported": tick_file}
+        self.bulk = BulkLoader(rest=self.rest, store=self.buffered, **beside, clock=clock, **files)
         rules = settings.archive_url, settings.archive_days, settings.retention_days, settings.retention_gb
         self.keeping = StoreKeeper(store, jobs=self.jobs, clock=clock, lifecycle=Lifecycle(*rules))
         self.publisher = Publisher(self.engine, self.cache, self.bus, self.book, self.positions, self.alerts)

@@ -120,10 +120,15 @@ def add_bulk(app: FastAPI, services: Services) -> None:
         FILE_PATH,
         response_model=ExchangeFileOut,
         responses=dict(_ACCEPTED),
-        summary="Read a file of the exchange's archive",
+        summary="Read a file of the exchange's archive, or of exported trades",
     )
     async def exchange_file(
-        file: Annotated[UploadFile, File(description="aggTrades or klines: a zip of one CSV, or the CSV.")],
+        file: Annotated[
+            UploadFile,
+            File(
+                description="aggTrades or klines: a zip of one CSV, or the CSV. Or trades as /api/export writes them."
+            ),
+        ],
         symbol: Annotated[
             str | None, Form(max_length=200, description="Where the file's name does not say it.")
         ] = None,
@@ -132,7 +137,7 @@ def add_bulk(app: FastAPI, services: Services) -> None:
         """Trades fill holes, whatever their verdict; what is stored already stays as it is. A job.
 
         The file is checked whole before any of it is stored. `file.filename` is the exchange's, like
-        `BTCUSDT-aggTrades-2025-12-31.zip`.
+        `BTCUSDT-aggTrades-2025-12-31.zip`; exported trades are known by their columns, in every format and packing.
         """
         whose = clean_symbol(symbol) if symbol else None
         return await answer(await bulk.take_file(file.filename or "", _pieces(file), symbol=whose), wait)

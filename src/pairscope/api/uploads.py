@@ -149,7 +149,7 @@ def add_uploads(app: FastAPI, services: Services, catalog: Catalog, workers: Wor
         body = await form.file.read()
         if len(body) > limits.bytes:
             raise HTTPException(413, f"a file has at most {limits.bytes} bytes")
-        asked = UploadAsked(form.text("symbol"), form.text("timeframe"))
+        asked = UploadAsked(form.text("symbol"), form.text("timeframe"), form.file.filename or "")
         keep_good, preview = form.flag("partial"), form.flag("preview")
         now_ns = services.clock()
         try:

@@ -65,14 +65,18 @@ class UploadCalls(Caller):
         return dict(answer.json()) if answer.content else {}
 
     @call
-    def import_exchange(self, source: Any, *, filename: str | None = None) -> Steps[dict[str, Any]]:
-        """Start reading one of the exchange's archive files (zip or CSV) and return its job.
+    def import_exchange(
+        self, source: Any, symbol: str | None = None, *, filename: str | None = None
+    ) -> Steps[dict[str, Any]]:
+        """Start reading a file of trades, one of the exchange's archive or an export's, and return its job.
 
         ``wait`` brings what became of it. ``filename`` is needed where ``source`` is content: the exchange's names say
         what is inside.
         """
         with _opened(source, filename) as (name, content):
-            answer = yield from changed(file_ask("/api/upload/exchange", name, content, {}, timeout=PATIENCE_S))
+            answer = yield from changed(
+                file_ask("/api/upload/exchange", name, content, {"symbol": symbol}, timeout=PATIENCE_S)
+            )
         return dict(answer.json())
 
 

@@ -14,12 +14,13 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from pairscope.errors import InputError, UnknownJob
-from pairscope.feed.archive_names import archive_addresses, named
+from pairscope.feed.archive_names import archive_addresses, is_exchange_name, named
 from pairscope.feed.backfill import KEPT_NS
 from pairscope.feed.bulk_fill import BulkFill
 from pairscope.feed.exchange_import import import_file
 from pairscope.feed.older_ticks import Imported, Noted, Shelf, unnoted
 from pairscope.feed.rest import ExchangeRest
+from pairscope.feed.tick_import import TradeFile, import_ticks
 from pairscope.market.symbols import normalize_symbol
 from pairscope.ports import Clock, Records, TickStore
 from pairscope.ports_bulk import BulkRequest
@@ -29,6 +30,9 @@ __all__ = ["BulkLoader", "checked"]
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
+
+Exported = Callable[[Path, str, str | None], TradeFile | None]
+"""Opens a file of trades that an export wrote, by path, name and whose it is said to be; None of any other."""
 
 BACKFILL: Final = "backfill"
 EXCHANGE: Final = "exchange"
@@ -51,12 +55,14 @@ class BulkLoader:
         clock: Clock,
         directory: Path,
         note: Noted = unnoted,
+        exported: Exported = lambda _path, _name, _symbol: None,
     ) -> None:
         self._rest = rest
         self._shelf = Shelf(store, records, imported, note)
         self._jobs = jobs
         self._clock = clock
         self._directory = directory
+        self._exported = exported
         self._fill: BulkFill | None = None
         self._counts: Counter[str] = Counter()
         self._cleaning: set[asyncio.Task[None]] = set()
@@ -85,8 +91,11 @@ class BulkLoader:
         return self._start(BACKFILL, _title(request), lambda handle: _in_loop(loop, fill(handle), handle))
 
     async def take_file(self, name: str, pieces: AsyncIterator[bytes], *, symbol: str | None = None) -> JobView:
-        """Take in a file of the exchange's archive and begin to read it; ``ForeignFile`` of a name that is no such."""
-        whose = named(name, symbol=symbol).symbol
+        """Take in a file of the exchange's archive, or of trades that an export wrote, and begin to read it.
+
+        ``ForeignFile`` where it is neither, by its name or else by what is in it.
+        """
+        whose = named(name, symbol=symbol).symbol if is_exchange_name(name) else ""
         loop = asyncio.get_running_loop()
         path = self._directory / f"{secrets.token_hex(8)}.part"
         try:
@@ -95,15 +104,21 @@ class BulkLoader:
                 async for piece in pieces:
                     await asyncio.to_thread(file.write, piece)
 
+            own = None if whose else await asyncio.to_thread(self._exported, path, name, symbol)
+            if own is None:
+                whose = whose or named(name, symbol=symbol).symbol
+
             async def read(handle: JobHandle) -> Mapping[str, Any]:
-                found = await import_file(
-                    path, self._shelf, clock=self._clock, name=name, symbol=symbol, progress=handle.progress
-                )
+                beside: Any = {"clock": self._clock, "progress": handle.progress}
+                if own is not None:
+                    found = await import_ticks(own, self._shelf, **beside)
+                else:
+                    found = await import_file(path, self._shelf, name=name, symbol=symbol, **beside)
                 self._counts["files"] += 1
                 self._counts[found["kind"]] += found["stored"]
                 return found
 
-            title = f"{Path(name).name[:80]} of {whose}"
+            title = Path(name).name[:80] + (f" of {whose}" if whose else "")
             view = self._start(EXCHANGE, title, lambda handle: _in_loop(loop, read(handle), handle))
         except BaseException:
             path.unlink(missing_ok=True)

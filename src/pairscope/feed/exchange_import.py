@@ -20,7 +20,7 @@ from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Clock
 
-__all__ = ["Progress", "import_file", "import_files"]
+__all__ = ["Progress", "each", "import_file", "import_files", "runner"]
 
 T = TypeVar("T")
 
@@ -72,12 +72,12 @@ async def import_file(
     ``name`` is what the file was called where it came from. Parsing goes on in a thread of ``executor``.
     """
     file = ExchangeFile(path, name=name, symbol=symbol)
-    run = _runner(executor)
+    run = runner(executor)
     progress(0, 0)
     await run(file.check)
     now_ns = clock()
     counts = {"stored": 0, "repeats": 0, "healed": 0, "bars": 0}
-    async with aclosing(_each(file.batches(Symbols(), ts_recv_ns=now_ns), run)) as batches:
+    async with aclosing(each(file.batches(Symbols(), ts_recv_ns=now_ns), run)) as batches:
         if file.report.kind == "trades":
             ticks = OlderTicks(file.named.symbol, shelf)
             async for batch in batches:
@@ -116,14 +116,13 @@ def _document(file: ExchangeFile, counts: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _runner(executor: Executor | None) -> Callable[[Callable[[], T]], Awaitable[T]]:
+def runner(executor: Executor | None) -> Callable[[Callable[[], T]], Awaitable[T]]:
+    """Return what does work in a thread."""
     loop = asyncio.get_running_loop()
     return lambda work: loop.run_in_executor(executor, work)
 
 
-async def _each(
-    items: Iterator[TickBatch | BarBatch], run: Callable[[Callable[[], Any]], Awaitable[Any]]
-) -> AsyncGenerator[TickBatch | BarBatch, None]:
+async def each(items: Iterator[T], run: Callable[[Callable[[], Any]], Awaitable[Any]]) -> AsyncGenerator[T, None]:
     """Give what an iterator gives, which is worked out in a thread."""
     end = object()
     try:

@@ -109,13 +109,28 @@ class OlderTicks:
         self._held: list[HeldIds] | None = None
         self._gaps: list[tuple[int, int]] = []
 
+    async def look(self, batch: TickBatch) -> None:
+        """Remember what is held and what is missing; ``ForeignFile`` where trades of held ids are others.
+
+        ``take`` does so with its first batch where it was not done before.
+        """
+        store = self._shelf.store
+        self._held = await store.held(self.symbol)
+        self._gaps = [(gap.from_id, gap.to_id) for gap in await store.gaps(self.symbol, unrepaired=True)]
+        if self._held and len(batch) and not await self._same_market(batch, self._held):
+            raise ForeignFile(
+                f"its trades of {self.symbol} are not those that are stored under the same ids",
+                loc="file",
+                hint="is it a file of another market (spot, coin-margined)?",
+            )
+
     async def take(self, batch: TickBatch) -> None:
         """Store a batch, all as received when the first was; bars are made once its trades reach over more than a day.
 
         By that time ``pairscope verify`` tells them from those that the stream brought meanwhile.
         """
         if self._held is None:
-            await self._look(batch)
+            await self.look(batch)
         if len(batch):
             if not self._recv_ns:
                 self._recv_ns = int(batch.ts_recv_ns[0])
@@ -166,18 +181,6 @@ class OlderTicks:
         """Write down, in place of what was, of which time bars are still to be made."""
         document = orjson.dumps([self.symbol, low_ns, high_ns])
         await patiently(lambda: self._shelf.records.put(COLLECTION, self._key, document))
-
-    async def _look(self, batch: TickBatch) -> None:
-        """Remember what is held and what is missing; ``ForeignFile`` where trades of held ids are others."""
-        store = self._shelf.store
-        self._held = await store.held(self.symbol)
-        self._gaps = [(gap.from_id, gap.to_id) for gap in await store.gaps(self.symbol, unrepaired=True)]
-        if self._held and len(batch) and not await self._same_market(batch, self._held):
-            raise ForeignFile(
-                f"its trades of {self.symbol} are not those that are stored under the same ids",
-                loc="file",
-                hint="is it a file of another market (spot, coin-margined)?",
-            )
 
     async def _same_market(self, batch: TickBatch, held: Sequence[HeldIds]) -> bool:
         """Whether trades of ids that are held are those that are held, and others stand on the right side of them."""

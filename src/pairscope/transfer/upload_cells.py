@@ -12,7 +12,7 @@ from pairscope.errors import ForeignFile
 from pairscope.market.ticks import B1, F8, I8
 from pairscope.transfer.upload_faults import Faults
 
-__all__ = ["EARLIEST_NS", "Column", "iso_ns", "numbers", "texts", "times"]
+__all__ = ["EARLIEST_NS", "Column", "filled", "iso_ns", "numbers", "texts", "times"]
 
 EARLIEST_NS: Final = 946_684_800 * 1_000_000_000
 """2000-01-01: what lies before it is a number that was misread, not a time of a market."""
@@ -39,6 +39,21 @@ class Column(NamedTuple):
     def of(cls, name: str, cells: Any) -> Column:
         """Return a column under a name that is short enough to be said in every fault."""
         return cls(name if len(name) <= _ECHO else name[:_ECHO] + "…", cells)
+
+
+def filled(column: Column) -> Column:
+    """Return a column in which 0 stands where a cell is missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    name, cells = column
+    if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
+        empty = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(cells, "")), "")
+        return Column(name, pc.if_else(empty, "0", cells))
+    if pa.types.is_null(cells.type):
+        return Column(name, pa.array(np.zeros(len(cells))))
+    counts = pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)
+    return Column(name, pc.fill_null(cells, 0)) if counts else column
 
 
 def numbers(column: Column, faults: Faults) -> F8:

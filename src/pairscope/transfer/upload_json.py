@@ -15,7 +15,7 @@ from pairscope.transfer.upload_columns import EXCHANGE_ORDER, recognised
 from pairscope.transfer.upload_tables import UploadTable, check_count, check_text, exchange_columns
 from pairscope.transfer.upload_unpacking import UploadLimits
 
-__all__ = ["table_of_json"]
+__all__ = ["cells_of", "table_of_json"]
 
 _WRAPPERS: Final = ("bars", "rows", "records", "data", "result", "candles", "klines", "ohlc", "ohlcv")
 _FORMS: Final = "an array of objects, an object of columns, or an array of the exchange's arrays"
@@ -75,7 +75,8 @@ def _of_objects(rows: Sequence[Any], limits: UploadLimits, said: Mapping[str, st
     check_count(len(names), limits.columns, "columns")
     places = recognised(names)
     columns = {
-        name: Column.of(names[place], _array([row.get(names[place]) for row in good])) for name, place in places.items()
+        name: Column.of(names[place], cells_of([row.get(names[place]) for row in good]))
+        for name, place in places.items()
     }
     unread = [(n, "is no object") for n, row in enumerate(rows, 1) if not isinstance(row, dict)]
     numbers = np.array([n for n, row in enumerate(rows, 1) if isinstance(row, dict)], np.int64)
@@ -88,7 +89,7 @@ def _of_arrays(rows: Sequence[Any], said: Mapping[str, str]) -> UploadTable:
     fits = [isinstance(row, list) and len(row) >= most for row in rows]
     good = [row for row, fit in zip(rows, fits, strict=True) if fit]
     columns = {
-        name: Column.of(EXCHANGE_ORDER[place], _array([row[place] for row in good])) for name, place in places.items()
+        name: Column.of(EXCHANGE_ORDER[place], cells_of([row[place] for row in good])) for name, place in places.items()
     }
     unread = [
         (n, f"has {len(row)} cells, not {len(rows[0])}" if isinstance(row, list) else "is no array")
@@ -117,11 +118,11 @@ def _of_columns(document: Mapping[str, Any], limits: UploadLimits, said: Mapping
         raise ForeignFile(f"the columns are not of one length: {told}", loc="file")
     count = next(iter(lengths.values()))
     check_count(count, limits.rows, "rows")
-    columns = {name: Column.of(own, _array(list(held[own]))) for name, own in wanted.items()}
+    columns = {name: Column.of(own, cells_of(list(held[own]))) for name, own in wanted.items()}
     return UploadTable(columns, np.arange(1, count + 1), (), said)
 
 
-def _array(values: list[Any]) -> Any:
+def cells_of(values: list[Any]) -> Any:
     """Return values as Arrow's array: of numbers or of text where all are, else each as the text that it is."""
     import pyarrow as pa
 

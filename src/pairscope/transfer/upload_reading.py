@@ -16,10 +16,11 @@ from pairscope.errors import ForeignFile, InputError
 from pairscope.market.bars import TIMEFRAMES, BarBatch, Origin, timeframe_ns
 from pairscope.market.symbols import Symbols, normalize_symbol
 from pairscope.market.ticks import B1, F8, I8
-from pairscope.transfer.upload_cells import Column, numbers, texts, times
+from pairscope.transfer.export_name import named_by_export
+from pairscope.transfer.upload_cells import Column, filled, numbers, texts, times
 from pairscope.transfer.upload_faults import Fault, Faults
 from pairscope.transfer.upload_json import table_of_json
-from pairscope.transfer.upload_tables import UploadTable, table_of_csv, table_of_parquet
+from pairscope.transfer.upload_tables import UploadTable, table_of_arrow, table_of_csv, table_of_parquet
 from pairscope.transfer.upload_unpacking import UploadLimits, unpack
 
 __all__ = ["UploadAsked", "UploadReading", "read_upload", "upload_symbol"]
@@ -29,14 +30,17 @@ _SMALLEST: Final = 1e-15
 _LARGEST_VOLUME: Final = 1e18
 _LONGEST_NAME: Final = 40
 _PRICES: Final = ("open", "high", "low", "close")
+_BESIDE: Final = ("quote_volume", "buy_volume")
+"""What a bar can do without; 0 where it is missing, as in a file that has no such column."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadAsked:
-    """What is said beside the file; an empty word leaves it to the file."""
+    """What is said beside the file; an empty word leaves it to the file, then to the name of an export."""
 
     symbol: str = ""
     timeframe: str = ""
+    filename: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,14 +82,16 @@ def upload_symbol(text: str) -> str:
 def read_upload(body: bytes, asked: UploadAsked, *, now_ns: int, limits: UploadLimits) -> UploadReading:
     """Return what a file of bars holds; ``ForeignFile`` where it is none, ``InputError`` where too little is said.
 
-    CSV, JSON or Parquet, as it is or in gzip, zip or zstd. A bar is named by its open time. ``now_ns`` is the time up
-    to which bars have ended. O(n log n).
+    CSV, JSON, Parquet or an Arrow stream, as it is or in gzip, zip or zstd. A bar is named by its open time.
+    ``now_ns`` is the time up to which bars have ended. O(n log n).
     """
     if asked.timeframe and asked.timeframe not in TIMEFRAMES:
         raise InputError(f"unknown {asked.timeframe[:20]!r}, one of {', '.join(TIMEFRAMES)}", loc="timeframe")
     named = upload_symbol(asked.symbol) if asked.symbol else ""
+    by_name = named_by_export(asked.filename)
     form, body = unpack(body, limits)
-    table = {"csv": table_of_csv, "json": table_of_json, "parquet": table_of_parquet}[form](body, limits)
+    read = {"csv": table_of_csv, "json": table_of_json, "parquet": table_of_parquet, "arrow": table_of_arrow}
+    table = read[form](body, limits)
     if not table.numbers.size and not table.unread:
         raise ForeignFile("the file has no rows", loc="file")
     faults = Faults(table.numbers)
@@ -93,12 +99,13 @@ def read_upload(body: bytes, asked: UploadAsked, *, now_ns: int, limits: UploadL
         faults.add_unread(row, reason)
     stamp, columns = table.columns["timestamp"].name, table.columns
     ts_open_ns, unit = times(columns["timestamp"], faults)
-    place, names = _symbols(table, named, faults, limits)
+    place, names = _symbols(table, named, by_name.symbol if by_name else "", faults, limits)
     values = {name: numbers(columns[name], faults) for name in (*_PRICES, "volume")}
-    beside = {name: numbers(columns[name], faults) for name in ("quote_volume", "buy_volume") if name in columns}
+    beside = {name: numbers(filled(columns[name]), faults) for name in _BESIDE if name in columns}
     _check_prices(values, columns, faults)
     _check_volumes(values["volume"], beside, columns, faults)
-    timeframe = asked.timeframe or table.said.get("timeframe", "") or _timeframe_of(ts_open_ns, place)
+    timeframe = asked.timeframe or table.said.get("timeframe", "") or (by_name.kind if by_name else "")
+    timeframe = timeframe or _timeframe_of(ts_open_ns, place)
     if timeframe not in TIMEFRAMES:
         raise InputError(f"the file says {timeframe[:20]!r}, one of {', '.join(TIMEFRAMES)}", loc="timeframe")
     _check_times(ts_open_ns, place, timeframe_ns(timeframe), stamp, now_ns, faults)
@@ -118,12 +125,13 @@ def read_upload(body: bytes, asked: UploadAsked, *, now_ns: int, limits: UploadL
 
 
 def _symbols(
-    table: UploadTable, named: str, faults: Faults, limits: UploadLimits
+    table: UploadTable, named: str, by_name: str, faults: Faults, limits: UploadLimits
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return each row's place among the symbols, -1 where it has none, and the symbols."""
     column = table.columns.get("symbol")
     if column is None:
-        name = named or (upload_symbol(table.said["symbol"]) if table.said.get("symbol") else "")
+        said = table.said.get("symbol") or by_name
+        name = named or (upload_symbol(said) if said else "")
         if not name:
             raise InputError("say which symbol these bars are of: the file has no column for it", loc="symbol")
         return np.zeros(table.numbers.size, np.int64), (name,)

@@ -1,4 +1,4 @@
-"""CSV and Parquet as columns under their own names, still unread: text stays text, and no row is lost.
+"""CSV, Parquet and Arrow streams as columns under their own names, still unread: text stays text, and no row is lost.
 
 Rows that do not even fit into the table are told as faults; ``numbers`` are the places of the others in the file.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,11 +15,15 @@ import numpy as np
 
 from pairscope.errors import ForeignFile
 from pairscope.market.ticks import I8
+from pairscope.transfer.arrow_stream import record_batches, stream_schema
 from pairscope.transfer.upload_cells import Column, iso_ns
 from pairscope.transfer.upload_columns import EXCHANGE_ORDER, recognised
 from pairscope.transfer.upload_unpacking import UploadLimits
 
-__all__ = ["FEWEST", "UploadTable", "check_count", "check_text", "exchange_columns", "table_of_csv", "table_of_parquet"]
+__all__ = [
+    "FEWEST", "UploadTable", "check_count", "check_text", "exchange_columns", "table_of_arrow", "table_of_csv",
+    "table_of_parquet",
+]  # fmt: skip
 
 FEWEST: Final = 6
 """Cells of a row without names: time, open, high, low, close, volume."""
@@ -195,11 +199,8 @@ def table_of_parquet(body: bytes, limits: UploadLimits) -> UploadTable:
         check_count(swollen, limits.unpacked_bytes, "unpacked bytes")
         places = recognised(names)
         wanted = {name: names[place] for name, place in places.items()}
+        _check_cells(schema, wanted.values())
         # Text is left in its dictionary: one long word a million times over stays one word.
-        for own in wanted.values():
-            kind = schema.field(own).type
-            if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-                raise ForeignFile(f"the column {own[:40]!r} holds {kind}, no cells", loc="file")
         words = [own for own in wanted.values() if _is_text(schema.field(own).type)]
         table = pyarrow.parquet.ParquetFile(source, read_dictionary=words).read(
             columns=list(wanted.values()), use_threads=False
@@ -210,6 +211,35 @@ def table_of_parquet(body: bytes, limits: UploadLimits) -> UploadTable:
         raise ForeignFile(f"the Parquet file cannot be read: {why}", loc="file", hint="is it whole?") from error
     check_count(table.num_rows, limits.rows, "rows")
     return UploadTable(columns, np.arange(1, table.num_rows + 1))
+
+
+def table_of_arrow(body: bytes, limits: UploadLimits) -> UploadTable:
+    """Return the columns of an Arrow stream, of the types that it has; it is unpacked batch by batch within bounds."""
+    import pyarrow as pa
+
+    source = pa.BufferReader(body)
+    schema = stream_schema(source)
+    check_count(len(schema.names), limits.columns, "columns")
+    wanted = {name: schema.names[place] for name, place in recognised(schema.names).items()}
+    _check_cells(schema, wanted.values())
+    parts, rows, swollen = [], 0, 0
+    for batch in record_batches(pa.BufferReader(body)):
+        parts.append(batch.select(list(wanted.values())))
+        rows, swollen = rows + batch.num_rows, swollen + batch.nbytes
+        check_count(rows, limits.rows, "rows")
+        check_count(swollen, limits.unpacked_bytes, "unpacked bytes")
+    table = pa.Table.from_batches(parts, pa.schema([schema.field(own) for own in wanted.values()]))
+    columns = {name: Column.of(own, _joined(table.column(own))) for name, own in wanted.items()}
+    return UploadTable(columns, np.arange(1, rows + 1))
+
+
+def _check_cells(schema: Any, names: Iterable[str]) -> None:
+    import pyarrow as pa
+
+    for own in names:
+        kind = schema.field(own).type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            raise ForeignFile(f"the column {own[:40]!r} holds {kind}, no cells", loc="file")
 
 
 def _is_text(kind: Any) -> bool:

@@ -16,9 +16,10 @@ from pairscope.errors import ForeignFile
 
 __all__ = ["Form", "Unpacked", "UploadLimits", "unpack"]
 
-Form = Literal["csv", "json", "parquet"]
+Form = Literal["csv", "json", "parquet", "arrow"]
 
 _GZIP, _ZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"PAR1"
+_ARROW: Final = b"\xff\xff\xff\xff"
 _ZIP_END: Final = b"PK\x05\x06"
 _FOREIGN: Final = (
     (b"\xff\xfe\x00\x00", "it is UTF-32 text", "save it as UTF-8"),
@@ -28,7 +29,6 @@ _FOREIGN: Final = (
     (b"\xd0\xcf\x11\xe0", "it is an Excel workbook", "save the sheet as CSV"),
     (b"%PDF", "it is a PDF", "save the table as CSV"),
     (b"ARROW1", "it is an Arrow file", "save it as Parquet"),
-    (b"\xff\xff\xff\xff", "it is an Arrow stream", "save it as Parquet"),
     (b"BZh", "it is packed by bzip2", "pack it by gzip, zip or zstd"),
     (b"\xfd7zXZ", "it is packed by xz", "pack it by gzip, zip or zstd"),
     (b"7z\xbc\xaf", "it is packed by 7-Zip", "pack it by gzip, zip or zstd"),
@@ -101,6 +101,8 @@ def _form_of(body: bytes) -> Form:
     """Return the form of unpacked bytes by how they begin; ``ForeignFile`` names what is no table."""
     if body.startswith(_PARQUET):
         return "parquet"
+    if body.startswith(_ARROW):
+        return "arrow"
     for start, what, hint in _FOREIGN:
         if body.startswith(start):
             raise _foreign(f"this is neither CSV nor JSON nor Parquet: {what}", hint=hint)
