@@ -43,8 +43,11 @@ class DuckDBFile:
     last commit. Nothing that is read waits for a write, nor a write for a read.
     """
 
-    def __init__(self, path: Path, *, memory_limit_mb: int, threads: int | None) -> None:
+    def __init__(
+        self, path: Path, *, memory_limit_mb: int, threads: int | None, clock: Callable[[], int] = time.time_ns
+    ) -> None:
         self._path = path
+        self._clock = clock
         self._config: dict[str, Any] = {
             "memory_limit": f"{memory_limit_mb}MiB",
             "wal_autocheckpoint": "64MiB",
@@ -65,13 +68,20 @@ class DuckDBFile:
         self._busy_with = ""
 
     @classmethod
-    async def open(cls, path: Path, *, memory_limit_mb: int = 512, threads: int | None = None) -> Self:
-        """Open a file, or make it with its tables.
+    async def open(
+        cls,
+        path: Path,
+        *,
+        memory_limit_mb: int = 512,
+        threads: int | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> Self:
+        """Open a file, or make it with its tables. ``clock`` says which bars are over of symbols without a stream.
 
         Raises ``StoreUnavailable`` where the directory cannot be written, ``StoreLocked`` where another process has the
         file, ``StoreDamaged`` where it cannot be read, ``SchemaMismatch`` where another version made it.
         """
-        store = cls(path, memory_limit_mb=memory_limit_mb, threads=threads)
+        store = cls(path, memory_limit_mb=memory_limit_mb, threads=threads, clock=clock)
         try:
             await store._write(store._connect)
         except BaseException:
@@ -115,7 +125,7 @@ class DuckDBFile:
 
         def work() -> None:
             self._ledger = None
-            self._view = self._current().view()
+            self._view = self._current().view(self._clock())
 
         await self._write(work)
 
@@ -254,7 +264,7 @@ class DuckDBFile:
             check_whole(connection, self._path)
             migrate(connection, self._path)
             self._ledger = self._read_ledger(connection)
-            self._view = self._ledger.view()
+            self._view = self._ledger.view(self._clock())
             self._bars = Tables(self._ledger.symbols, self._ledger.archive).bar_count(connection)
             if self._acknowledged is None:
                 self._acknowledged = Acknowledged(self._path.with_name(self._path.name + ".ack"))
@@ -281,7 +291,7 @@ class DuckDBFile:
             raise
         self._bars += writing.added_bars
         ledger.saved_symbols = len(ledger.symbols)
-        self._view = ledger.view()
+        self._view = ledger.view(self._clock())
         if writing.stale:
             self._ledger = None
         if self._acknowledged is not None:

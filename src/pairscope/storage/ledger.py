@@ -39,6 +39,7 @@ class LedgerView:
     archive: Catalogue
     uploaded_seconds: frozenset[int]
     lacking: frozenset[str]
+    seen_ns: int = 0
 
     def find(self, symbol: str) -> int | None:
         """Return the stored id of a symbol, None where it is not stored."""
@@ -73,9 +74,13 @@ class LedgerView:
         return int(self.state[_COUNT].sum())
 
     def horizon_ns(self, symbol_id: int) -> int:
-        """The time that has surely passed for a symbol: the watermark, or the end of its newest stored bar."""
+        """The time that has surely passed for a symbol: the watermark, or the end of its newest stored bar.
+
+        Of one without own ticks no stream tells; for it the time has passed at which the store was looked at.
+        """
         ends = (self.bar_span(symbol_id, t)[1] + timeframe_ns(t) for t in self.timeframes(symbol_id))
-        return max([self.watermark_ns, *ends])
+        no_stream = not self.tick_span(symbol_id)[2]
+        return max([self.watermark_ns, *ends, self.seen_ns if no_stream else 0])
 
     def timeframes(self, symbol_id: int) -> tuple[str, ...]:
         """The timeframes under which bars of a symbol are stored, the shortest first."""
@@ -270,13 +275,15 @@ class Ledger:
         found[known] = self.within(ids[bars.symbol_id[known]], bars.ts_open_ns[known], bars.timeframe)
         return found
 
-    def view(self) -> LedgerView:
-        """Return what readers may know now; unchanged by what comes later. O(symbols)."""
+    def view(self, seen_ns: int = 0) -> LedgerView:
+        """Return what readers may know at a time; unchanged by what comes later. O(symbols)."""
         n = len(self.symbols)
         state, spans = self._state[:, :n].copy(), self._spans[:, :, :n].copy()
         ids = self.continuity.bounds(self.symbols)
         uploaded, lacking = self.uploaded_seconds, self.continuity.lacking()
-        return LedgerView(self.symbols, n, self.watermark_ns, state, spans, ids, self.archive, uploaded, lacking)
+        return LedgerView(
+            self.symbols, n, self.watermark_ns, state, spans, ids, self.archive, uploaded, lacking, seen_ns
+        )
 
     def fresh_continuity(self) -> Continuity:
         """Return another ledger of ids that stands where this one does, for a feed to resume from.
