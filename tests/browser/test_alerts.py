@@ -138,7 +138,7 @@ def test_a_firing_is_told_on_another_tab_and_leads_to_its_chart(watched: Watched
 def test_what_fires_while_the_connection_is_lost_is_told_once_it_is_back(watched: Watched, market: Any) -> None:
     rule = price_rule(market)
     page = opened(watched, "Data Management")
-    page.get_by_text("Data Management will").wait_for()
+    page.get_by_text("Uploaded bars", exact=True).wait_for()
     listening(page)
     bell = page.locator(".ps-bell")
     first = market.alerts.fire(rule["id"])
@@ -282,7 +282,7 @@ def test_a_form_half_filled_in_is_still_there_after_another_tab(watched: Watched
     page.get_by_label("X (its hedge)", exact=True).wait_for()
     until(lambda: any(body["type"] == "zscore" for body in market.alerts.previewed), "its preview")
     page.get_by_role("tab", name="Data Management").click()
-    page.get_by_text("Data Management will").wait_for()
+    page.get_by_text("Uploaded bars", exact=True).wait_for()
     page.get_by_role("tab", name=TAB).click()
     page.get_by_label("X (its hedge)", exact=True).wait_for()
     assert page.get_by_label("Note", exact=True).input_value() == "for later"
@@ -300,7 +300,7 @@ def test_many_at_once_are_a_few_toasts_and_a_count(watched: Watched, market: Any
     rule = price_rule(market)
     page = opened(watched, "Data Management")
     listening(page)
-    page.get_by_text("Data Management will").wait_for()
+    page.get_by_text("Uploaded bars", exact=True).wait_for()
     for _ in range(12):
         market.alerts.fire(rule["id"])
     until(lambda: page.locator(".ps-bell").inner_text().split()[1] == "12", "the count", within_s=PATIENCE_S)

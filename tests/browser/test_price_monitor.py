@@ -217,7 +217,7 @@ def test_every_tab_opens_by_its_address_and_says_what_it_is_for(watched: Watched
     says = {
         "Backtesting": "Run backtest",
         "Alerts & Monitoring": "Create alert",
-        "Data Management": "Data Management will ",
+        "Data Management": "Uploaded bars",
     }
     for name, words in says.items():
         page.goto(f"{watched.home}/?tab={name.replace(' ', '+').replace('&', '%26')}")
