@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pairscope.gap_flags import gap_flags, read_holes, touched_at, touched_bars, touched_market
-from pairscope.market.bars import BarBatch, Origin, bars_of, timeframe_ns
+from pairscope.market.bars import BarBatch, Origin, bars_of, concat_bars, resample, timeframe_ns
 from pairscope.market.continuity import Gap
 from pairscope.market.ticks import TickBatch
 from pairscope.storage.duckdb_store import DuckDBStore
@@ -106,6 +106,23 @@ async def test_a_bar_that_came_in_longer_is_whole(
     await take(store, trades([i for i in range(90) if i not in LOST]))
     uploaded = whole_of(bars_of(trades(range(90)), "5m"), Origin.UPLOAD)
     assert not (await gap_flags(store, "BTCUSDT", uploaded)).any()
+
+
+@pytest.mark.parametrize("lost", [range(25, 26), range(49, 50)], ids=["in a closed minute", "in the open one"])
+async def test_a_bar_that_is_open_is_flagged_by_its_own_minutes_where_its_first_are_the_exchange_s(
+    store: DuckDBStore, trades: Callable[..., TickBatch], noon_ns: int, lost: range
+) -> None:
+    exchange = whole_of(bars_of(trades(range(12)), "1m"), Origin.EXCHANGE)
+    await store.put_bars(exchange)
+    batch = trades([i for i in range(12, 51) if i not in lost]).with_watermark(noon_ns + 505 * S)
+    await store.append(batch, [bars_of(batch.take(batch.ts_event_ns < noon_ns + 480 * S), "1m")])
+    kept = await store.bars("BTCUSDT", "1m", 0, FOREVER, limit=100)
+    behind = bars_of(batch.take(batch.ts_event_ns >= noon_ns + 480 * S), "1m")
+    newest = resample(concat_bars([kept, replace(behind, symbols=kept.symbols)]), "15m")
+    assert newest.origin.tolist() == [Origin.EXCHANGE]
+    assert (await gap_flags(store, "BTCUSDT", newest)).tolist() == [True]
+    await take(store, trades(lost).with_watermark(noon_ns + 505 * S))
+    assert (await gap_flags(store, "BTCUSDT", newest)).tolist() == [False]
 
 
 async def test_uploaded_bars_mend_what_they_cover_and_nothing_beside(

@@ -128,9 +128,11 @@ async def read_holes(store: TickStore, symbols: Iterable[str] | None = None) -> 
 async def _parts_touched(store: TickStore, symbol: str, bars: BarBatch, holes: Holes) -> B1:
     """Return which longer bars are made of one that lacks trades, of the longest that are kept below them.
 
-    One that those below it do not make came in as it is, and is whole.
+    One that those below it do not make came in as it is, and is whole. One that is still open is made of them, and of
+    own trades behind them.
     """
     length = timeframe_ns(bars.timeframe)
+    watermark_ns = await store.watermark_ns()
     below = [
         t for t in await store.kept_timeframes(symbol) if timeframe_ns(t) < length and not length % timeframe_ns(t)
     ]
@@ -139,11 +141,15 @@ async def _parts_touched(store: TickStore, symbol: str, bars: BarBatch, holes: H
     for rows in _runs(bars.ts_open_ns, np.arange(len(bars)), length):
         start_ns, end_ns = int(bars.ts_open_ns[rows[0]]), int(bars.ts_open_ns[rows[-1]]) + length
         parts = await store.bars(symbol, lower, start_ns, end_ns, limit=(end_ns - start_ns) // timeframe_ns(lower))
-        if not len(parts):
-            continue
-        touched = await touched_bars(store, symbol, parts, holes)
-        lacking = touched.times_ns // length * length
-        found[rows] = np.isin(bars.ts_open_ns[rows], lacking) & _made_of(bars.take(rows), parts)
+        is_open = bars.ts_open_ns[rows] + length > watermark_ns
+        if len(parts):
+            touched = await touched_bars(store, symbol, parts, holes)
+            lacking = touched.times_ns // length * length
+            found[rows] = np.isin(bars.ts_open_ns[rows], lacking) & (is_open | _made_of(bars.take(rows), parts))
+        if is_open[-1]:
+            tail_ns = int(parts.ts_open_ns[-1]) + timeframe_ns(lower) if len(parts) else start_ns
+            tail_ns = max(tail_ns, int(bars.ts_open_ns[rows[-1]]))
+            found[rows[-1]] |= touches(holes, np.array([tail_ns]), end_ns - tail_ns)[0]
     return found
 
 
