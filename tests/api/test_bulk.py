@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pairscope.feed.bulk_history import BulkLoader
 from pairscope.ports import Services
 from pairscope.ports_bulk import BulkHistory
 from pairscope.storage.duckdb_store import DuckDBStore
+from pairscope.transfer.tick_file import tick_file
 
 from .conftest import client_of
 from .market import Market
@@ -59,6 +61,7 @@ def served(market: Market, fresh: DuckDBStore, tmp_path: Path) -> Any:
         imported=lambda _bars: None,
         clock=exchange.clock,
         directory=tmp_path / "incoming",
+        exported=tick_file,
     )
     return Served(replace(market.services(), bulk=bulk))
 
@@ -99,6 +102,24 @@ async def test_a_file_of_the_exchange_is_read_and_leaves_nothing_behind(
         while list((tmp_path / "incoming").iterdir()):
             await asyncio.sleep(0.01)
     assert not list(tmp_path.rglob(FILE))
+
+
+async def test_exported_trades_are_known_by_their_columns_and_read_all_or_none(served: Any, fresh: DuckDBStore) -> None:
+    head, time = "id,timestamp,price,size,buyer_is_maker\n", "2026-09-26T00:00:00.000Z"
+    good = gzip.compress((head + "".join(f"{n},{time},5.5,0.5,true\n" for n in range(50))).encode())
+    async with client_of(served) as client:
+
+        async def sent(content: bytes, **fields: str) -> httpx2.Response:
+            file = {"file": ("mine.csv.gz", content)}
+            return await client.post("/api/upload/exchange?wait=true", files=file, data=fields)
+
+        bad = await sent(gzip.compress(f"{head}1,{time},-5,1,true\n".encode()), symbol="ETHUSDT")
+        nameless = await sent(good)
+        assert (bad.status_code, nameless.status_code, (await fresh.stats()).ticks) == (422, 422, 0)
+        found = (await sent(good, symbol="ethusdt")).json()
+    assert "row 1, column price: is not above zero" in bad.json()["detail"]
+    assert nameless.json()["errors"][0]["loc"][-1] == "symbol"
+    assert (found["symbol"], found["stored"], found["kind"]) == ("ETHUSDT", 50, "trades")
 
 
 @pytest.mark.parametrize(

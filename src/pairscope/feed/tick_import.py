@@ -69,10 +69,10 @@ async def import_ticks(
             if symbol not in found:
                 found[symbol] = OlderTicks(symbol, shelf)
                 held[symbol] = await shelf.store.held(symbol)
-                await _compare(file.name, batch, held[symbol], shelf.store)
+                await _compare(batch, held[symbol], shelf.store)
                 await found[symbol].look(batch)
             else:
-                await _compare(file.name, batch, held[symbol], shelf.store)
+                await _compare(batch, held[symbol], shelf.store)
             first_ns = min(first_ns, int(batch.ts_event_ns.min()))
             last_ns = max(last_ns, int(batch.ts_event_ns.max()))
     total, done = file.rows, 0
@@ -107,7 +107,7 @@ async def import_ticks(
     }
 
 
-async def _compare(name: str, batch: TickBatch, held: list[HeldIds], store: TickStore) -> None:
+async def _compare(batch: TickBatch, held: list[HeldIds], store: TickStore) -> None:
     """Refuse a batch of which a trade is another than the one that is stored under its id."""
     ids, symbol = batch.trade_id, batch.symbols[0]
     inside = np.zeros(ids.size, np.bool_)
@@ -132,7 +132,7 @@ async def _compare(name: str, batch: TickBatch, held: list[HeldIds], store: Tick
             if other.size:
                 at, row = same[other[0]], rows[other[0]]
                 raise ForeignFile(
-                    f"{name[:80]}: trade {ids[row]} of {symbol}, column {column}: {given[row]}, "
+                    f"trade {ids[row]} of {symbol}, column {column}: {given[row]}, "
                     f"but {has[at]} is stored under this id",
                     loc="file",
                 )
@@ -141,6 +141,6 @@ async def _compare(name: str, batch: TickBatch, held: list[HeldIds], store: Tick
         begin_ns, after_id = int(stored.ts_event_ns[-1]), int(stored.trade_id[-1])
     if not known:
         raise ForeignFile(
-            f"{name[:80]}: trades {ids[inside][0]} to {ids[inside][-1]} of {symbol} are stored with other times",
+            f"trades {ids[inside][0]} to {ids[inside][-1]} of {symbol} are stored with other times",
             loc="file",
         )
