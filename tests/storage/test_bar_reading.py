@@ -1,4 +1,4 @@
-"""A longer bar of uploaded minutes is told once it is over by the clock: no stream tells of its symbol."""
+"""A longer bar is told once it is over: by the watermark where a stream tells, else by the clock."""
 
 from __future__ import annotations
 
