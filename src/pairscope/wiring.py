@@ -123,8 +123,8 @@ class Backend:
             note=self.journal.note,
         )
         beside = {"records": store, "jobs": self.jobs, "imported": self._imported, "note": self.journal.note}
-        files: Any = {"directory": settings.data_dir / "incoming", "exported": tick_file}
-        self.bulk = BulkLoader(rest=self.rest, store=self.buffered, **beside, clock=clock, **files)
+        beside |= {"again": self.writer.again, "clock": clock, "exported": tick_file}
+        self.bulk = BulkLoader(rest=self.rest, store=self.buffered, **beside, directory=settings.data_dir / "incoming")
         rules = settings.archive_url, settings.archive_days, settings.retention_days, settings.retention_gb
         self.keeping = StoreKeeper(store, jobs=self.jobs, clock=clock, lifecycle=Lifecycle(*rules))
         self.publisher = Publisher(self.engine, self.cache, self.bus, self.book, self.positions, self.alerts)

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from pairscope.feed.older_ticks import COLLECTION, OlderTicks, Shelf, lacking
 from pairscope.market.bars import BarBatch, bars_of
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols
-from pairscope.market.ticks import TickBatch
+from pairscope.market.ticks import TickBatch, concat_ticks
 from pairscope.storage.duckdb_store import DuckDBStore
+from pairscope.storage.spool import Spool
+from pairscope.storage.tick_storage import StoreWriter
 
 DAY_MS = 1_723_075_200_000  # 2024-08-08
 NOW_NS = (DAY_MS + 3 * 86_400_000) * 10**6
@@ -209,6 +212,47 @@ async def test_bars_are_made_within_the_file_once_its_trades_reach_over_a_day(st
     assert ticks.bars > 0
     await ticks.finish()
     assert len(await store.bars("BTCUSDT", "1m", 0, 2 * NOW_NS, limit=1000)) >= 109
+
+
+async def test_trades_of_the_open_minute_are_in_its_bar_although_the_engine_closes_it_without_them(
+    store: DuckDBStore, tmp_path: Path
+) -> None:
+    told: list[BarBatch] = []
+    spool = Spool(tmp_path / "spool", max_bytes=1 << 20)
+    writer = StoreWriter(store, spool=spool, flush_seconds=0.01, on_revised=told.extend)
+    await writer.start()
+    begun, lost = batch_of(range(1000)), range(970, 976)
+    heard = ~np.isin(begun.trade_id, lost)
+    await writer.put(begun.take(heard))
+    await writer.drain()
+    ticks = OlderTicks("BTCUSDT", Shelf(store, store, told.append, again=writer.again))
+    await ticks.take(batch_of(lost))
+    await ticks.finish()
+    rest = replace(batch_of(range(1000, 1300)), symbols=begun.symbols)
+    counted = bars_of(concat_ticks([begun.take(heard), rest]), "1m")
+    await writer.put(rest, [counted.take(slice(4, 5))])
+    await writer.drain()
+    async with asyncio.timeout(30):
+        while not writer.counters()["rebuilds"]:
+            await asyncio.sleep(0.01)
+    await writer.close()
+    (minute,) = (bars for bars in told if bars.timeframe == "1m")
+    assert minute.trades.tolist() == [240]
+    stored = await minutes(store)
+    assert stored.trades[stored.ts_open_ns == minute.ts_open_ns[0]].tolist() == [240]
+
+
+async def test_trades_before_the_first_that_was_heard_live_are_no_matter_of_the_engine_s(store: DuckDBStore) -> None:
+    asked: list[object] = []
+
+    async def again(ranges: object) -> None:
+        asked.append(ranges)
+
+    await store.append(batch_of(range(500, 1000)))
+    ticks = OlderTicks("BTCUSDT", Shelf(store, store, lambda _bars: None, again=again))
+    await ticks.take(batch_of(range(400)))
+    await ticks.finish()
+    assert asked == []
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pairscope.feed.archive_names import archive_addresses, is_exchange_name, na
 from pairscope.feed.backfill import KEPT_NS
 from pairscope.feed.bulk_fill import BulkFill
 from pairscope.feed.exchange_import import import_file
-from pairscope.feed.older_ticks import Imported, Noted, Shelf, unnoted
+from pairscope.feed.older_ticks import Again, Imported, Noted, Shelf, never_again, unnoted
 from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.tick_import import TradeFile, import_ticks
 from pairscope.market.symbols import normalize_symbol
@@ -55,10 +55,11 @@ class BulkLoader:
         clock: Clock,
         directory: Path,
         note: Noted = unnoted,
+        again: Again = never_again,
         exported: Exported = lambda _path, _name, _symbol: None,
     ) -> None:
         self._rest = rest
-        self._shelf = Shelf(store, records, imported, note)
+        self._shelf = Shelf(store, records, imported, note, again)
         self._jobs = jobs
         self._clock = clock
         self._directory = directory

@@ -15,17 +15,22 @@ import structlog
 from pairscope.errors import ForeignFile, StorageError
 from pairscope.market.bars import BarBatch, concat_bars
 from pairscope.market.continuity import HeldIds
+from pairscope.market.id_ranges import runs_of
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Records, TickStore
 
-__all__ = ["Imported", "Noted", "OlderTicks", "Shelf", "lacking", "patiently", "unnoted"]
+__all__ = ["Again", "Imported", "Noted", "OlderTicks", "Shelf", "lacking", "never_again", "patiently", "unnoted"]
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 Imported = Callable[[BarBatch], None]
 """To be told of bars that were stored beside the live stream."""
+
+
+Again = Callable[[Sequence[tuple[str, int, int]]], Awaitable[object]]
+"""To make the bars of ranges [start, end) of symbols again once their minutes are over."""
 
 
 class Noted(Protocol):
@@ -38,11 +43,17 @@ def unnoted(kind: str, name: str, /, *, start_ns: int) -> None:
     """Write no note: where nothing runs, there is no journal."""
 
 
+async def never_again(_ranges: Sequence[tuple[str, int, int]]) -> None:
+    """Make no bars again: where nothing runs, no minute is open."""
+
+
 COLLECTION: Final = "older_ticks"
 DAY_NS: Final = 86_400 * 10**9
 MINUTE_NS: Final = 60 * 10**9
 _APART_NS: Final = 60 * 10**9
 """How far trades of neighbouring ids may stand the wrong way round."""
+_AGAIN_NS: Final = 1500 * MINUTE_NS
+"""How far back an engine that runs holds bars of its own."""
 _TRIES: Final = 60
 _PAUSE_S: Final = 1.0
 _LOOKS: Final = 3
@@ -57,6 +68,8 @@ class Shelf:
     imported: Imported
     note: Noted = unnoted
     """Has it written down that trades of a symbol come beside the stream, all with one time of receipt."""
+    again: Again = never_again
+    """Has the engine that runs hear of trades that lie among its own: it counts a minute that is open without them."""
 
     async def put_bars(self, bars: BarBatch) -> int:
         """Store bars and tell of them; return how many rows changed."""
@@ -106,6 +119,8 @@ class OlderTicks:
         self._low_ns = self._high_ns = 0
         self._last_minute_ns = 0
         self._recv_ns = 0
+        self._live_ns = 1 << 62
+        self._among: set[int] = set()
         self._held: list[HeldIds] | None = None
         self._gaps: list[tuple[int, int]] = []
 
@@ -116,6 +131,8 @@ class OlderTicks:
         """
         store = self._shelf.store
         self._held = await store.held(self.symbol)
+        first_ns = next((s.first_ns for s in await store.symbols() if s.symbol == self.symbol), self._live_ns)
+        self._live_ns = max(first_ns, await store.watermark_ns() - _AGAIN_NS)
         self._gaps = [(gap.from_id, gap.to_id) for gap in await store.gaps(self.symbol, unrepaired=True)]
         if self._held and len(batch) and not await self._same_market(batch, self._held):
             raise ForeignFile(
@@ -147,6 +164,8 @@ class OlderTicks:
             await self._note(low, high)
         admission = await patiently(lambda: self._shelf.store.add_older(batch))
         fresh = int(np.count_nonzero(admission.new))
+        times_ns = batch.ts_event_ns[admission.new]
+        self._among.update((times_ns[times_ns >= self._live_ns] // MINUTE_NS).tolist())
         self.stored += fresh
         self.repeats += len(batch) - fresh
 
@@ -159,6 +178,9 @@ class OlderTicks:
             empty = TickBatch.empty(Symbols([self.symbol]), watermark_ns)
             await patiently(lambda: self._shelf.store.add_older(empty))
         await self._make_bars()
+        if self._among:
+            spans = runs_of(np.array(sorted(self._among), np.int64))
+            await self._shelf.again([(self.symbol, low * MINUTE_NS, (high + 1) * MINUTE_NS) for low, high in spans])
         await patiently(lambda: self._shelf.records.delete(COLLECTION, self._key))
         if not self._gaps:
             return 0

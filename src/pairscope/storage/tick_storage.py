@@ -153,6 +153,10 @@ class StoreWriter:
         """Queue a verdict on a gap behind the ticks that revealed it; see ``TickStore.settle_gap``."""
         await self._queued(Parcel(TickBatch.empty(self._symbols, 0), verdicts=(gap,)))
 
+    async def again(self, ranges: Sequence[Rebuild]) -> None:
+        """Queue ranges whose bars are to be made anew behind all that was put, each minute once it is over."""
+        await self._queued(Parcel(TickBatch.empty(self._symbols, 0), (), tuple(ranges)))
+
     async def _queued(self, parcel: Parcel, *, hurry: bool = False) -> None:
         if not self._room.is_set():
             self._counters["blocked"] += 1
@@ -255,11 +259,9 @@ class StoreWriter:
         if self._due():
             return 0.0
         now_ns = self._clock()
-        waits = (
-            [self._pause.ends_ns - now_ns]
-            if self._waiting.in_hand or self._spool or self._rebuilds.first(self._stored_ns)
-            else []
-        )
+        waits = []
+        if self._waiting.in_hand or self._spool or self._rebuilds.first(self._stored_ns):
+            waits.append(self._pause.ends_ns - now_ns)
         if self._waiting and not self._waiting.in_hand:
             waits.append(self._waiting.ripens_ns() - now_ns)
         return max(min(waits), 0) / 1e9 if waits else None
