@@ -16,7 +16,7 @@ from pairscope.errors import ForeignFile
 from pairscope.feed import exchange_archive
 from pairscope.feed.exchange_import import import_file, import_files
 from pairscope.feed.older_ticks import COLLECTION, OlderTicks, Shelf, lacking
-from pairscope.market.bars import BarBatch, bars_of
+from pairscope.market.bars import BarBatch, Origin, bars_of
 from pairscope.market.continuity import Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch, concat_ticks
@@ -240,6 +240,23 @@ async def test_trades_of_the_open_minute_are_in_its_bar_although_the_engine_clos
     assert minute.trades.tolist() == [240]
     stored = await minutes(store)
     assert stored.trades[stored.ts_open_ns == minute.ts_open_ns[0]].tolist() == [240]
+
+
+async def test_a_bar_of_others_goes_where_the_trades_of_a_file_show_that_nothing_was_traded(store: DuckDBStore) -> None:
+    trades = batch_of(range(1500))
+    quiet = (trades.trade_id >= 460) & (trades.trade_id < 740)  # nothing in the third minute
+    trades = replace(trades.take(~quiet), trade_id=np.arange(1500 - int(quiet.sum()), dtype=np.int64))
+    others = bars_of(batch_of(range(2000)), "1m")
+    none = np.full(len(others), -1)
+    for origin in (Origin.EXCHANGE, Origin.UPLOAD):
+        await store.put_bars(replace(others, first_id=none, last_id=none, origin=np.full(len(others), origin, np.int8)))
+    ticks = OlderTicks("BTCUSDT", Shelf(store, store, lambda _bars: None))
+    await ticks.take(trades)
+    await ticks.finish()
+    stored = await minutes(store)
+    places = ((stored.ts_open_ns - others.ts_open_ns[0]) // 60_000_000_000).tolist()
+    assert places == [0, 1, 3, 4, 5, 6, 7, 8]
+    assert (await store.stats()).bars == len(stored) + len(await store.bars("BTCUSDT", "1s", 0, NOW_NS, limit=10_000))
 
 
 async def test_trades_before_the_first_that_was_heard_live_are_no_matter_of_the_engine_s(store: DuckDBStore) -> None:

@@ -208,7 +208,10 @@ class Writing:
         return came
 
     def rebuild(self, symbol: str, start_ns: int, end_ns: int) -> list[BarBatch]:
-        """Recompute a symbol's closed bars that overlap a range from its stored ticks; return those that changed."""
+        """Recompute a symbol's closed bars that overlap a range from its stored ticks; return those that changed.
+
+        Bars of others go where own ticks cover their time and none is in it.
+        """
         symbol_id = self._ledger.symbols.find(symbol)
         if symbol_id is None:
             return []
@@ -225,10 +228,27 @@ class Writing:
             low = start_ns // length * length
             high = min(-(-end_ns // length), self._ledger.watermark_ns // length) * length
             inside = ticks.take((ticks.ts_event_ns >= low) & (ticks.ts_event_ns < high))
-            changed = self.merge_bars(bars_of(inside, timeframe), rebuilt=True)
+            made = bars_of(inside, timeframe)
+            changed = self.merge_bars(made, rebuilt=True)
+            self._remove_untraded(timeframe, symbol_id, low, high, made)
             if len(changed):
                 revised.append(changed)
         return revised
+
+    def _remove_untraded(self, timeframe: str, symbol_id: int, low: int, high: int, made: BarBatch) -> None:
+        """Remove stored bars of others in a range whose time own ticks cover wholly, and in which there is none."""
+        found = self._connection.execute(
+            f"SELECT ts_open_ns FROM bar_{timeframe} WHERE symbol_id = ? AND ts_open_ns >= ? AND ts_open_ns < ? "
+            f"AND origin <> {Origin.OWN:d}",
+            [symbol_id, low, high],
+        ).fetchall()
+        opens = np.setdiff1d(np.array([ts_open_ns for (ts_open_ns,) in found], np.int64), made.ts_open_ns)
+        ids = np.full(opens.size, symbol_id, np.int32)
+        gone = self._ledger.within(ids, opens, timeframe)
+        if gone.any():
+            self._tables.delete_bars(self._connection, timeframe, {"symbol_id": ids[gone], "ts_open_ns": opens[gone]})
+            self.added_bars -= int(np.count_nonzero(gone))
+            self._save = True
 
     def add_document(self, collection: str, key: str, body: bytes, *, replace: bool) -> bool:
         """Store a document; True if its key was new."""
