@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from decimal import Decimal
 from fractions import Fraction
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from hypothesis import settings
 
 from pairscope.market.bars import TIMEFRAMES, BarBatch
@@ -28,6 +30,17 @@ NOON_NS = 1_722_513_600_000_000_000
 
 Row = tuple[str, int, int, str, str, bool]
 """Symbol, trade id, event time in ns, price and size as sent, whether the buyer is the maker."""
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """A command that a test runs sets logs up for a stderr that goes with the test; whoever comes next has his own."""
+    before = list(logging.getLogger().handlers)
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        root = logging.getLogger()
+        root.handlers[:] = [each for each in root.handlers if each in before or type(each) is not logging.StreamHandler]
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,8 @@ async def read_market(
     alone = sum(hi - lo for lo, hi in spans.values())
     if symbols * (whole[1] - whole[0]) > _SLACK * alone + _PORTION * timeframe_ns(base) // 10:
         for name, (lo, hi) in spans.items():
-            yield await store.bars(name, timeframe, lo, hi, limit=reach(lookback) + 1, newest=True)
+            bars = await store.bars(name, timeframe, lo, hi, limit=reach(lookback) + 1, newest=True)
+            yield bars.take(bars.ts_open_ns + step <= newest_ns)
         return
     width = max(step, _PORTION // symbols * timeframe_ns(base) // step * step)
     for lo in range(whole[0], whole[1], width):

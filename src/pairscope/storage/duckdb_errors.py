@@ -46,10 +46,11 @@ def translated(error: Exception, path: Path) -> StorageError:
         return StoreUnavailable(f"{path} cannot grow ({said})", hint="free some space on that disk")
     if gone := _GONE.search(said):
         return StoreUnavailable(f"{gone['file']} is not there, a file of the archive of {path}", hint=_LOOK)
-    if any(words in said for words in _PARQUET) or type(error).__name__ == "Error":
-        return StoreUnavailable(f"a file of the archive of {path} cannot be read ({said})", hint=_LOOK)
-    if any(words in said for words in _DAMAGE):
+    archived = any(words in said for words in _PARQUET)
+    if not archived and any(words in said for words in _DAMAGE):
         return damaged(path, said)
+    if archived or type(error).__name__ == "Error":
+        return StoreUnavailable(f"a file of the archive of {path} cannot be read ({said})", hint=_LOOK)
     if any(words in said for words in _PLACE):
         return StoreUnavailable(f"{path} cannot be opened ({said})", hint="choose another place with --data-dir")
     kinds = {kind.__name__ for kind in type(error).__mro__}
