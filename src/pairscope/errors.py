@@ -72,6 +72,7 @@ __all__ = [
     "UnknownRun",
     "UnknownSymbol",
     "WriterOverflow",
+    "key_wanted",
 ]
 
 
@@ -299,6 +300,15 @@ class ApiRefused(PairscopeError):
         super().__init__(message, loc=loc, hint=hint)
         self.http_status = http_status
         self.retry_after_s = retry_after_s
+
+
+def key_wanted() -> ConfigError:
+    """Return the error of a command whose running instance asks for a key that it was not given."""
+    return ConfigError(
+        "the Pairscope that runs here asks for a key",
+        loc="PAIRSCOPE_DASHBOARD_KEY",
+        hint="set it to one of its keys",
+    )
 
 
 class NumericalError(PairscopeError, ValueError):
