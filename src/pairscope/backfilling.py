@@ -13,7 +13,7 @@ import orjson
 from pairscope.api.parameters import parse_time_ns
 from pairscope.client import Client
 from pairscope.config import Settings
-from pairscope.errors import InputError, key_wanted
+from pairscope.errors import ConfigError, InputError
 from pairscope.feed.bulk_fill import BulkFill
 from pairscope.feed.bulk_history import checked
 from pairscope.feed.older_ticks import Shelf
@@ -176,5 +176,5 @@ def _asked(api: Client, body: Mapping[str, Any]) -> Mapping[str, Any]:
     except ApiRefused as error:
         if error.http_status != 401:
             raise
-        raise key_wanted() from error
+        raise ConfigError.key_wanted() from error
     return job

@@ -38,7 +38,7 @@ Whatever is not in this tree is a bug: it is logged, counted and ends the task t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 __all__ = [
     "ApiRefused",
@@ -72,7 +72,6 @@ __all__ = [
     "UnknownRun",
     "UnknownSymbol",
     "WriterOverflow",
-    "key_wanted",
 ]
 
 
@@ -101,6 +100,15 @@ class PairscopeError(Exception):
 
 class ConfigError(PairscopeError):
     """A setting is missing, malformed or contradicts another."""
+
+    @classmethod
+    def key_wanted(cls) -> Self:
+        """Return the error of a command whose running instance asks for a key that it was not given."""
+        return cls(
+            "the Pairscope that runs here asks for a key",
+            loc="PAIRSCOPE_DASHBOARD_KEY",
+            hint="set it to one of its keys",
+        )
 
 
 class InputError(PairscopeError, ValueError):
@@ -300,15 +308,6 @@ class ApiRefused(PairscopeError):
         super().__init__(message, loc=loc, hint=hint)
         self.http_status = http_status
         self.retry_after_s = retry_after_s
-
-
-def key_wanted() -> ConfigError:
-    """Return the error of a command whose running instance asks for a key that it was not given."""
-    return ConfigError(
-        "the Pairscope that runs here asks for a key",
-        loc="PAIRSCOPE_DASHBOARD_KEY",
-        hint="set it to one of its keys",
-    )
 
 
 class NumericalError(PairscopeError, ValueError):

@@ -13,7 +13,7 @@ import orjson
 
 from pairscope.client import Client
 from pairscope.config import Settings
-from pairscope.errors import ApiRefused, InputError, key_wanted
+from pairscope.errors import ApiRefused, ConfigError, InputError
 from pairscope.feed.archive_names import exchange_files, is_exchange_name
 from pairscope.feed.exchange_archive import ExchangeFile
 from pairscope.feed.exchange_import import import_file
@@ -203,7 +203,7 @@ def _each(
             document = {"file": path.name, "error": error.line(), **{k: v for k, v in told.items() if "reject" in k}}
         except ApiRefused as error:
             if error.http_status == 401:
-                raise key_wanted() from error
+                raise ConfigError.key_wanted() from error
             document = {"file": path.name, "error": error.line()}
         finally:
             meter.clear()

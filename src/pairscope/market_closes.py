@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from pairscope.client import Client
-from pairscope.errors import ApiRefused, ConfigError, UnknownSymbol, key_wanted
+from pairscope.errors import ApiRefused, ConfigError, UnknownSymbol
 from pairscope.gap_flags import read_holes, touched_bars
 from pairscope.market.bars import BarBatch, timeframe_ns
 from pairscope.market.symbols import Symbols
@@ -265,7 +265,7 @@ def patiently(ask: Callable[[], T]) -> T:
             return ask()
         except ApiRefused as error:
             if error.http_status == 401:
-                raise key_wanted() from error
+                raise ConfigError.key_wanted() from error
             if error.http_status != 429:
                 raise
             time.sleep(error.retry_after_s or 1.0)

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 import httpx2
 
-from pairscope.errors import ApiRefused, ApiUnreachable, key_wanted
+from pairscope.errors import ApiRefused, ApiUnreachable, ConfigError
 from pairscope.market.bars import BarBatch
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
@@ -107,6 +107,6 @@ class RecordedApi:
 
 def _demand_success(answer: httpx2.Response) -> None:
     if answer.status_code == 401:
-        raise key_wanted()
+        raise ConfigError.key_wanted()
     if not answer.is_success:
         raise ApiRefused(f"the Pairscope that runs here answered {answer.status_code}", http_status=answer.status_code)

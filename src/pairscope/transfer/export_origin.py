@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
-from pairscope.errors import ApiRefused, ApiUnreachable, InputError, PairscopeError, key_wanted
+from pairscope.errors import ApiRefused, ApiUnreachable, ConfigError, InputError, PairscopeError
 from pairscope.market.pairs import HedgeMethod, PairSettings, PriceSpace
 from pairscope.transfer.export import Export, Layout
 from pairscope.transfer.export_format import Compression, Format, FormatName
@@ -173,7 +173,7 @@ def _refusal(answer: Any) -> PairscopeError:
     except ValueError:
         detail = ""
     if answer.status_code == 401:
-        return key_wanted()
+        return ConfigError.key_wanted()
     if answer.status_code in {404, 422}:
         return InputError(detail or "the Pairscope that runs here cannot do that")
     return ApiRefused(
