@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.syntax_tree import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +41,7 @@ def modules() -> list[Module]:
     found = []
     for path in sorted((ROOT / "src" / "pairscope").rglob("*.py")):
         text = path.read_text(encoding="utf-8")
-        found.append(Module(str(path.relative_to(ROOT / "src" / "pairscope")), text, ast.parse(text)))
+        found.append(Module(str(path.relative_to(ROOT / "src" / "pairscope")), text, parsed(text)))
     return found
 
 

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.syntax_tree import parsed
+
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 SOURCE = ROOT / "src" / "pairscope"
@@ -34,7 +36,7 @@ def test_a_test_s_name_is_a_sentence() -> None:
 def test_a_skip_or_an_expected_failure_says_why() -> None:
     silent = []
     for path in TESTS.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(func=ast.Attribute(attr="skip" | "xfail"), args=[], keywords=keywords):
                     if not any(keyword.arg == "reason" for keyword in keywords):
@@ -50,6 +52,6 @@ def test_a_skip_or_an_expected_failure_says_why() -> None:
 
 def all_tests() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for path in sorted(TESTS.rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 yield str(path.relative_to(ROOT)), node
