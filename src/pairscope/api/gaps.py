@@ -22,6 +22,7 @@ from pairscope.errors import InputError
 from pairscope.market.continuity import Gap, GapStatus, HeldIds
 from pairscope.market.holes import DAY_NS, Holes, days_of, span_of
 from pairscope.ports import Services
+from pairscope.schemas.gaps import gap_fields
 
 __all__ = ["GAP_EXAMPLES", "add_gaps"]
 
@@ -186,14 +187,7 @@ def _whole(text: str) -> int:
 def _line(gap: Gap) -> dict[str, Any]:
     """Return a hole as a row."""
     times = {"after": gap.after_ns, "before": gap.before_ns, "seen": gap.seen_ns, "ended": gap.ended_ns}
-    return {
-        "symbol": gap.symbol,
-        "from_id": gap.from_id,
-        "to_id": gap.to_id,
-        "status": gap.status,
-        "missing": gap.missing,
-        **{name: at_ns // _MS or None for name, at_ns in times.items()},
-    }
+    return {**gap_fields(gap), **{name: at_ns // _MS or None for name, at_ns in times.items()}}
 
 
 def _calendar(gaps: Sequence[Gap], first_day: int, end_day: int) -> list[dict[str, Any]]:

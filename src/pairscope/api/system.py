@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -15,6 +14,7 @@ from pairscope.api.security import TICKET_S, Tickets
 from pairscope.errors import StorageError
 from pairscope.market.continuity import Gap
 from pairscope.ports import Services
+from pairscope.schemas.gaps import gap_fields
 
 __all__ = ["StatsView", "add_system", "health_document"]
 
@@ -64,7 +64,7 @@ class StatsView:
             held = await services.store.stats()
             ticks = held.ticks
             store |= {"kind": held.kind, "ticks": held.ticks, "bars": held.bars, "bytes": held.bytes}
-            gaps = [_gap(gap) for gap in sorted(await services.store.gaps(), key=_open_first)[:_GAPS_SHOWN]]
+            gaps = [gap_fields(gap) for gap in sorted(await services.store.gaps(), key=_open_first)[:_GAPS_SHOWN]]
             known = len({*services.live.symbols(), *(s.symbol for s in await services.store.symbols())})
         except StorageError as error:
             store |= {"status": "down", "reason": str(error)}
@@ -114,13 +114,3 @@ def _uptime_s(services: Services) -> float:
 
 def _open_first(gap: Gap) -> tuple[bool, int]:
     return gap.status != "open", -gap.seen_ns
-
-
-def _gap(gap: Gap) -> Mapping[str, Any]:
-    return {
-        "symbol": gap.symbol,
-        "from_id": gap.from_id,
-        "to_id": gap.to_id,
-        "status": gap.status,
-        "missing": gap.missing,
-    }

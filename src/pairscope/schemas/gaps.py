@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pairscope.market.gaps import Gap
 from pairscope.schemas.documents import GapOut
 
-__all__ = ["GapCalendarOut", "GapDay", "GapLine", "GapsOut", "HeldIdsOut", "HeldOut", "TouchedOut"]
+__all__ = ["GapCalendarOut", "GapDay", "GapLine", "GapsOut", "HeldIdsOut", "HeldOut", "TouchedOut", "gap_fields"]
 
 
 class _Document(BaseModel):
@@ -73,3 +74,18 @@ class TouchedOut(_Document):
     bars: int = Field(description="Bars that lack trades, of those that were used.")
     missing: int = Field(description="Ids that lack in the holes which touch them.")
     symbols: dict[str, dict[str, Any]] = Field(description="Both by symbol, of those that lack any.")
+
+
+def gap_fields(gap: Gap) -> dict[str, Any]:
+    """Return what every answer that names a gap says of it.
+
+    >>> gap_fields(Gap("BTCUSDT", 5, 7, "open", 2))
+    {'symbol': 'BTCUSDT', 'from_id': 5, 'to_id': 7, 'status': 'open', 'missing': 2}
+    """
+    return {
+        "symbol": gap.symbol,
+        "from_id": gap.from_id,
+        "to_id": gap.to_id,
+        "status": gap.status,
+        "missing": gap.missing,
+    }

@@ -70,7 +70,7 @@ class BufferedStore:
             return tail.take(slice(len(tail) - limit, None))
         left = limit - len(tail) if newest else limit
         head = await self._store.bars(symbol, timeframe, first, cut, limit=left, newest=newest)
-        joined = concat_bars([_in_table(head, tail.symbols), tail])
+        joined = concat_bars([head.in_table(tail.symbols), tail])
         return joined if newest else joined.take(slice(limit))
 
     def _waiting_bars(self, symbol: str, base: str) -> tuple[BarBatch, int]:
@@ -80,7 +80,7 @@ class BufferedStore:
         watermark_ns = 0
         for parcel in self._writer.waiting():
             watermark_ns = max(watermark_ns, parcel.batch.watermark_ns)
-            found += [_in_table(bars.of_symbol(symbol), table) for bars in parcel.bars if bars.timeframe == base]
+            found += [bars.of_symbol(symbol).in_table(table) for bars in parcel.bars if bars.timeframe == base]
         return _last_of_each(concat_bars(found)), watermark_ns
 
     async def _tail(
@@ -91,13 +91,13 @@ class BufferedStore:
         count = max((end_ns - start_ns) // timeframe_ns(base), 1)
         stored = await self._store.bars(symbol, base, start_ns, end_ns, limit=count)
         inside = (waiting.ts_open_ns >= start_ns) & (waiting.ts_open_ns < end_ns)
-        both = concat_bars([_in_table(stored, waiting.symbols), waiting.take(inside)])
+        both = concat_bars([stored.in_table(waiting.symbols), waiting.take(inside)])
         both = _last_of_each(both)
         made = lengthen(both, timeframe)
         newest_end = int(both.ts_open_ns.max(initial=-length)) + timeframe_ns(base)
         if timeframe != base and not set(await self._store.kept_timeframes(symbol)) <= set(BASE_TIMEFRAMES):
             kept = await self._store.bars(symbol, timeframe, start_ns, end_ns, limit=count)
-            longer = _longer_uploads(_in_table(kept, made.symbols), made)
+            longer = _longer_uploads(kept.in_table(made.symbols), made)
             made = assembled({base: both, timeframe: longer}, timeframe, OwnTime())
         return made.take(made.ts_open_ns + length <= max(watermark_ns, newest_end))
 
@@ -224,8 +224,3 @@ def _last_of_each(bars: BarBatch) -> BarBatch:
     last = np.ones(order.size, np.bool_)
     last[:-1] = times[1:] != times[:-1]
     return bars.take(order[last])
-
-
-def _in_table(bars: BarBatch, symbols: Symbols) -> BarBatch:
-    """Return the bars of the one symbol that a table of one has, under its id there."""
-    return replace(bars, symbols=symbols, symbol_id=np.zeros(len(bars), np.int32))
