@@ -108,7 +108,7 @@ async def ours(names: list[str], count: int) -> dict[str, float]:
     """Run the product's backend, without its API, until so many ticks are stored."""
     from pairscope.process import configure_logs, load_settings
     from pairscope.storage.tick_storage import open_store
-    from pairscope.wiring import Backend
+    from pairscope.wiring.embedded import Backend
 
     settings = load_settings(symbols=tuple(names), source="live", history_minutes=0, log_level="warning")
     configure_logs(settings)

@@ -20,7 +20,7 @@ def measure(*, rounds: int = 3) -> Report:
         "machine code (every kernel is compiled); bytecode is there, as `make setup` leaves it.",
         "nothing to compare; health is asked over HTTP.",
     )
-    for what, goal in (("pairscope", 0.2), ("pairscope.wiring", 0.0), ("pairscope.api.app", 0.0)):
+    for what, goal in (("pairscope", 0.2), ("pairscope.wiring.embedded", 0.0), ("pairscope.api.app", 0.0)):
         took = median(imported(what) for _ in range(rounds))
         if goal:
             report.add(f"import {what}", f"{took:.3f} s", f"<= {goal} s", took <= goal)

@@ -54,7 +54,7 @@ def serve() -> None:
     """Fork a command for each line that comes, and answer with its exit code."""
     from pairscope.cli import main
 
-    for module in ("playback", "process", "screening", "wiring"):
+    for module in ("playback", "process", "screening", "wiring.embedded"):
         import_module(f"pairscope.{module}")
 
     for line in sys.stdin:

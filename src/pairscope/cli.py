@@ -107,7 +107,7 @@ def run(
 @app.command(hidden=True)
 def backend() -> None:
     """Run ingest, engine and API in this process; everything comes from the environment."""
-    from pairscope.wiring import run_backend
+    from pairscope.wiring.embedded import run_backend
 
     raise typer.Exit(run_backend(load()))
 

@@ -22,7 +22,7 @@ from pairscope.feed.websocket_client import WebSocketFeed
 from pairscope.market.continuity import Continuity
 from pairscope.market.symbols import Symbols
 from pairscope.process import configure_logs, loop_factory
-from pairscope.wiring import whom_to_follow
+from pairscope.wiring.following import whom_to_follow
 
 __all__ = ["Playing", "parse_time_ms", "record_feed", "serve_replay"]
 

@@ -31,8 +31,8 @@ from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch
 from pairscope.market.continuity import Continuity
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
+from pairscope.pipeline import warm_start
 from pairscope.storage.duckdb_store import DuckDBStore
-from pairscope.wiring import warm_start
 
 START_NS = (ORIGIN_S + 90_000 * 60) * 1_000_000_000
 SPAN_NS = 240 * 1_000_000_000

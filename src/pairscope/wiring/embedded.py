@@ -1,4 +1,4 @@
-"""The composition root: settings become objects, and one process runs them. Only this module knows every class."""
+"""Everything in one process: store, writer, engine, cache, bus, feed and API, as ``pairscope run`` has them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from pairscope.engine.data_processor import DataProcessor
 from pairscope.engine.journal import PairTeller, Teller
 from pairscope.engine.pairs import PairBook
 from pairscope.engine.paper import PaperBook
-from pairscope.errors import FeedError, PairscopeError, StorageError
+from pairscope.errors import StorageError
 from pairscope.feed.bulk_history import BulkLoader
 from pairscope.feed.history import HistoryLoader
 from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.websocket_client import WebSocketFeed
 from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
-from pairscope.market.symbols import Symbols, normalize_symbol
+from pairscope.market.symbols import Symbols
 from pairscope.monitor import Machine, Monitor
 from pairscope.paper import PaperTrader
 from pairscope.pipeline import LiveJournal, Pipeline, Publisher, warm_start
@@ -50,12 +50,13 @@ from pairscope.storage.spool import Spool
 from pairscope.storage.tick_storage import Store, StoreWriter, open_store
 from pairscope.transfer.tick_file import tick_file
 from pairscope.watchlist import Watchlist
+from pairscope.wiring.following import whom_to_follow
+from pairscope.wiring.verdict import report
 
-__all__ = ["Backend", "run_backend", "whom_to_follow"]
+__all__ = ["Backend", "run_backend"]
 
 _log = structlog.get_logger(__name__)
 
-ASK_AGAIN_S: Final = 5.0
 RETRY_S: Final = 1.0
 STOP_S: Final = 2.0
 
@@ -334,19 +335,6 @@ class Backend:
         }
 
 
-async def whom_to_follow(settings: Settings, rest: ExchangeRest, waiting_for: Callable[[str], None]) -> list[str]:
-    """Return the symbols to follow, asking the exchange until it answers where that is needed."""
-    if settings.symbols:
-        return list(dict.fromkeys(normalize_symbol(s) for s in settings.symbols))
-    while True:
-        waiting_for("the exchange, to learn which symbols are the busiest")
-        try:
-            return await rest.busiest(10_000 if settings.all_symbols else settings.top)
-        except FeedError as error:
-            _log.warning("the exchange does not say which symbols it has", error=str(error), again_in_s=ASK_AGAIN_S)
-            await asyncio.sleep(ASK_AGAIN_S)
-
-
 def run_backend(settings: Settings) -> int:
     """Run ingest, engine and API until asked to stop; return the exit code."""
     configure_logs(settings)
@@ -375,7 +363,7 @@ async def _backend(settings: Settings) -> int:
     try:
         done, _ = await asyncio.wait({serving, ingest}, return_when=asyncio.FIRST_COMPLETED)
         if ingest in done and not server.should_exit:
-            code = _report(ingest)
+            code = report(ingest)
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
@@ -386,15 +374,3 @@ async def _backend(settings: Settings) -> int:
         await backend.close()
         gc.unfreeze()
     return code
-
-
-def _report(task: asyncio.Task[None]) -> int:
-    """Log why a task ended that should not have."""
-    error = task.exception()
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    if isinstance(error, PairscopeError):
-        _log.error("ingest ended", error=error.line())
-        return 1
-    _log.error("ingest ended", exc_info=error)
-    return 1
