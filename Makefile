@@ -1,15 +1,16 @@
 # Needs Python 3.11+ and make; everything else goes into .venv.
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)) python3)
 ARGS ?=
-JOBS ?= auto
+CORES := $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)")
+JOBS ?= $(shell expr $(CORES) + 1)
 BIN := .venv/bin
 CODE := src tests scripts $(wildcard benchmarks examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test coverage check bench soak lock clean
+.PHONY: help setup dev run test tests coverage check bench soak lock clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## make .venv with what running needs
 	@$(PYTHON) scripts/bootstrap.py run
@@ -26,10 +27,13 @@ check: dev  ## format, lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-test coverage: export OPENBLAS_NUM_THREADS ?= 1
-test: check  ## everything that must hold, in parallel
+test tests coverage: export OPENBLAS_NUM_THREADS ?= 1
+test: dev  ## everything that must hold, in parallel
+	@$(MAKE) --no-print-directory -j2 check tests
+	@$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m browser $(ARGS) || [ $$? -eq 5 ]  # its driver owns the event loop
+
+tests: dev  ## the tests without a browser; one worker more than cores, as some wait for processes and sockets
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not browser" $(ARGS)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m browser $(ARGS) || [ $$? -eq 5 ]  # its driver owns the event loop
 
 coverage: dev  ## which lines the tests run; a third slower than the tests alone
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not browser" --cov --cov-report= $(ARGS)
