@@ -43,8 +43,10 @@ def test_continuous_integration_runs_what_a_person_runs() -> None:
     assert "make test" in script.read_text(encoding="utf-8").splitlines()
 
 
-def test_test_begins_with_the_checks_and_every_tool_comes_from_the_environment() -> None:
-    assert re.search(r"^test: check\b", TEXT, re.MULTILINE)
+def test_test_has_the_checks_beside_it_and_every_tool_comes_from_the_environment() -> None:
+    recipe = re.search(r"^test: .*\n((?:\t.*\n)+)", TEXT, re.MULTILINE)
+    assert recipe is not None
+    assert re.search(r"\$\(MAKE\) .* check tests$", recipe[1], re.MULTILINE)
     recipes = [line for line in TEXT.splitlines() if line.startswith("\t@") and "bootstrap" not in line]
     tool = re.compile(r"(?<![\w/.])(pytest|ruff|mypy|lint-imports|coverage|pairscope) ")
     assert [recipe for recipe in recipes if tool.search(recipe.replace("-m pytest", ""))] == []
