@@ -26,7 +26,7 @@ def assert_problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["cache-control"] == "no-store"
     document: dict[str, Any] = answer.json()
-    assert set(document) - {"hint"} == FIELDS
+    assert set(document) - {"hint", "instance"} == FIELDS
     assert document["status"] == status
     assert document["type"].startswith("urn:pairscope:problem:")
     assert document["title"]
@@ -148,7 +148,8 @@ async def test_what_nobody_foresaw_is_a_500_that_tells_nothing_and_is_logged(
         assert "ZeroDivision" not in answer.text
         assert "Traceback" not in answer.text
         assert document["hint"]
-        assert [(entry["log_level"], entry["path"]) for entry in logs] == [("error", "/api/health")]
+        (fault,) = [entry for entry in logs if entry["event"] == "request failed"]
+        assert (fault["log_level"], fault["path"]) == ("error", "/api/health")
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 

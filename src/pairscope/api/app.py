@@ -30,6 +30,7 @@ from pairscope.api.paper import add_paper
 from pairscope.api.prices import add_prices
 from pairscope.api.problems import CatchAll
 from pairscope.api.recorded import add_recorded
+from pairscope.api.request_log import HEADER, RequestLog
 from pairscope.api.screen import add_screen
 from pairscope.api.security import BodyLimit, Gate, Keys, Origins, SecurityHeaders, Tickets
 from pairscope.api.statistics import add_statistics
@@ -118,9 +119,18 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
             allow_origins=list(options.cors_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["X-API-Key", "Authorization", "Content-Type", "If-None-Match"],
-            expose_headers=["ETag", "X-Next-Cursor", "X-Gap-Bars", "X-Source", "Content-Disposition", "Retry-After"],
+            expose_headers=[
+                "ETag",
+                "X-Next-Cursor",
+                "X-Gap-Bars",
+                "X-Source",
+                "Content-Disposition",
+                "Retry-After",
+                HEADER,
+            ],
             max_age=600,
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestTimes, metrics=metrics)
+    app.add_middleware(RequestLog)
     return app

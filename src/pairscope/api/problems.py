@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pairscope.api.request_log import request_id
 from pairscope.errors import PairscopeError
 
 __all__ = ["MEDIA_TYPE", "CatchAll", "install", "problem"]
@@ -51,6 +52,8 @@ def problem(
     }
     if hint:
         document["hint"] = hint
+    if name := request_id():
+        document["instance"] = f"urn:pairscope:request:{name}"
     extra = {"Cache-Control": "no-store", **(headers or {})}
     if status == 503:
         extra.setdefault("Retry-After", str(RETRY_AFTER_S))

@@ -50,6 +50,7 @@ class Problem(_Model):
     detail: str
     errors: list[ProblemItem] = []
     hint: str | None = Field(None, description="The next step, for a person.")
+    instance: str | None = Field(None, description="Names the request, as its log lines do.")
 
 
 class Check(_Model):
