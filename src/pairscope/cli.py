@@ -11,7 +11,8 @@ import typer
 from typer.exceptions import TyperException
 
 from pairscope.cli_data import commands
-from pairscope.cli_shared import DataDir, Debug, load, quiet, say
+from pairscope.cli_server import server
+from pairscope.cli_shared import All, DataDir, Debug, Symbols, Top, load, quiet, say
 from pairscope.errors import ConfigError, InputError, PairscopeError, StoreLocked
 
 __all__ = ["app", "main"]
@@ -25,10 +26,6 @@ app = typer.Typer(
 )
 replay = typer.Typer(name="replay", help="Play recordings as the exchange would.", no_args_is_help=True)
 app.add_typer(replay)
-
-Symbols = Annotated[str | None, typer.Option("--symbols", help="Symbols to follow, comma-separated.")]
-Top = Annotated[int | None, typer.Option("--top", min=1, help="Follow the N busiest by 24 h quote volume.")]
-All = Annotated[bool, typer.Option("--all", help="Follow the whole market.")]
 
 
 def main() -> None:
@@ -318,7 +315,7 @@ def verify(
     raise typer.Exit(code)
 
 
-app.registered_commands += commands.registered_commands
+app.registered_commands += [*commands.registered_commands, *server.registered_commands]
 
 
 @app.command()

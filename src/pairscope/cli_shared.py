@@ -7,9 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["DataDir", "Debug", "load", "quiet", "say"]
+__all__ = ["All", "DataDir", "Debug", "Symbols", "Top", "load", "quiet", "say"]
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where the store lives (default: ./data).")]
+Symbols = Annotated[str | None, typer.Option("--symbols", help="Symbols to follow, comma-separated.")]
+Top = Annotated[int | None, typer.Option("--top", min=1, help="Follow the N busiest by 24 h quote volume.")]
+All = Annotated[bool, typer.Option("--all", help="Follow the whole market.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback where something fails.")]
 
 

@@ -35,7 +35,14 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "", description="`duckdb:///path` (default: under the data directory) or `postgresql://…`."
     )
+    database_replica_url: str = Field(
+        "", description="Server mode: a read replica of the PostgreSQL server, `postgresql://…`; unset: none."
+    )
+    database_pool: int = Field(
+        10, ge=2, le=200, description="Server mode: connections to PostgreSQL that one process holds at most."
+    )
     redis_url: str = Field("", description="`redis://…`; unset: cache and bus in process.")
+    redis_replica_url: str = Field("", description="Server mode: a replica of Redis to read from; unset: none.")
     stall_seconds: float = Field(10.0, gt=0, description="Silence of the feed that counts as a stall.")
     exchange_ws_url: str = Field("wss://fstream.binance.com", description="The exchange's WebSocket, without a route.")
     exchange_rest_url: str = Field("https://fapi.binance.com", description="The exchange's REST.")
@@ -66,6 +73,19 @@ class Settings(BaseSettings):
     dashboard_host: str = Field("127.0.0.1", description="Address that the dashboard listens on.")
     port: _Port = Field(8000, description="Port of the API; `auto` takes the next free one.")
     dashboard_port: _Port = Field(8501, description="Port of the dashboard; `auto` takes the next free one.")
+    api_url: str = Field(
+        "", description="Server mode: how the dashboard's own server reaches the API; unset: at `host` and `port`."
+    )
+    advertise_url: str = Field(
+        "", description="Server mode: how other replicas reach this one; unset: by its host name and port."
+    )
+    shard: str = Field("0/1", description="Server mode: which share of the symbols `ingest` follows, `i/n` from 0 on.")
+    ingest_port: _Port = Field(
+        8010, description="Port of an ingest process's health and metrics; `auto` takes the next free one."
+    )
+    standby_seconds: float = Field(
+        60.0, gt=0, le=600, description="Server mode: how much of its stream a standby remembers to take over with."
+    )
     api_keys: _Names = Field(
         (), description="Comma-separated `sha256:<hex of the key>`; unset: no key asked, loopback only."
     )

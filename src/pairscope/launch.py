@@ -16,9 +16,10 @@ from typing import Final
 
 from pairscope.config import Settings, spool_name
 from pairscope.errors import ConfigError, ForeignFile
+from pairscope.process import guard_host
 from pairscope.supervisor import Child, Supervisor, already_running, free_port, http_json, take_port
 
-__all__ = ["Plan", "decide_source", "forget_replay", "plan_run", "run_everything"]
+__all__ = ["Plan", "decide_source", "forget_replay", "plan_run", "run_dashboard", "run_everything"]
 
 PROBE_S: Final = 3.0
 RETRY_LIVE_S: Final = 60.0
@@ -91,7 +92,8 @@ def _existing(word: str) -> str:
 
 def run_everything(settings: Settings, *, say: Say, dashboard: bool, open_browser: bool) -> int:
     """Start exchange (where it is our own), backend and dashboard; return the exit code when the run has ended."""
-    _guard_host(settings)
+    guard_host(settings, settings.host, "--host")
+    guard_host(settings, settings.dashboard_host, "PAIRSCOPE_DASHBOARD_HOST")
     _prepare(settings.data_dir)
     running = already_running(settings.data_dir)
     if running is not None:
@@ -116,22 +118,36 @@ def run_everything(settings: Settings, *, say: Say, dashboard: bool, open_browse
         (settings.data_dir / "instance.json").unlink(missing_ok=True)
 
 
+def run_dashboard(settings: Settings, *, say: Say) -> int:
+    """Serve the dashboard alone, with the API where the settings say; return the exit code when it has ended.
+
+    ``ConfigError`` where the API asks for keys and the dashboard has none, or where anybody could reach both.
+    """
+    if settings.api_keys and not settings.dashboard_key:
+        raise ConfigError(
+            "the API asks for keys and the dashboard has none",
+            loc="PAIRSCOPE_DASHBOARD_KEY",
+            hint="set PAIRSCOPE_DASHBOARD_KEY to a key that the API knows",
+        )
+    if not settings.dashboard_key:
+        guard_host(settings, settings.dashboard_host, "--host")
+    port = take_port(settings.dashboard_host, settings.dashboard_port, 8501, "--port")
+    supervisor = Supervisor(say)
+    supervisor.install_signals()
+    try:
+        supervisor.start(_dashboard_child(settings, port, {}, essential=True))
+        say(f"dashboard at http://{_bracket(settings.dashboard_host)}:{port}")
+        return supervisor.watch()
+    finally:
+        supervisor.stop()
+
+
 def forget_replay(data_dir: Path, store_url: str) -> None:
     """Remove what an earlier replay stored: its trades begin anew with the recording, under the same ids."""
     store = Path(store_url.removeprefix("duckdb:///"))
     for path in store.parent.glob(f"{store.name}*"):
         path.unlink()
     shutil.rmtree(data_dir / spool_name(store_url), ignore_errors=True)
-
-
-def _guard_host(settings: Settings) -> None:
-    for host, flag in ((settings.host, "--host"), (settings.dashboard_host, "PAIRSCOPE_DASHBOARD_HOST")):
-        if host not in {"127.0.0.1", "localhost", "::1"} and not settings.api_keys:
-            raise ConfigError(
-                f"listening on {host} without an API key is refused",
-                loc=flag,
-                hint="set PAIRSCOPE_API_KEYS=sha256:<hex of a key>, or listen on 127.0.0.1",
-            )
 
 
 def _prepare(data_dir: Path) -> None:
@@ -239,17 +255,17 @@ class _Run:
         return Child("backend", "pairscope", ["backend"], environment, essential=True)
 
     def _dashboard(self) -> Child:
-        from pairscope.dashboard.launch import streamlit_command
+        own = {"PAIRSCOPE_DASHBOARD_KEY": self._dashboard_key, "PAIRSCOPE_PORT": str(self._plan.api_port)}
+        return _dashboard_child(self._settings, self._plan.dashboard_port, own, essential=False)
 
-        command = streamlit_command(self._settings.dashboard_host, self._plan.dashboard_port)
-        environment = {
-            **_environment(self._settings),
-            **command.environment,
-            "PAIRSCOPE_DASHBOARD_KEY": self._dashboard_key,
-            "PAIRSCOPE_PORT": str(self._plan.api_port),
-            "PAIRSCOPE_DASHBOARD_PORT": str(self._plan.dashboard_port),
-        }
-        return Child("dashboard", command.module, command.arguments, environment, essential=False)
+
+def _dashboard_child(settings: Settings, port: int, own: Mapping[str, str], *, essential: bool) -> Child:
+    """The process that serves the dashboard, with what it is told besides the settings."""
+    from pairscope.dashboard.launch import streamlit_command
+
+    command = streamlit_command(settings.dashboard_host, port)
+    environment = {**_environment(settings), **command.environment, **own, "PAIRSCOPE_DASHBOARD_PORT": str(port)}
+    return Child("dashboard", command.module, command.arguments, environment, essential=essential)
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pairscope.config import Settings
 from pairscope.errors import ConfigError
 
-__all__ = ["configure_logs", "load_settings", "loop_factory"]
+__all__ = ["configure_logs", "guard_host", "load_settings", "loop_factory"]
 
 
 def load_settings(**given: Any) -> Settings:
@@ -25,6 +25,16 @@ def load_settings(**given: Any) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "settings"
         raise ConfigError(f"{name}: {first['msg'].lower()}", loc=f"PAIRSCOPE_{name}") from error
+
+
+def guard_host(settings: Settings, host: str, flag: str) -> None:
+    """Refuse to listen beyond loopback where no API key is asked for: ``ConfigError`` that names the flag."""
+    if host not in {"127.0.0.1", "localhost", "::1"} and not settings.api_keys:
+        raise ConfigError(
+            f"listening on {host} without an API key is refused",
+            loc=flag,
+            hint="set PAIRSCOPE_API_KEYS=sha256:<hex of a key>, or listen on 127.0.0.1",
+        )
 
 
 def configure_logs(settings: Settings) -> None:

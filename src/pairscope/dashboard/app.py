@@ -38,7 +38,7 @@ def main() -> None:
         initial_sidebar_state="collapsed",
     )
     st.html(Path(__file__).with_name("page.css"))
-    address = reachable_api(settings.host, settings.port)
+    address = settings.api_url.rstrip("/") or reachable_api(settings.host, settings.port)
     client = api_client(address, settings.dashboard_key, PATIENCE_S)
     patient = api_client(address, settings.dashboard_key, LONG_PATIENCE_S)
     api = LiveApi(
