@@ -24,7 +24,8 @@ from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Bus, Cache, Document, Feed, TickStore
 from pairscope.storage.journal import JournalKeeper
-from pairscope.storage.tick_storage import Store, StoreWriter
+from pairscope.storage.parcel import BatchWriter
+from pairscope.storage.tick_storage import Store
 
 __all__ = ["LiveJournal", "Pipeline", "Publisher", "TickRate", "warm_start"]
 
@@ -298,7 +299,7 @@ class Pipeline:
         self,
         feed: Feed,
         engine: DataProcessor,
-        writer: StoreWriter,
+        writer: BatchWriter,
         publisher: Publisher,
         pairs: PairBook,
         *,

@@ -1,9 +1,10 @@
-"""What goes into the store together."""
+"""What goes into the store together, and who takes it there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from pairscope.market.bars import BarBatch, concat_bars
 from pairscope.market.continuity import Gap
@@ -11,7 +12,7 @@ from pairscope.market.ticks import TickBatch, concat_ticks
 from pairscope.ports import Document
 from pairscope.storage.rebuilds import Rebuild
 
-__all__ = ["Parcel", "joined", "last_of_each"]
+__all__ = ["BatchWriter", "Parcel", "joined", "last_of_each"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,22 @@ class Parcel:
     rebuild: tuple[Rebuild, ...] = ()
     verdicts: tuple[Gap, ...] = ()
     documents: tuple[Document, ...] = ()
+
+
+class BatchWriter(Protocol):
+    """Who takes a batch, and what came of it, on its way to the store."""
+
+    async def put(
+        self,
+        batch: TickBatch,
+        bars: Sequence[BarBatch] = (),
+        rebuild: Sequence[Rebuild] = (),
+        *,
+        documents: Sequence[Document] = (),
+        hurry: bool = False,
+    ) -> None:
+        """Queue a batch, the base bars it closed or revised, what came of it for records and ranges to rebuild."""
+        ...
 
 
 def joined(parcels: Sequence[Parcel]) -> Parcel:
