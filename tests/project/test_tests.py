@@ -11,7 +11,7 @@ from tests.syntax_tree import parsed
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 SOURCE = ROOT / "src" / "pairscope"
-FREE = {"adversity", "browser", "contracts", "invariants", "oracles", "project"}
+FREE = {"adversity", "browser", "contracts", "deploy", "invariants", "oracles", "project"}
 """Folders that ask about more than one module; the others mirror the sources."""
 
 

@@ -57,7 +57,8 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
     stream = Stream(services, options, Topics(services, catalog, stats), stats)
 
     def counters() -> Mapping[str, Any]:
-        return {**services.stats(), "stream": stream.counters(), "workers": workers.counters()}
+        stands = {name: str(check.get("status", "down")) for name, check in services.health().items()}
+        return {**services.stats(), "stream": stream.counters(), "workers": workers.counters(), "checks": stands}
 
     metrics = Metrics(counters)
     services.monitor.join("stream", stream.counters)

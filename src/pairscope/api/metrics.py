@@ -1,4 +1,4 @@
-"""Prometheus metrics: requests by route template, and every counter of the running parts at the moment of a scrape."""
+"""Prometheus metrics: requests by route template, the stable ones, and every other counter of the running parts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pairscope.api.stable_metrics import STABLE, StableMetrics
+
 __all__ = ["Metrics", "RequestTimes"]
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_TAKEN = frozenset(metric.name for metric in STABLE)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -34,6 +37,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self.registry.register(StableMetrics(counters))
         self.registry.register(_Counters(counters))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -81,7 +85,8 @@ class _Counters(Collector):
     """Turns a nested document of numbers into metrics.
 
     A path of plain names becomes ``pairscope_<path>``; a key that is no plain name (a symbol, an address) becomes the
-    label ``key`` of ``pairscope_<path>_by_key``. Names that end in ``_total`` are counters, the others gauges.
+    label ``key`` of ``pairscope_<path>_by_key``. Names that end in ``_total`` are counters, the others gauges. They are
+    for who looks into a part, and change with it; what is relied on is in :mod:`pairscope.api.stable_metrics`.
     """
 
     def __init__(self, counters: Callable[[], Mapping[str, Any]]) -> None:
@@ -96,6 +101,8 @@ class _Counters(Collector):
         families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
         for path, label, value in _leaves(self._counters(), (), ""):
             name = "pairscope_" + "_".join((*path, "by_key") if label else path)
+            if name in _TAKEN:
+                continue
             family = families.get(name)
             if family is None:
                 made = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily

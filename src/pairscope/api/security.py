@@ -28,7 +28,7 @@ from pairscope.ports import Clock
 
 __all__ = ["FREE_PATHS", "BodyLimit", "Gate", "Keys", "Origins", "RateLimit", "SecurityHeaders", "Tickets"]
 
-FREE_PATHS = frozenset({"/api/health"})
+FREE_PATHS = frozenset({"/api/health", "/api/health/live", "/api/health/ready"})
 """Asked for no key, counted against no limit."""
 
 TICKET_S = 30
