@@ -17,6 +17,7 @@ from pairscope.alerts.history import FiringHistory
 from pairscope.alerts.kept import KeptAlert, changed, check_expiry, made, state_after, state_of
 from pairscope.alerts.telling import PriceDecimals, cache_key, firing_document, trial_document
 from pairscope.delivery import OUTBOX, Courier, masked, statuses, waiting
+from pairscope.durations import Durations
 from pairscope.engine.alerts import AlertBook
 from pairscope.errors import InputError, StorageError, StoreUnavailable, UnknownAlert
 from pairscope.market.alert_rules import AlertFiring, AlertRule, AlertState
@@ -102,6 +103,7 @@ class AlertDesk:
         self._kept: dict[str, KeptAlert] = {}
         self._history = FiringHistory(records)
         self._untold: list[tuple[int, str, bytes]] = []
+        self._told_after = Durations()
         self._telling = asyncio.Lock()
         self._numbers = count(1)
         self._woken = asyncio.Event()
@@ -201,7 +203,7 @@ class AlertDesk:
         kept = self._found(alert_id)
         firing = self._trial(kept, "Test")
         seq, body, document = self._history.add(firing)
-        self._untold.append((seq, cache_key(firing), body))
+        self._untold.append((self._clock(), cache_key(firing), body))
         await self.tell()
         await self._keep_now([document])
         return {**firing, "seq": seq, "delivery": await self._send(kept.notify, {**firing, "seq": seq})}
@@ -229,6 +231,7 @@ class AlertDesk:
             "rules": len(self._kept),
             "seq": self._history.seq,
             "refused_reads": self._feeding.refused,
+            "told_after": self._told_after.view(),
         }
 
     # -- beside the feed -----------------------------------------------------------------------------------------------
@@ -252,8 +255,9 @@ class AlertDesk:
             untold, self._untold = self._untold, []
             if untold:
                 await self._cache.put_many({key: body for _, key, body in untold}, CACHED_S)
-                for _, _, body in untold:
+                for came_ns, _, body in untold:
                     self._bus.publish(TOPIC, body)
+                    self._told_after.add((self._clock() - came_ns) / 1e9)
 
     def reload(self, symbols: Iterable[str]) -> None:
         """Have the bars of symbols read again: the store has others now."""
@@ -328,7 +332,7 @@ class AlertDesk:
             return []
         told = firing_document(kept, firing, self._decimals)
         seq, body, document = self._history.add(told)
-        self._untold.append((seq, cache_key(told), body))
+        self._untold.append((firing.recv_ns, cache_key(told), body))
         sent = {**told, "seq": seq}
         now_ms = self._clock() // _MS
         outgoing = [waiting(seq, index, sent, target, now_ms) for index, target in enumerate(kept.notify)]
