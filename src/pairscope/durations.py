@@ -25,12 +25,16 @@ class Durations:
         self._bounds_s = tuple(bounds_s)
         self._counts = [0] * (len(self._bounds_s) + 1)
         self._sum_s = 0.0
+        self.last_s = 0.0
+        self.longest_s = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one; a negative one, of clocks that disagree, counts as none at all."""
         seconds = max(seconds, 0.0)
         self._counts[bisect_left(self._bounds_s, seconds)] += 1
         self._sum_s += seconds
+        self.last_s = seconds
+        self.longest_s = max(self.longest_s, seconds)
 
     def view(self) -> Mapping[str, Any]:
         """Return the bounds, the counts (one more than bounds: what passed them all) and the sum."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from pairscope.durations import Durations
 from pairscope.errors import ConfigError, StorageError, StoreUnavailable, WriterOverflow
 from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
@@ -105,8 +106,7 @@ class StoreWriter:
             ),
             0,
         )  # fmt: skip
-        self._flush_ms = 0.0
-        self._max_flush_ms = 0.0
+        self._took = Durations()
 
     # -- the feed's side -----------------------------------------------------------------------------------------------
 
@@ -205,8 +205,9 @@ class StoreWriter:
             "capacity": self._waiting.max_batches,
             "queued_rows": self._waiting.rows,
             "queued_documents": self._waiting.documents,
-            "last_flush_ms": round(self._flush_ms, 3),
-            "max_flush_ms": round(self._max_flush_ms, 3),
+            "last_flush_ms": round(self._took.last_s * 1e3, 3),
+            "max_flush_ms": round(self._took.longest_s * 1e3, 3),
+            "flush_took": self._took.view(),
             "lag_ms": round(self._waiting.lag_ns() / 1e6, 3),
             "spool_bytes": self._spool.size,
             "spool_cut_bytes": self._spool.cut_bytes,
@@ -304,8 +305,7 @@ class StoreWriter:
         except StorageError as error:
             self._refused(error)
             return False
-        self._flush_ms = (self._clock() - began_ns) / 1e6
-        self._max_flush_ms = max(self._max_flush_ms, self._flush_ms)
+        self._took.add((self._clock() - began_ns) / 1e9)
         self._accepted()
         self._counters["flushes"] += 1
         self._counters["flushed_rows"] += len(parcel.batch)
