@@ -116,6 +116,9 @@ class Settings(BaseSettings):
     upload_mb: int = Field(64, ge=1, le=1024, description="Megabytes that an uploaded file of bars may have.")
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_format: Literal["console", "json"] = Field("console", description="How a log line looks.")
+    otlp_endpoint: str = Field(
+        "", description="Where traces go, like `http://collector:4318`; unset: nowhere. Needs the extra `telemetry`."
+    )
     cluster_url: str = Field("", description="`tcp://…` of a Dask scheduler for screens and sweeps.")
     flush_ms: int = Field(25, ge=5, le=1000, description="How long the feed gathers ticks before it hands them on.")
     lateness_ms: int = Field(

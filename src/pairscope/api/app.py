@@ -38,6 +38,7 @@ from pairscope.api.storage import add_storage
 from pairscope.api.stream import Stream
 from pairscope.api.system import StatsView, add_system
 from pairscope.api.topics import Topics
+from pairscope.api.tracing import Traces
 from pairscope.api.uploads import FORM_BYTES, UPLOAD_PATH, add_uploads
 from pairscope.api.volume import add_volume
 from pairscope.api.warm_up import warm_up
@@ -48,8 +49,11 @@ from pairscope.ports import Services
 __all__ = ["ApiOptions", "create_app"]
 
 
-def create_app(services: Services, *, options: ApiOptions | None = None) -> FastAPI:
-    """Make the application over services that already run; ``ConfigError`` where an option cannot be."""
+def create_app(services: Services, *, options: ApiOptions | None = None, tracer: Any = None) -> FastAPI:
+    """Make the application over services that already run; ``ConfigError`` where an option cannot be.
+
+    ``tracer`` is OpenTelemetry's, and gives each request a span.
+    """
     options = options or ApiOptions()
     catalog, stats = Catalog(services), StatsView(services)
     keys, tickets = Keys(options), Tickets(options.jwt_secret, services.clock)
@@ -133,5 +137,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None) -> Fast
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestTimes, metrics=metrics)
+    if tracer is not None:
+        app.add_middleware(Traces, tracer=tracer)
     app.add_middleware(RequestLog)
     return app

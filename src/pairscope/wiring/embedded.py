@@ -48,6 +48,7 @@ from pairscope.storage.keeping import Lifecycle, StoreKeeper
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 from pairscope.storage.spool import Spool
 from pairscope.storage.tick_storage import Store, StoreWriter, open_store
+from pairscope.telemetry import Telemetry
 from pairscope.transfer.tick_file import tick_file
 from pairscope.watchlist import Watchlist
 from pairscope.wiring.following import whom_to_follow
@@ -349,7 +350,9 @@ async def _backend(settings: Settings) -> int:
     store = await open_store(settings.store_url)
     backend = Backend(settings, store)
     await backend.start()
-    app = create_app(backend.services(), options=api_options(settings))
+    telemetry = Telemetry(settings.otlp_endpoint, service="api") if settings.otlp_endpoint else None
+    tracer = None if telemetry is None else telemetry.tracer
+    app = create_app(backend.services(), options=api_options(settings), tracer=tracer)
     port = settings.port if isinstance(settings.port, int) else 0
     server = make_server(app, host=settings.host, port=port)
     loop = asyncio.get_running_loop()
@@ -372,5 +375,7 @@ async def _backend(settings: Settings) -> int:
         ingest.cancel()
         await asyncio.gather(ingest, return_exceptions=True)
         await backend.close()
+        if telemetry is not None:
+            await asyncio.to_thread(telemetry.close)
         gc.unfreeze()
     return code
