@@ -321,3 +321,22 @@ def test_holes_that_a_store_left_open_are_taken_up_at_the_start(exchange: Any, s
         await shop.stop()
 
     simulate(main())
+
+
+def test_who_stands_by_asks_for_nothing_and_takes_it_all_up_at_once_afterwards(
+    exchange: Any, simulate: Simulate
+) -> None:
+    async def main() -> None:
+        shop = Shop(exchange)
+        shop.trades("BTCUSDT", 10)
+        shop.backfill.stand_by(waits=True)
+        shop.came("BTCUSDT", 1, 2, 6)
+        await asyncio.sleep(600)
+        assert shop.asked() == []
+        shop.backfill.stand_by(waits=False)
+        await asyncio.sleep(0.1)
+        assert shop.asked() == [("BTCUSDT", 3, 3)]
+        assert shop.missing() == []
+        await shop.stop()
+
+    simulate(main())

@@ -6,19 +6,19 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from pairscope.errors import ConnectionLost, ExchangeRefused, MalformedFrame
 from pairscope.feed.reconnect import backoff, can_retry
-from pairscope.feed.rest import ExchangeRest
+from pairscope.feed.rest import Ticker
 from pairscope.feed.wire import AggTradeRow, agg_trades_batch
 from pairscope.market.continuity import Continuity, Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 
-__all__ = ["Backfill", "Deliver", "Repairs"]
+__all__ = ["Backfill", "Deliver", "Repairs", "TradeSource"]
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +30,18 @@ KEPT_NS: Final = 48 * 3600 * 1_000_000_000
 """How long the exchange answers for aggregate trades."""
 MARGIN_NS: Final = 60_000_000_000
 _HOUR_NS: Final = 3600 * 1_000_000_000
+
+
+class TradeSource(Protocol):
+    """Who is asked for trades that did not come: the exchange's REST."""
+
+    async def time(self) -> int: ...
+
+    async def ticker_24h(self) -> list[Ticker]: ...
+
+    async def agg_trades(
+        self, symbol: str, *, from_id: int | None = None, start_ns: int | None = None, limit: int
+    ) -> list[AggTradeRow]: ...
 
 
 @dataclass(slots=True)
@@ -55,7 +67,7 @@ class _Page:
 class Repairs:
     """What repairing needs: whom to ask, the ledger, where ticks and verdicts go, and how time passes."""
 
-    rest: ExchangeRest
+    rest: TradeSource
     continuity: Continuity
     symbols: Symbols
     deliver: Deliver
@@ -73,7 +85,8 @@ class Backfill:
     the longest not served first; within a symbol small gaps go before large ones and the newest ids before older
     ones, and one page takes along whatever else is missing in its reach. A failure to get an answer is retried for
     ever with growing delays; ids that the exchange answers nothing for are given up after ``tries``, and those older
-    than its 48 hours at once. Verdicts go to ``on_verdict``; repaired gaps tell themselves by their ticks.
+    than its 48 hours at once. Verdicts go to ``on_verdict``; repaired gaps tell themselves by their ticks. While it
+    ``waits``, nothing is asked.
     """
 
     via: Repairs
@@ -84,6 +97,7 @@ class Backfill:
     rng: random.Random = field(default_factory=random.Random)
     unrepairable: int = 0
     requests: int = 0
+    waits: bool = False
     _jobs: dict[tuple[str, int], _Job] = field(default_factory=dict)
     _busy: set[str] = field(default_factory=set)
     _served: dict[str, int] = field(default_factory=dict)
@@ -106,6 +120,14 @@ class Backfill:
                 delays = backoff(first_s=1.0, cap_s=30.0, rng=self.rng)
                 self._jobs[key] = _Job(self.via.monotonic() + wait_ns, delays)
                 self._wake.set()
+
+    def stand_by(self, waits: bool) -> None:  # noqa: FBT001 - the one thing that it says
+        """Ask for nothing for a while; afterwards take up every gap at once."""
+        self.waits = waits
+        if not waits:
+            for job in self._jobs.values():
+                job.not_before_ns = self.via.monotonic()
+            self._wake.set()
 
     async def run(self) -> None:
         """Repair for ever; the gaps that are open now are taken up at once."""
@@ -136,7 +158,7 @@ class Backfill:
         self._wake.clear()
         now_ns = self.via.monotonic()
         due = [job.not_before_ns for (symbol, _), job in self._jobs.items() if symbol not in self._busy]
-        wait_s = max(0.01, (min(due) - now_ns) / 1e9) if due else 60.0
+        wait_s = max(0.01, (min(due) - now_ns) / 1e9) if due and not self.waits else 60.0
         waiting = asyncio.ensure_future(self.via.sleep(wait_s))
         waking = asyncio.ensure_future(self._wake.wait())
         try:
@@ -156,7 +178,7 @@ class Backfill:
             for key, job in self._jobs.items()
             if job.not_before_ns <= now_ns and key[0] not in self._busy
         ]
-        if not due:
+        if self.waits or not due:
             return None
         gap, ranges = min(
             due, key=lambda item: (self._served.get(item[0].symbol, 0), -(-item[0].missing // PAGE), -item[0].from_id)

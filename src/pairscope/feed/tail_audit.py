@@ -41,6 +41,8 @@ class TailAudit:
     audits: int = 0
     failures: int = 0
     declared: int = 0
+    waits: bool = False
+    """Nobody is asked meanwhile: an audit finds nothing."""
     attempted_ns: int = 0
     """Monotonic start of the newest audit that ended, well or not."""
     _explained: dict[str, int] = field(default_factory=dict)
@@ -64,6 +66,9 @@ class TailAudit:
         """Return the symbols that were behind, now repaired; None where the exchange gave no answer."""
         async with self._one:
             started_ns = self.via.monotonic()
+            if self.waits:
+                self.attempted_ns = started_ns
+                return frozenset()
             try:
                 behind = await self._compare()
             except (ConnectionLost, ExchangeRefused, MalformedFrame) as error:

@@ -15,6 +15,7 @@ from pairscope.errors import ConnectionLost, ExchangeRefused
 from pairscope.feed.backfill import Backfill, Repairs
 from pairscope.feed.connection import Connection, Opener, Receiver, Socket
 from pairscope.feed.intake import Intake
+from pairscope.feed.rate import Rate
 from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.silence import SymbolSilence
 from pairscope.feed.subscription import MAX_STREAMS, plan_connections
@@ -232,7 +233,7 @@ class WebSocketFeed:
         ]
         self._share = {name: self._connections[i // streams_per_connection] for i, name in enumerate(self.follow)}
         self._crew = TaskCrew(sleep=sleep, rng=rng)
-        self._rate = _Rate()
+        self._rate = Rate()
         self._started_ns = 0
         self._pauses = 0
         self._paused = False
@@ -268,6 +269,17 @@ class WebSocketFeed:
         self._closing = True
         for connection in self._connections:
             connection.hang_up()
+
+    def stand_by(self, waits: bool) -> None:  # noqa: FBT001 - the one thing that it says
+        """Leave holes open, and ask the exchange for nothing, while another process follows the same symbols."""
+        self._backfill.stand_by(waits)
+        self._audit.waits = waits
+        if not waits:
+            self._audit.ask()
+
+    async def deliver(self, batch: TickBatch) -> None:
+        """Take ticks that were had otherwise into the stream; those that fill no hole are repeats."""
+        await self._intake.deliver(batch)
 
     def status(self) -> dict[str, Any]:
         """Return the feed's check of ``/api/health``."""
@@ -382,19 +394,3 @@ class WebSocketFeed:
             self._silence.verified(ids, self._monotonic())
             for symbol in found & {self.symbols[i] for i in ids}:
                 self._share[symbol].replace(f"the stream of {symbol} fell silent")
-
-
-class _Rate:
-    """Ticks a second, over about ten seconds."""
-
-    def __init__(self) -> None:
-        self.value = 0.0
-        self._count = 0
-        self._at_ns = 0
-
-    def step(self, count: int, now_ns: int) -> None:
-        """Take note of a running total."""
-        if self._at_ns:
-            elapsed_s = (now_ns - self._at_ns) / 1e9
-            self.value += min(1.0, elapsed_s / 10.0) * ((count - self._count) / elapsed_s - self.value)
-        self._count, self._at_ns = count, now_ns
