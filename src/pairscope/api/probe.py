@@ -33,7 +33,7 @@ def create_probe(
     clock: Clock,
     options: ApiOptions,
 ) -> FastAPI:
-    """Make the application: ``/api/health``, ``live`` and ``ready`` below it, free of a key; ``/api/stats``, ``/metrics``.
+    """Make the application: ``/api/health`` and what is below it, free of a key; ``/api/stats`` and ``/metrics``.
 
     ``health`` gives the checks by name, ``waits_for`` what the process still waits for before it does its work, empty
     once it does.
