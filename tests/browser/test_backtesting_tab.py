@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from .conftest import PATIENCE_S, Watched, until
 
@@ -64,8 +64,9 @@ def test_a_backtest_is_run_judged_drawn_and_taken_along(watched: Watched, market
     page.locator(".st-key-backtest-verdict").get_by_text("Weak").wait_for()
     drawn(page, run_id)
     until(lambda: f"backtest_run={run_id}" in page.url, "the run in the address", within_s=PATIENCE_S)
-    shown = page.locator('[data-testid="stMetric"]', has_text="Trades").inner_text()
-    assert str(run["metrics"]["trades"]) in shown.split()
+    trades = page.locator('[data-testid="stMetric"]', has_text="Trades")
+    until(lambda: str(run["metrics"]["trades"]) in trades.inner_text().split(), "the number of trades")
+    expect(page.locator(".ps-bt .ps-legend-pane")).to_have_count(3)
     panes = page.locator(".ps-bt .ps-legend-pane").evaluate_all("panes => panes.map((pane) => pane.dataset.pane)")
     assert panes == ["equity", "drawdown", "zscore"]
     page.get_by_role("button", name="Next trade").click()
@@ -140,8 +141,8 @@ def test_a_sweep_is_a_map_whose_best_rule_goes_into_the_form(watched: Watched, m
     page.locator('[data-testid="stPlotlyChart"]').get_by_text("★ 3.00").wait_for()
     page.get_by_role("button", name="Use these parameters", exact=True).click()
     page.get_by_role("button", name="Run backtest", exact=True).wait_for()
-    assert page.get_by_role("spinbutton", name="Entry z").input_value() == "2.25"
-    assert page.get_by_role("spinbutton", name="Exit z").input_value() == "0.25"
+    expect(page.get_by_role("spinbutton", name="Entry z")).to_have_value("2.25")
+    expect(page.get_by_role("spinbutton", name="Exit z")).to_have_value("0.25")
     until(
         lambda: "bt_entry=2.25" in page.url and "bt_exit=0.25" in page.url,
         "the rule in the address",
@@ -156,11 +157,11 @@ def test_runs_are_laid_over_each_other_and_deleted(watched: Watched, market: Any
     page.set_default_timeout(PATIENCE_S * 1000)
     page.goto(f"{watched.home}/{TAB}&bt_view=Runs", wait_until="domcontentloaded")
     drawn(page, "run-bbbbbb run-aaaaaa")
+    expect(page.locator(".ps-bt-names .ps-legend-line")).to_have_count(2)
     names = page.locator(".ps-bt-names .ps-legend-line").all_inner_texts()
     assert ["22:15:00" in names[0], "22:14:00" in names[1]] == [True, True]
     side = page.locator('[data-testid="stTable"]', has_text="Max. drawdown")
-    side.wait_for()
-    assert "Backtest 2023-11-14 22:14:00 UTC" in side.inner_text()
+    expect(side).to_contain_text("Backtest 2023-11-14 22:14:00 UTC")
     page.locator('[class*="st-key-run-run-bbbbbb"]').get_by_role("button", name="Delete").click()
     page.get_by_text("Choose two or more backtests").wait_for()
     assert list(market.backtests.runs) == ["run-aaaaaa"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from .conftest import PATIENCE_S, Watched, until
 
@@ -58,9 +58,9 @@ def test_a_file_is_refused_by_row_and_column_then_put_right_and_stored(
     symbol = page.get_by_label("Symbol", exact=True)
     symbol.fill("mycoin")
     symbol.press("Tab")
-    assert page.get_by_label("Timeframe", exact=True).count() == 1
+    expect(page.get_by_label("Timeframe", exact=True)).to_have_count(1)
     send = page.get_by_role("button", name="Upload", exact=True)
-    assert send.is_disabled()  # the only one of this name: that which chooses a file has another
+    expect(send).to_be_disabled()  # the only one of this name: that which chooses a file has another
     page.locator('input[type="file"]').set_input_files(bad)
     page.get_by_text("1 row cannot be stored.").wait_for()
     send.click()
@@ -89,7 +89,7 @@ def test_deleting_stored_days_takes_a_look_a_question_and_a_yes(watched: Watched
     question = page.get_by_role("dialog")
     question.get_by_text("It cannot be undone.").wait_for()
     yes = question.get_by_role("button", name="Delete for good", exact=True)
-    assert yes.is_disabled()
+    expect(yes).to_be_disabled()
     question.get_by_text("I want these days deleted").click()
     until(yes.is_enabled, "a button that can be pressed")
     yes.click()

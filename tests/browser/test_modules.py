@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pairscope.dashboard.live_chart.assets import PREFIX, VERSION
+from pairscope.dashboard.live_chart.assets import LIBRARY, PREFIX, VERSION
 
 from .conftest import Watched
 
@@ -184,6 +184,66 @@ def test_a_lost_connection_comes_back_with_every_topic_and_says_that_values_may_
     assert found["again"] == ["price:A", "stats"]
     assert found["reconnects"] == 1
     assert found["refused"] == ["no such topic"]
+
+
+PLOT = f"""
+    const at = (name) => import("/{PREFIX}/{VERSION}/" + name + ".js");
+    const library = await (await at("library")).loadLibrary("/{PREFIX}/{VERSION}/{LIBRARY}");
+    const host = document.body.appendChild(document.createElement("div"));
+    host.style.cssText = "width: 600px; height: 300px";
+    const palette = (await at("palette")).paletteAt(host, "classic");
+    const bar = (second, close) => ({{timestamp: second * 1000, open: 1, high: 9, low: 1, close, volume: close}});
+    const shown = (series, field) => series.data().map((point) => [point.time, point[field]]);
+"""
+
+
+def test_a_point_that_comes_late_is_drawn_at_its_place_and_what_is_newer_stays(script: Script) -> None:
+    found = script(
+        "time_chart",
+        PLOT
+        + """
+        const plot = new m.TimeChart(library, host, palette);
+        const [line, other] = [0, 1].map(() => plot.chart.addSeries(library.LineSeries));
+        const steps = [];
+        plot.setPoints(line, [{time: 10, value: 1}, {time: 20, value: 2}, {time: 40, value: 4}]);
+        plot.setPoints(other, [{time: 10, value: 1}]);
+        for (const [time, value] of [[20, 2.5], [30, 3], [40, 4.5]]) plot.setPoint(line, {time, value});
+        plot.setPoint(line, {time: 50});
+        steps.push(shown(line, "value"));
+        plot.setPoint(other, {time: 20, value: 7});        // the other line has it, this one goes on with it
+        plot.setPoint(line, {time: 40, value: 4.75});      // behind a newest that has no value
+        plot.setPoint(line, {time: 50, value: 5});
+        steps.push(shown(line, "value"), shown(other, "value"));
+        plot.setPoints(line, []);
+        plot.setPoint(line, {time: 5, value: 0.5});        // another timeframe's, older than all that was there
+        steps.push(shown(line, "value"));
+        plot.destroy();
+        return steps;
+        """,
+    )
+    assert found == [
+        [[10, 1], [20, 2.5], [30, 3], [40, 4.5]],
+        [[10, 1], [20, 2.5], [30, 3], [40, 4.75], [50, 5]],
+        [[10, 1], [20, 7]],
+        [[5, 0.5]],
+    ]
+
+
+def test_colours_that_change_between_a_bar_and_its_drawing_leave_the_volume_going_on(script: Script) -> None:
+    found = script(
+        "plot",
+        PLOT
+        + """
+        const plot = new m.Plot(library, host, palette);
+        plot.setBars([bar(1, 2), bar(2, 3)]);
+        plot.recolour([bar(1, 2), bar(2, 4), bar(3, 5)]);  // the third has come, and is drawn in a moment
+        for (const each of [bar(2, 4), bar(3, 5), bar(3, 6)]) plot.setBar(each);
+        const drawn = [shown(plot.candles, "close"), shown(plot.volume, "value")];
+        plot.destroy();
+        return drawn;
+        """,
+    )
+    assert found == [[[1, 2], [2, 4], [3, 6]]] * 2
 
 
 SERIES = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,14 +15,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 VIEW = "?tab=Alerts+%26+Monitoring"
 PATIENCE_MS = 60_000
 LAG = '.ps-mon-chart[data-measure="feed_lag_ms"]'
-
-
-@pytest.fixture(autouse=True)
-def patient() -> Iterator[None]:
-    """Give what a loaded machine shows late the time that it needs."""
-    expect.set_options(timeout=PATIENCE_MS)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 def opened(watched: Watched) -> Page:
@@ -47,7 +38,7 @@ def points(page: Page, name: str = "feed_lag_ms") -> int:
 def test_before_the_first_sample_it_says_when_it_comes_and_then_it_fills_up(watched: Watched, market: Any) -> None:
     page = opened(watched)
     page.get_by_text("The first sample comes within five seconds").wait_for(timeout=PATIENCE_MS)
-    assert page.locator(".ps-mon-chart:visible").count() == 0
+    expect(page.locator(".ps-mon-chart:visible")).to_have_count(0)
     expect(tile(page, "Gaps").locator(".ps-mon-word")).to_have_text("○ Not known")
     market.monitoring.fill(3)
     page.get_by_text("The charts begin now and fill up over an hour").wait_for(timeout=PATIENCE_MS)
@@ -83,7 +74,7 @@ def test_tiles_say_in_words_how_each_part_does_and_charts_grow_in_place(watched:
     expect(page.locator(f"{LAG} header b")).to_have_text("2500 ms")
     expect(page.locator(f"{LAG} path.ps-mon-critical")).to_have_attribute("d", re.compile("^M.+L600.0 "))
     page.locator('[data-measure="outbox_waiting"]').wait_for()
-    assert points(page) == 720  # the oldest has left
+    until(lambda: points(page) == 720, "an hour, the oldest sample gone")
     assert page.evaluate("marked.every((node) => node.isConnected)")
     since = [asked["since"] for asked in market.monitoring.asked]
     assert since[0] is None
@@ -111,7 +102,7 @@ def test_pointing_at_a_chart_reads_the_same_moment_off_all_of_them(watched: Watc
     stage.focus()
     page.keyboard.press("ArrowLeft")
     expect(page.locator(f"{LAG} footer")).to_contain_text("23:03:20 UTC")
-    assert "now" in (stage.get_attribute("aria-label") or "")
+    expect(stage).to_have_attribute("aria-label", re.compile("now"))
 
 
 def test_an_api_that_does_not_answer_leaves_what_was_there_and_says_so(watched: Watched, market: Any) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.request
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from .conftest import Watched, until
 
@@ -17,6 +18,16 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 CARD = '.ps-card[data-symbol="BTCUSDT"]'
 CHART = '.ps-chart[data-symbol="BTCUSDT"]'
 TWO = "?symbols=BTCUSDT&symbols=ETHUSDT"
+
+STRAYS = """
+    window.strays = [];
+    new MutationObserver(() => {
+      const opened = document.querySelector('[role="tab"][aria-selected="true"]')?.textContent;
+      const seen = [opened, document.querySelector(".ps-cards") && "Price Monitor"].filter(Boolean);
+      window.strays = [...new Set([...window.strays, ...seen])];
+    }).observe(document, {subtree: true, childList: true, attributes: true});
+"""
+"""Notes which tabs were ever open on a page, or drawn."""
 
 
 def price_of(page: Page) -> str:
@@ -109,12 +120,12 @@ def test_an_indicator_and_a_symbol_more_leave_zoom_and_nodes_as_they_were(watche
 
 def test_the_address_holds_the_settings(watched: Watched) -> None:
     page = watched.open("?symbols=1000SHIBUSDT&timeframe=15s&indicators=MACD&macd_periods=5+10+3&colour_blind=true")
-    assert page.locator(".ps-chart").count() == 1
-    assert "15s" in page.locator(".ps-legend-frame").inner_text()
+    expect(page.locator(".ps-chart")).to_have_count(1)
+    expect(page.locator(".ps-legend-frame")).to_contain_text("15s")
     page.locator(".ps-legend-pane", has_text="MACD 5 · 10 · 3").wait_for()
-    assert page.locator(".ps-card-price").inner_text().startswith("0.0000")
-    up = page.evaluate("getComputedStyle(document.querySelector('.ps-card')).getPropertyValue('--ps-up').trim()")
-    assert up == "#56B4E9"
+    expect(page.locator(".ps-card-price")).to_have_text(re.compile(r"^0\.0000"))
+    up = "getComputedStyle(document.querySelector('.ps-card')).getPropertyValue('--ps-up').trim()"
+    until(lambda: page.evaluate(up) == "#56B4E9", "the chosen colours")
 
 
 def test_bars_are_neither_lost_nor_doubled_over_a_cut_connection(watched: Watched, market: Any, api: str) -> None:
@@ -176,7 +187,7 @@ def test_a_stalled_feed_is_told_within_seconds_and_so_is_its_end(watched: Watche
     market.stalled = True
     until(lambda: badge_of(page) == "STALE", "the badge")
     page.locator(f"{CHART}.ps-is-stale").wait_for()
-    assert "synthetic" in page.locator(".ps-source").inner_text()
+    expect(page.locator(".ps-source")).to_contain_text("synthetic")
     market.stalled = False
     until(lambda: badge_of(page) == "SYNTHETIC", "the badge back")
     until(lambda: page.locator(".ps-is-stale").count() == 0, "moving charts")
@@ -214,6 +225,7 @@ def test_a_phone_needs_no_sideways_scroll(watched: Watched) -> None:
 
 def test_every_tab_opens_by_its_address_and_says_what_it_is_for(watched: Watched) -> None:
     page = watched.page
+    page.add_init_script(STRAYS)
     says = {
         "Backtesting": "Run backtest",
         "Alerts & Monitoring": "Create alert",
@@ -223,7 +235,9 @@ def test_every_tab_opens_by_its_address_and_says_what_it_is_for(watched: Watched
         page.goto(f"{watched.home}/?tab={name.replace(' ', '+').replace('&', '%26')}")
         page.locator('[role="tab"][aria-selected="true"]', has_text=name).wait_for()
         page.get_by_text(words).first.wait_for()
-        assert page.locator(".ps-chart").count() == 0
+        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+        expect(page.locator(".ps-chart:visible")).to_have_count(0)
+        assert page.evaluate("window.strays") == [name]
 
 
 def test_going_away_and_back_keeps_the_view(watched: Watched) -> None:

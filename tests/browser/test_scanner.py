@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from .conftest import Watched, until
 
@@ -33,17 +33,17 @@ def test_the_screen_sorts_is_taken_along_and_moves_its_numbers_and_nothing_else(
 ) -> None:
     page = opened(watched)
     page.get_by_text("30 tests at 1m × 1,440 bars: 4 discoveries at 5 % false discovery rate").wait_for()
-    assert order(page)[:2] == ["ETHUSDT:BTCUSDT", "BTCUSDT:ETHUSDT"]
-    assert page.locator(".ps-scan tr.ps-is-found").count() == 4
+    until(lambda: order(page)[:2] == ["ETHUSDT:BTCUSDT", "BTCUSDT:ETHUSDT"], "the best pairs first")
+    expect(page.locator(".ps-scan tr.ps-is-found")).to_have_count(4)
     assert page.locator(f"{FIRST} .ps-scan-line").get_attribute("d").count("L") == 59
     page.locator('.ps-scan th[data-column="edge_bps"] button').click()
-    assert page.locator('.ps-scan th[data-column="edge_bps"]').get_attribute("aria-sort") == "descending"
+    expect(page.locator('.ps-scan th[data-column="edge_bps"]')).to_have_attribute("aria-sort", "descending")
     edges = page.locator('.ps-scan td[data-column="edge_bps"]').all_inner_texts()
     numbers = [float(text.replace("−", "-")) for text in edges]
     assert numbers == sorted(numbers, reverse=True)
     page.locator('.ps-scan th[data-column="half_life"] button').click()
-    assert order(page)[-1] == "ETHUSDT:BNBUSDT"  # what never comes back is last
-    page.locator('[data-testid="stPlotlyChart"] .textpoint').first.wait_for()
+    until(lambda: order(page)[-1] == "ETHUSDT:BNBUSDT", "what never comes back last")
+    expect(page.locator('[data-testid="stPlotlyChart"] .textpoint')).to_have_count(5)
     names = page.locator('[data-testid="stPlotlyChart"] .textpoint').all_text_contents()
     assert sorted(names) == ["BNB", "BTC", "ETH", "SOL", "XRP"]
     with page.expect_download() as waiting:
@@ -54,6 +54,7 @@ def test_the_screen_sorts_is_taken_along_and_moves_its_numbers_and_nothing_else(
     assert lines[0].startswith("y,x,alpha,beta,statistic,pvalue,qvalue,lags,half_life,zscore,spread_std,correlation")
     assert len(lines) == 31
     page.locator('.ps-scan th[data-column="zscore"] button').click()
+    expect(page.locator('.ps-scan th[data-column="zscore"]')).to_have_attribute("aria-sort", "descending")
     before = order(page)
     page.locator(".ps-scan").evaluate("frame => { frame.style.maxHeight = '12rem'; frame.scrollTop = 150 }")
     page.locator('tr[data-pair="BTCUSDT:SOLUSDT"] button').evaluate("button => button.focus({preventScroll: true})")
@@ -65,7 +66,8 @@ def test_the_screen_sorts_is_taken_along_and_moves_its_numbers_and_nothing_else(
     market.screen.found["BNBUSDT", "XRPUSDT"] = 0.02
     until(lambda: z.inner_text() != told, "the next screen")
     page.get_by_text("5 discoveries at 5 % false discovery rate; as of the bar of 2023-11-14 22:15 UTC").wait_for()
-    assert order(page)[-1] == "BTCUSDT:SOLUSDT" != before[-1]
+    assert before[-1] != "BTCUSDT:SOLUSDT"
+    until(lambda: order(page)[-1] == "BTCUSDT:SOLUSDT", "the order of the new numbers")
     strays = page.locator('.ps-scan td[data-column="zscore"]').all_inner_texts()
     sizes = [float(text.strip("▲▼ +−")) for text in strays]
     assert sizes == sorted(sizes, reverse=True)
@@ -114,14 +116,14 @@ def test_the_glass_of_a_row_looks_closer_without_leaving_the_table(watched: Watc
     page.get_by_text("Johansen's test finds one relation too").wait_for()
     until(lambda: glass.get_attribute("aria-pressed") == "true", "the row is marked")
     until(lambda: "looked=ETHUSDT%3ABTCUSDT" in page.url, "the row in the address")
-    assert page.locator(".ps-scan tbody tr.ps-is-looked").count() == 1
+    expect(page.locator(".ps-scan tbody tr.ps-is-looked")).to_have_count(1)
     page.locator('.st-key-scan-detail [data-testid="stPlotlyChart"] .scatterlayer').wait_for()
     other = page.get_by_role("button", name="Look closer at SOLUSDT on ETHUSDT", exact=True)
     other.click()
     page.locator(".st-key-scan-detail").get_by_text("on ETH, closer").wait_for()
     page.get_by_role("button", name="Close", exact=True).click()
     page.locator(".st-key-scan-detail").wait_for(state="detached")
-    assert order(page)[0] == "ETHUSDT:BTCUSDT"
+    until(lambda: order(page)[0] == "ETHUSDT:BTCUSDT", "the table as it was")
 
 
 def test_a_screen_on_its_way_can_be_cancelled_and_begun_again(watched: Watched, market: Any) -> None:

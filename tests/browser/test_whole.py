@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from .conftest import Watched, free_port, until
 
@@ -133,8 +133,7 @@ def test_an_alert_of_the_form_fires_in_the_engine_and_is_told_once(running: dict
     assert fired["alert_id"] == rule["id"]
     assert fired["value"] > rule["threshold"]
     item = page.locator(f'.ps-feed-item[data-firing="{fired["id"]}"]')
-    item.wait_for()
-    assert fired["message"] in item.inner_text()
+    expect(item).to_contain_text(fired["message"])
     item.click()
     page.locator(f'.ps-moment[data-drawn="{fired["id"]}"] canvas').first.wait_for()
     lines = "document.querySelector('.ps-moment').chart.plot.candles.priceLines().map((line) => line.options().price)"

@@ -28,7 +28,7 @@ class MomentLine extends TimeChart {
   }
 
   set({ timestamp, values }) {
-    this.series.setData(timestamp.map((time, i) => (known(values[i]) ? { time: time / 1000, value: values[i] } : { time: time / 1000 })));
+    this.setPoints(this.series, timestamp.map((time, i) => (known(values[i]) ? { time: time / 1000, value: values[i] } : { time: time / 1000 })));
   }
 }
 

@@ -16,7 +16,7 @@ const views = new Map(); // where each symbol was looked at, kept while its char
 
 export class Chart {
   constructor({ symbol, library, feed, rest, palette }) {
-    Object.assign(this, { symbol, feed, rest, palette, hovered: null, dirty: new Map(), drawnUpTo: 0 });
+    Object.assign(this, { symbol, feed, rest, palette, hovered: null, dirty: new Map() });
     this.build();
     this.node.chart = this; // for who inspects the page
     this.legend = new Legend(this.stage, symbol);
@@ -106,7 +106,6 @@ export class Chart {
     this.dirty.clear();
     this.plot.setDecimals(this.bars.decimals());
     this.plot.setBars(this.bars.list, before);
-    this.drawnUpTo = this.bars.newest?.timestamp ?? 0;
     if (!this.placed && this.bars.list.length) this.place();
     this.studies.load();
     this.countGaps();
@@ -131,19 +130,12 @@ export class Chart {
       this.plot.setDecimals(Math.max(decimals, this.plot.decimals));
       this.plot.setBars(this.bars.list);
     } else {
-      for (const [timestamp] of changed) this.drawBar(this.bars.at(timestamp));
+      for (const bar of changed.map(([timestamp]) => this.bars.at(timestamp))) if (bar) this.plot.setBar(bar);
     }
-    this.drawnUpTo = this.bars.newest?.timestamp ?? 0;
     if (!this.placed && this.bars.list.length) this.place();
     this.studies.draw();
     if (changed.some(([timestamp, what]) => what !== "update" || this.bars.at(timestamp)?.gap)) this.countGaps();
     this.write();
-  }
-
-  drawBar(bar) {
-    if (!bar) return;
-    this.plot.setBar(bar, bar.timestamp < this.drawnUpTo);
-    this.drawnUpTo = Math.max(this.drawnUpTo, bar.timestamp);
   }
 
   /** Look at where this symbol was last looked at, else at its newest bars. */

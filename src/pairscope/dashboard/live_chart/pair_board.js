@@ -133,8 +133,7 @@ class PairBoard {
   drawAll() {
     if (!this.plot || !this.series.report) return;
     this.node.classList.remove("ps-is-loading");
-    this.plot.setRows(this.look());
-    this.drawn = this.series.newest?.timestamp ?? 0;
+    this.drawRows();
     if (!this.placed && this.series.rows.length) {
       const room = Math.max(100, this.area.clientWidth - 70);
       this.plot.setView({ barSpacing: room / Math.min(VIEW_BARS, this.series.rows.length + RIGHT_MARGIN), position: RIGHT_MARGIN });
@@ -143,6 +142,11 @@ class PairBoard {
     this.figures.write(this.state());
     this.describe();
     this.write();
+  }
+
+  drawRows() {
+    this.plot.setRows(this.look());
+    this.drawn = this.series.newest?.timestamp ?? 0;
   }
 
   /** The rows as they are looked at: each under the hedge ratio known then, or all under the newest. */
@@ -156,19 +160,19 @@ class PairBoard {
     const { newest, rows } = this.series;
     if (!this.plot || !newest || !this.series.report) return;
     const behind = rows.length > 1 && rows.at(-2).timestamp > this.drawn;
-    if (behind || (this.data.hindsight && newest.timestamp > this.drawn)) this.plot.setRows(this.look());
+    if (behind || (this.data.hindsight && newest.timestamp > this.drawn)) this.drawRows();
     else {
       if (newest.timestamp > this.drawn && rows.length > 1) this.plot.setRow(rows.at(-2)); // as it closed
       this.plot.setRow(newest);
+      this.drawn = newest.timestamp;
     }
-    this.drawn = newest.timestamp;
     this.write();
   }
 
   drawLevels() {
     if (!this.plot) return;
     this.plot.setLevels(this.settings);
-    this.plot.setRows(this.look());
+    this.drawRows();
     this.write();
   }
 

@@ -81,7 +81,7 @@ export class PairPlot extends TimeChart {
   setRows(rows) {
     this.setDecimals(rows);
     const view = this.followsLive() || !this.behind ? null : this.view();
-    for (const [column, series] of this.lines) series.setData(rows.map((row) => this.point(column, row)));
+    for (const [column, series] of this.lines) this.setPoints(series, rows.map((row) => this.point(column, row)));
     const { behind } = this;
     this.behind = rows.at(-2)?.timestamp;
     this.last = rows.at(-1)?.timestamp;
@@ -92,8 +92,8 @@ export class PairPlot extends TimeChart {
 
   setRow(row) {
     if (row.timestamp > this.last) this.behind = this.last;
-    this.last = row.timestamp;
-    for (const [column, series] of this.lines) series.update(this.point(column, row));
+    this.last = Math.max(this.last ?? -Infinity, row.timestamp);
+    for (const [column, series] of this.lines) this.setPoint(series, this.point(column, row));
   }
 
   /** Enough decimals to see the spread move, whatever it is counted in. */

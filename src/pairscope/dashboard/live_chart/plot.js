@@ -54,23 +54,23 @@ export class Plot extends TimeChart {
 
   /** Draw nothing: another timeframe's bars are on their way. */
   clear() {
-    for (const series of [this.candles, this.volume]) series.setData([]);
-    for (const { lines } of this.indicators.values()) for (const { series } of lines) series.setData([]);
+    for (const series of [this.candles, this.volume]) this.setPoints(series, []);
+    for (const { lines } of this.indicators.values()) for (const { series } of lines) this.setPoints(series, []);
     this.setDecimals(2);
   }
 
   /** Draw all bars anew, keeping the view: `before` bars were put in front of what was there. */
   setBars(bars, before = 0) {
     const view = this.followsLive() ? null : this.time.getVisibleLogicalRange();
-    this.candles.setData(bars.map(candle));
-    this.volume.setData(bars.map((bar) => this.column(bar)));
+    this.setPoints(this.candles, bars.map(candle));
+    this.recolour(bars);
     if (view) this.time.setVisibleLogicalRange({ from: view.from + before, to: view.to + before });
   }
 
-  /** Draw one bar: the newest, the next, or (`past`) an older one that was corrected. */
-  setBar(bar, past = false) {
-    this.candles.update(candle(bar), past);
-    this.volume.update(this.column(bar), past);
+  /** Draw one bar: the newest, the next, or an older one that was corrected. */
+  setBar(bar) {
+    this.setPoint(this.candles, candle(bar));
+    this.setPoint(this.volume, this.column(bar));
   }
 
   column(bar) {
@@ -79,7 +79,7 @@ export class Plot extends TimeChart {
   }
 
   recolour(bars) {
-    this.volume.setData(bars.map((bar) => this.column(bar)));
+    this.setPoints(this.volume, bars.map((bar) => this.column(bar)));
   }
 
   /** Make the drawn indicators these; those that stay are not touched. Returns the names that are new. */
@@ -128,13 +128,13 @@ export class Plot extends TimeChart {
   setIndicatorColumns(name, times, values) {
     for (const { part, key, series } of this.indicators.get(name)?.lines ?? []) {
       const column = values[key] ?? [];
-      series.setData(times.map((time, i) => this.point(part, time, column[i])));
+      this.setPoints(series, times.map((time, i) => this.point(part, time, column[i])));
     }
   }
 
-  setIndicatorValue(name, time, values, past) {
+  setIndicatorValue(name, time, values) {
     for (const { part, key, series } of this.indicators.get(name)?.lines ?? []) {
-      if (key in values) series.update(this.point(part, time, values[key]), past);
+      if (key in values) this.setPoint(series, this.point(part, time, values[key]));
     }
   }
 

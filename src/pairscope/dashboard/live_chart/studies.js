@@ -12,7 +12,6 @@ export class Studies {
     Object.assign(this, { history, feed, plot, onChange });
     this.names = [];
     this.values = new Map(); // column -> (time -> value)
-    this.end = 0; // the newest time that is drawn
     this.now = null;
     this.heardAt = performance.now();
     this.problem = null;
@@ -72,7 +71,6 @@ export class Studies {
       this.values.set(key, new Map(times.map((time, i) => [time, kept[i]])));
     }
     for (const name of names) this.drawColumns(name, times);
-    this.end = Math.max(this.end, times.at(-1) ?? 0);
     this.draw();
   }
 
@@ -95,10 +93,9 @@ export class Studies {
     for (const name of this.names) {
       const own = Object.entries(now.values).filter(([key]) => belongs(key, name));
       if (!this.isLoaded(name)) continue; // its history is still on the way and will hold this value
-      this.plot.setIndicatorValue(name, now.timestamp, Object.fromEntries(own), now.timestamp < this.end);
+      this.plot.setIndicatorValue(name, now.timestamp, Object.fromEntries(own));
       for (const [key, value] of own) this.values.get(key)?.set(now.timestamp, value);
     }
-    this.end = Math.max(this.end, now.timestamp);
   }
 
   at(key, time) {

@@ -8,6 +8,7 @@ export class TimeChart {
     this.library = library;
     this.palette = palette;
     this.chart = library.createChart(host, { autoSize: true, ...this.frame() });
+    this.ends = new WeakMap(); // series -> time of its newest point
   }
 
   destroy() {
@@ -37,6 +38,21 @@ export class TimeChart {
       localization: { locale: "en-GB" },
       handleScroll: { vertTouchDrag: false },
     };
+  }
+
+  /** Draw a series anew: its points from the oldest to the newest. */
+  setPoints(series, points) {
+    series.setData(points);
+    this.ends.set(series, points.at(-1)?.time ?? -Infinity);
+  }
+
+  /** Draw one point, whatever its place: the newest, the next, an older one, or one in between that was not there. */
+  setPoint(series, point) {
+    if (point.time >= (this.ends.get(series) ?? -Infinity)) {
+      series.update(point);
+      this.ends.set(series, point.time);
+    } else if (this.time.timeToIndex(point.time) !== null) series.update(point, true);
+    else this.setPoints(series, [...series.data(), point].sort((a, b) => a.time - b.time));
   }
 
   /** Show seconds on the time axis where bars are shorter than a minute. */
