@@ -19,6 +19,7 @@ __all__ = [
     "Bus",
     "Cache",
     "Clock",
+    "DeskSeat",
     "Document",
     "Feed",
     "LiveView",
@@ -340,6 +341,19 @@ class PairWatch(Protocol):
     def counters(self) -> Mapping[str, Any]: ...
 
 
+class DeskSeat(Protocol):
+    """Which of several replicas is the desk: the one that judges alerts, follows positions and runs jobs."""
+
+    @property
+    def here(self) -> bool:
+        """Whether this replica is it."""
+        ...
+
+    async def address(self, *, fresh: bool = False) -> str:
+        """The URL at which other replicas reach the desk, empty where none is known; ``fresh`` asks again now."""
+        ...
+
+
 class Monitoring(Protocol):
     """How the instance has done over the last hour, measure by measure."""
 
@@ -380,3 +394,7 @@ class Services:
     stats: Callable[[], Mapping[str, Any]]
     """Counters of the running parts for ``/api/stats``: rates, queues, reconnects and the like."""
     started_ns: int
+    waits_for: Callable[[], str] = lambda: ""
+    """What the instance waits for before requests should be sent to it; empty once it is ready."""
+    desk: DeskSeat | None = None
+    """Which replica answers what only one of several may; None where there is but one process."""

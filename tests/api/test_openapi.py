@@ -59,6 +59,8 @@ OPERATIONS = [
     "GET /api/gaps/calendar",
     "GET /api/gaps/held",
     "GET /api/health",
+    "GET /api/health/live",
+    "GET /api/health/ready",
     "GET /api/indicators/{symbol}",
     "GET /api/jobs",
     "GET /api/jobs/{id}",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pairscope.api.app import ApiOptions, create_app
 from pairscope.market.continuity import Gap
 
 from .conftest import client_of, exact
@@ -29,6 +32,18 @@ async def test_health_is_as_bad_as_its_worst_part_and_503_only_when_down(
 async def test_a_check_without_a_status_counts_as_down(api: httpx2.AsyncClient, market: Market) -> None:
     market.checks["feed"] = {}
     assert (await api.get("/api/health")).status_code == 503
+
+
+async def test_an_instance_is_ready_once_it_waits_for_nothing_and_lives_all_the_while(market: Market) -> None:
+    waits = ["the store"]
+    services = replace(market.services(), waits_for=lambda: waits[0])
+    transport = httpx2.ASGITransport(create_app(services, options=ApiOptions(api_keys=("sha256:" + "0" * 64,))))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as api:  # who asks has no key
+        assert (await api.get("/api/health/live")).json() == {"status": "ok"}
+        answer = await api.get("/api/health/ready")
+        assert (answer.status_code, answer.json()["reason"]) == (503, "waiting for the store")
+        waits[0] = ""
+        assert (await api.get("/api/health/ready")).json() == {"status": "ok"}
 
 
 async def test_stats_have_what_the_parts_and_the_store_say(api: httpx2.AsyncClient, market: Market) -> None:

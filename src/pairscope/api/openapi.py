@@ -80,6 +80,8 @@ _EXAMPLES: Mapping[str, Any] = {
         "version": "0.1.0",
         "uptime_s": 86400.5,
     },
+    "/api/health/live": {"status": "ok"},
+    "/api/health/ready": {"status": "ok"},
     "/api/symbols": [
         {
             "symbol": "BTCUSDT",

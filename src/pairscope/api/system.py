@@ -93,6 +93,20 @@ def add_system(app: FastAPI, services: Services, stats: StatsView, metrics: Metr
         headers = {"Cache-Control": "no-store", **({"Retry-After": "5"} if down else {})}
         return Response(schemas.plain_json(document), 503 if down else 200, headers, "application/json")
 
+    @app.get("/api/health/live", response_model=schemas.Fitness, summary="Whether the process still turns")
+    async def live() -> Response:
+        """Where this is not answered, the process is to be started again; asked for no key."""
+        return _fitness(fit=True, document={"status": "ok"})
+
+    @app.get("/api/health/ready", response_model=schemas.Fitness, summary="Whether requests may be sent here")
+    async def ready() -> Response:
+        """503 until the instance can answer, and again while it stops; asked for no key."""
+        reason = services.waits_for()
+        return _fitness(
+            fit=not reason,
+            document={"status": "down", "reason": f"waiting for {reason}"} if reason else {"status": "ok"},
+        )
+
     @app.get("/api/stats", response_model=schemas.Stats, summary="Counters, rates, queues and the gap ledger")
     async def statistics() -> Response:
         return Response(await stats.encoded(), headers={"Cache-Control": "no-store"}, media_type="application/json")
@@ -106,6 +120,11 @@ def add_system(app: FastAPI, services: Services, stats: StatsView, metrics: Metr
         """For browsers, which cannot send a key: connect with the subprotocols `pairscope.v1` and `ticket.<ticket>`."""
         document = {"ticket": tickets.issue(request.scope.get("state", {}).get("holder", "")), "expires_in_s": TICKET_S}
         return Response(orjson.dumps(document), 201, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _fitness(*, fit: bool, document: dict[str, str]) -> Response:
+    headers = {"Cache-Control": "no-store", **({} if fit else {"Retry-After": "5"})}
+    return Response(orjson.dumps(document), 200 if fit else 503, headers, "application/json")
 
 
 def _uptime_s(services: Services) -> float:

@@ -10,6 +10,7 @@ __all__ = [
     "Bar",
     "Bars",
     "Check",
+    "Fitness",
     "GapOut",
     "Health",
     "HourVolume",
@@ -67,6 +68,13 @@ class Health(_Model):
     checks: dict[str, Check]
     version: str
     uptime_s: float
+
+
+class Fitness(_Model):
+    """What a supervisor asks: whether the process turns, or whether requests may be sent to it."""
+
+    status: Literal["ok", "down"]
+    reason: str | None = Field(None, description="What it waits for, where that is anything.")
 
 
 class SymbolOut(_Model):
