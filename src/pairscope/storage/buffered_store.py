@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -13,9 +14,25 @@ from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import B1, TickBatch, concat_ticks
 from pairscope.ports import Document, StoreStats, SymbolSummary, TickStore, UploadedSpan
 from pairscope.storage.bar_reading import OwnTime, assembled, base_of, lengthen
-from pairscope.storage.tick_storage import StoreWriter
+from pairscope.storage.parcel import Parcel
 
-__all__ = ["BufferedStore"]
+__all__ = ["BufferedStore", "Holding"]
+
+
+class Holding(Protocol):
+    """Who holds what the store does not have yet."""
+
+    def waiting(self) -> list[Parcel]:
+        """Return it, oldest first."""
+        ...
+
+    async def settle(self, gap: Gap) -> None:
+        """Take a verdict on a gap."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it in order."""
+        ...
 
 
 class BufferedStore:
@@ -26,7 +43,7 @@ class BufferedStore:
     looked at again later.
     """
 
-    def __init__(self, store: TickStore, writer: StoreWriter) -> None:
+    def __init__(self, store: TickStore, writer: Holding) -> None:
         self._store = store
         self._writer = writer
 

@@ -17,7 +17,7 @@ from pairscope.feed.history import HistoryLoader
 from pairscope.feed.websocket_client import WebSocketFeed
 from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Gap
-from pairscope.pipeline import Pipeline, warm_start
+from pairscope.pipeline import LiveJournal, Pipeline, warm_start
 from pairscope.ports import Document
 from pairscope.process import configure_logs, loop_factory
 from pairscope.storage.buffered_records import BufferedRecords
@@ -96,7 +96,7 @@ class Backend(Instance):
             self.book,
             clock=self.clock,
             screen=self.screener.take,
-            journal=self.journal.take,
+            journal=self.journal.take if isinstance(self.journal, LiveJournal) else None,
             paper=self.positions,
             alerts=self.alerts,
         )

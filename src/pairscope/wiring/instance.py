@@ -38,7 +38,7 @@ from pairscope.storage.tick_storage import Store, StoreWriter
 from pairscope.transfer.tick_file import tick_file
 from pairscope.watchlist import Watchlist
 
-__all__ = ["Instance", "Writing"]
+__all__ = ["Instance", "NoJournal", "Writing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,26 @@ class Writing:
     writer: StoreWriter
     store: BufferedStore
     records: BufferedRecords
+
+
+class NoJournal:
+    """The journal of who keeps none: of several replicas, none sees the whole of what is told."""
+
+    def note(self, *_: object) -> None:
+        """Write nothing down."""
+
+    def bars_came(self, kind: str, bars: BarBatch) -> None:
+        """Write nothing down."""
+
+    async def run(self) -> None:
+        """Have nothing to do."""
+
+    async def close(self) -> None:
+        """Have nothing to end."""
+
+    def counters(self) -> Mapping[str, Any]:
+        """Return no counter."""
+        return {}
 
 
 class Instance:
@@ -82,8 +102,7 @@ class Instance:
         self.writer, self.buffered, self.records = written.writer, written.store, written.records
         secret = secret_of(settings.webhook_secret, settings.data_dir / "webhook.secret")
         self.courier = Courier(self.records, clock, secret=secret, private=settings.alert_private_targets)
-        tellers: list[Teller] = [PairTeller(self.book), self.positions, self.rules]
-        self.journal = LiveJournal(self.symbols, tellers, store, started_ns=self.started_ns)
+        self.journal = self.make_journal([PairTeller(self.book), self.positions, self.rules])
         beside: dict[str, Any] = {"store": self.buffered, "records": store, "bus": self.bus, "live": self.engine}
         self.watchlist = Watchlist(self.book, **beside, note=self.journal.note)
         self.paper = PaperTrader(self.positions, **beside, clock=clock, note=self.journal.note)
@@ -137,6 +156,10 @@ class Instance:
         self._counted |= {"backtests": self.backtests, "paper": self.paper, "journal": self.journal}
         self._counted |= {"alerts": self.alerts, "delivery": self.courier, "bulk": self.bulk}
         self._counted |= {"cache": self.cache, "bus": self.bus, "monitor": self.monitor, "keeping": self.keeping}
+
+    def make_journal(self, tellers: Sequence[Teller]) -> LiveJournal | NoJournal:
+        """Return what keeps the journal of what this instance tells."""
+        return LiveJournal(self.symbols, tellers, self.store, started_ns=self.started_ns)
 
     # -- what runs -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,121 @@
+"""The parts of an instance that work in one replica only: taken up when it becomes the desk, at rest until then."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+
+from pairscope.engine.data_processor import Updates
+from pairscope.errors import StoreUnavailable
+from pairscope.market.bars import BarBatch
+from pairscope.market.ticks import TickBatch
+from pairscope.ports import Document
+from pairscope.wiring.instance import Instance
+
+__all__ = ["DeskParts"]
+
+_log = structlog.get_logger(__name__)
+
+REMEMBERED_NS: Final = 30_000_000_000
+MOST_ROWS: Final = 300_000
+"""Ticks of the time before that are judged when a replica becomes the desk: at most these."""
+
+
+class DeskParts:
+    """Rules, deliveries, positions, screens, jobs, backtests and the keeping of the store, as one thing that works.
+
+    Also the rules that a pipeline steps: while the desk is elsewhere it only remembers the last batches. Once it is
+    here they are judged first, so that what came while no replica was the desk is judged too; a firing that was kept
+    already is refused by its key.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._past: deque[tuple[TickBatch, Updates | None]] = deque()
+        self._rows = 0
+        self._taken_up = False
+        self.is_open = False
+
+    # -- what the desk asks of its work --------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Take up what records hold. The second time needs a process of its own: ``StoreUnavailable``."""
+        if self._taken_up:
+            raise StoreUnavailable("this replica was the desk before and has to start again to be it once more")
+        self._taken_up = True
+        await self._instance.restore_desk()
+
+    def runs(self) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """Return what is to run while the desk is here, by name."""
+        return self._instance.desk_work()
+
+    def open(self) -> None:
+        """Judge what came lately, then every batch as it comes."""
+        self.is_open = True
+        past, self._past, self._rows = self._past, deque(), 0
+        instance = self._instance
+        for batch, updates in past:
+            instance.alerts.on_ticks(batch)
+            if updates is not None:
+                self._step(updates)
+        _log.info("the desk is here", judged_batches=len(past))
+
+    def shut(self) -> None:
+        """Judge no more."""
+        self.is_open = False
+
+    async def rest(self) -> None:
+        """Cancel jobs and let deliveries end."""
+        await self._instance.jobs.close()
+        await self._instance.courier.close()
+
+    # -- what a pipeline asks of rules ---------------------------------------------------------------------------------
+
+    def on_ticks(self, batch: TickBatch) -> None:
+        """Take a batch's ticks before the engine does."""
+        if self.is_open:
+            self._instance.alerts.on_ticks(batch)
+            return
+        self._past.append((batch, None))
+        self._rows += len(batch)
+
+    def on_updates(self, updates: Updates) -> None:
+        """Take what the engine made of them."""
+        if self.is_open:
+            self._step(updates)
+            return
+        if self._past:
+            batch, _ = self._past[-1]
+            self._past[-1] = batch, updates
+        oldest_ns = updates.watermark_ns - REMEMBERED_NS
+        while self._past and (self._rows > MOST_ROWS or self._past[0][0].watermark_ns < oldest_ns):
+            self._rows -= len(self._past.popleft()[0])
+
+    def take(self) -> tuple[Sequence[Document], bool]:
+        """Return what is to be stored of it, and whether at once."""
+        return self._instance.alerts.take() if self.is_open else ((), False)
+
+    async def tell(self) -> None:
+        """Tell who listens of what came true."""
+        if self.is_open:
+            await self._instance.alerts.tell()
+
+    def revise(self, batches: Sequence[BarBatch]) -> None:
+        """Take closed bars that changed otherwise than by a batch."""
+        self._instance.alerts.revise(batches)
+
+    def reload(self, symbols: Iterable[str]) -> None:
+        """Have the history of symbols read again."""
+        self._instance.alerts.reload(symbols)
+
+    def screen(self, updates: Updates) -> None:
+        """Let the screens take what closed."""
+        if self.is_open:
+            self._instance.screener.take(updates)
+
+    def _step(self, updates: Updates) -> None:
+        self._instance.positions.take(updates)
+        self._instance.alerts.on_updates(updates)
