@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from pairscope import schemas
 from pairscope.api.app import ApiOptions, create_app
@@ -298,6 +298,24 @@ async def test_one_connection_too_many_is_told_to_try_later(market: Market) -> N
         await subscribe(first, "price:BTCUSDT")
         await hear(first)
         assert await deny(url) == 503
+
+
+async def test_who_is_sent_elsewhere_gets_first_what_it_is_owed_and_nobody_else_comes_in(market: Market) -> None:
+    async with running(market) as (url, server):
+        async with connect(url) as client:
+            await client.send(json.dumps({"op": "subscribe", "topics": ["alerts"]}))
+            await until(lambda: "alerts" in market.bus.wanted())
+            for number in range(100):
+                market.bus.publish("alerts", b'{"number":%d}' % number)
+            app: Any = server.config.app
+            await app.state.part()
+            heard = [(await hear(client))["data"]["number"] for _ in range(100)]
+            with pytest.raises(ConnectionClosed) as closed:
+                await hear(client)
+            assert (heard, closed.value.rcvd and closed.value.rcvd.code) == (list(range(100)), 1012)
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(url)
+        assert refused.value.response.status_code == 503
 
 
 async def test_a_shutdown_tells_every_client_with_1012(market: Market) -> None:

@@ -110,6 +110,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
     add_bulk(app, services)
     add_uploads(app, services, catalog, workers, options)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
+    app.state.part = stream.part  # for who stops the process: clients first, then the server
     describe(app, keys_required=keys.required)
     if options.docs:
         add_docs(app)

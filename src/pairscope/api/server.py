@@ -51,12 +51,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-def make_server(app: FastAPI, *, host: str, port: int, log_level: str = "warning") -> uvicorn.Server:
+def make_server(app: FastAPI, *, host: str, port: int, log_level: str = "warning", grace_s: int = 2) -> uvicorn.Server:
     """Return a server that is ready to serve; port 0 takes a free one.
 
     Messages to the stream are limited to 4 KiB, not compressed (the same bytes go to everyone) and pinged; a request
-    line and its headers are limited by the parser. On exit, requests in flight get two seconds; ``should_exit`` and
-    ``handle_exit`` are the caller's to set: signals are not captured.
+    line and its headers are limited by the parser. On exit, requests in flight get ``grace_s`` seconds; to set
+    ``should_exit`` or to call ``handle_exit`` is up to the caller: signals are not captured.
     """
     config = uvicorn.Config(
         app,
@@ -70,6 +70,6 @@ def make_server(app: FastAPI, *, host: str, port: int, log_level: str = "warning
         ws_ping_timeout=_PING_S,
         ws_per_message_deflate=False,
         server_header=False,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=grace_s,
     )
     return _Server(config)

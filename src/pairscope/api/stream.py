@@ -37,6 +37,7 @@ _NEARLY = 200
 """Alerts behind the newest: when no more are missing, a client listens, and what comes waits until it has them."""
 _NEVER = 1 << 62
 _WATCH_S = 1.0
+PART_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -79,6 +80,7 @@ class _Client:
         self._told: dict[str, int] = {}
         self.sending_since: float | None = None
         self.ended = False
+        self.parting = False
         self.task: asyncio.Task[Any] | None = None
 
     async def run(self) -> None:
@@ -188,7 +190,15 @@ class _Client:
                         await self._send(of(message))
             self._stream.sent += len(messages)
         with suppress(RuntimeError):
-            await self._websocket.close(TRY_LATER, "too slow for the alerts; subscribe again with since")
+            if self.parting:
+                await self._websocket.close(RESTART, "the service restarts")
+            else:
+                await self._websocket.close(TRY_LATER, "too slow for the alerts; subscribe again with since")
+
+    def part(self) -> None:
+        """Have what the bus holds for this client sent, and then the connection closed so that it comes back."""
+        self.parting = True
+        self._subscription.close()
 
     async def _send(self, text: str) -> None:
         self.sending_since = monotonic()
@@ -228,11 +238,15 @@ class Stream:
         self.hung_up = 0
         self._stats = stats
         self._clients: set[_Client] = set()
+        self._parted = False
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one connection; the gate has let it in."""
         if len(self._clients) >= self.options.max_clients:
             await websocket.send_denial_response(problem(503, "too many connections"))
+            return
+        if self._parted:
+            await websocket.send_denial_response(problem(503, "the service restarts"))
             return
         offered: Sequence[str] = websocket.scope.get("subprotocols", ())
         await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
@@ -266,6 +280,18 @@ class Stream:
             for client in [c for c in self._clients if c.sending_since is not None and c.sending_since < limit]:
                 self.hung_up += 1
                 client.hang_up(TRY_LATER, "too slow")
+
+    async def part(self) -> None:
+        """Let every client go once it has what it is owed: close code 1012, come back elsewhere; no new ones come in.
+
+        Returns when all are gone, within ``PART_S`` seconds; who has not taken it by then is cut off by ``close``.
+        """
+        self._parted = True
+        for client in self._clients:
+            client.part()
+        tasks = [client.task for client in self._clients if client.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=PART_S)
 
     async def close(self) -> None:
         """Tell every client that the service restarts."""
