@@ -22,9 +22,11 @@
     │   ├── StoreLocked                no     503    another process holds it; exit code 2
     │   ├── StoreDamaged               no     503    the message says what was set aside
     │   ├── WriterOverflow             yes    503    policy decides, a counter tells
+    │   ├── Superseded                 yes    503    another replica is the desk now; ask again
     │   └── SchemaMismatch             no     500    says which migration
     ├── CacheUnavailable               yes    503    the store answers instead
     ├── Busy                           yes    503    too many heavy answers at once; ask again
+    ├── DeskAway                       yes    503    no replica can be reached that is the desk; ask again
     ├── JobCancelled                   no     409    somebody cancelled what was being waited for; start it again
     ├── ApiUnreachable                 yes    503    nobody answers at the API's address; start it, check the address
     ├── ApiRefused                     maybe  502    the API answered with an error that none of the others names
@@ -48,6 +50,7 @@ __all__ = [
     "ConfigError",
     "ConnectionLost",
     "DegenerateSeries",
+    "DeskAway",
     "ExchangeRefused",
     "FeedError",
     "FeedSilent",
@@ -66,6 +69,7 @@ __all__ = [
     "StoreLocked",
     "StoreUnavailable",
     "SubscriptionRefused",
+    "Superseded",
     "UnknownAlert",
     "UnknownJob",
     "UnknownRule",
@@ -263,6 +267,12 @@ class WriterOverflow(StorageError):
     """The writer's queue and the spool are full."""
 
 
+class Superseded(StorageError):
+    """What was to be stored is another's to store by now: another replica has become the desk."""
+
+    hint = "ask again in a moment"
+
+
 class SchemaMismatch(StorageError):
     """The store was made by a version whose tables this one does not know."""
 
@@ -281,6 +291,19 @@ class Busy(PairscopeError):
     retry, status = True, 503
     hint = "ask again in a moment"
     retry_after_s = 1.0
+
+
+class DeskAway(PairscopeError):
+    """No replica that is the desk could be reached: one is about to become it."""
+
+    retry, status = True, 503
+    hint = "ask again in a moment"
+    retry_after_s = 2.0
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Return the error of a desk that was asked and did not answer."""
+        return cls(f"the replica that is the desk does not answer: {type(error).__name__}")
 
 
 class JobCancelled(PairscopeError):

@@ -17,8 +17,10 @@ from pairscope.api.answers import GZIP_FROM, GZIP_LEVEL, Packing
 from pairscope.api.backtests import add_backtests
 from pairscope.api.bulk import FILE_PATH, add_bulk
 from pairscope.api.catalog import Catalog
+from pairscope.api.desk_link import DeskLink
 from pairscope.api.docs import add_docs
 from pairscope.api.export import add_export
+from pairscope.api.forwarding import Forwarding
 from pairscope.api.gaps import add_gaps
 from pairscope.api.indicators import add_indicators
 from pairscope.api.jobs import add_jobs
@@ -27,17 +29,19 @@ from pairscope.api.monitoring import add_monitoring
 from pairscope.api.openapi import describe
 from pairscope.api.options import ApiOptions
 from pairscope.api.paper import add_paper
+from pairscope.api.passes import Passes
 from pairscope.api.prices import add_prices
 from pairscope.api.problems import CatchAll
 from pairscope.api.recorded import add_recorded
 from pairscope.api.request_log import HEADER, RequestLog
 from pairscope.api.screen import add_screen
 from pairscope.api.security import BodyLimit, Gate, Keys, Origins, SecurityHeaders, Tickets
+from pairscope.api.shared_counts import SharedCounts
 from pairscope.api.statistics import add_statistics
 from pairscope.api.storage import add_storage
 from pairscope.api.stream import Stream
 from pairscope.api.system import StatsView, add_system
-from pairscope.api.topics import Topics
+from pairscope.api.topics import Topics, add_topic
 from pairscope.api.tracing import Traces
 from pairscope.api.uploads import FORM_BYTES, UPLOAD_PATH, add_uploads
 from pairscope.api.volume import add_volume
@@ -56,13 +60,19 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
     """
     options = options or ApiOptions()
     catalog, stats = Catalog(services), StatsView(services)
-    keys, tickets = Keys(options), Tickets(options.jwt_secret, services.clock)
+    counts = SharedCounts(options.rate_storage)
+    keys, tickets = Keys(options), Tickets(options.jwt_secret, services.clock, counts)
+    passes = None if services.desk is None else Passes(options.jwt_secret, services.clock)
+    link = None if services.desk is None or passes is None else DeskLink(services.desk, passes)
     workers = Workers()
-    stream = Stream(services, options, Topics(services, catalog, stats), stats)
+    topics = Topics(services, catalog, stats, link)
+    stream = Stream(services, options, topics, stats)
 
     def counters() -> Mapping[str, Any]:
         stands = {name: str(check.get("status", "down")) for name, check in services.health().items()}
-        return {**services.stats(), "stream": stream.counters(), "workers": workers.counters(), "checks": stands}
+        parts = {"stream": stream.counters(), "workers": workers.counters(), "checks": stands}
+        shared = {} if link is None else {"handed_on": link.counters(), "door": counts.counters()}
+        return {**services.stats(), **parts, **shared}
 
     metrics = Metrics(counters)
     services.monitor.join("stream", stream.counters)
@@ -79,6 +89,8 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
             await asyncio.gather(*tasks, return_exceptions=True)
             await stream.close()
             workers.close()
+            if link is not None:
+                await link.close()
 
     app = FastAPI(
         title="Pairscope",
@@ -109,15 +121,19 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
     add_export(app, services, catalog)
     add_bulk(app, services)
     add_uploads(app, services, catalog, workers, options)
+    if link is not None:
+        add_topic(app, topics)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
     app.state.part = stream.part  # for who stops the process: clients first, then the server
     describe(app, keys_required=keys.required)
     if options.docs:
         add_docs(app)
     app.add_middleware(Packing, minimum_size=GZIP_FROM, compresslevel=GZIP_LEVEL)
+    if link is not None:
+        app.add_middleware(Forwarding, link=link)
     files = {FILE_PATH: options.max_file_bytes, UPLOAD_PATH: options.max_upload_bytes + FORM_BYTES}
     app.add_middleware(BodyLimit, most=options.max_body_bytes, most_json=options.max_json_bytes, files=files)
-    app.add_middleware(Gate, options=options, keys=keys, tickets=tickets)
+    app.add_middleware(Gate, options=options, keys=keys, tickets=tickets, counts=counts, passes=passes)
     app.add_middleware(CatchAll)
     if options.cors_origins:
         app.add_middleware(

@@ -13,8 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from limits import parse
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from limits.storage import storage_from_string
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -22,7 +20,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pairscope.api.options import ApiOptions
+from pairscope.api.passes import HANDED_ON, Passes
 from pairscope.api.problems import problem
+from pairscope.api.shared_counts import SharedCounts
 from pairscope.errors import ConfigError
 from pairscope.ports import Clock
 
@@ -34,7 +34,6 @@ FREE_PATHS = frozenset({"/api/health", "/api/health/live", "/api/health/ready"})
 TICKET_S = 30
 SUBPROTOCOL = "pairscope.v1"
 TICKET_PREFIX = "ticket."
-_MAX_SPENT = 100_000
 _MAX_WELCOME = 64
 _HEX = 64
 
@@ -63,14 +62,15 @@ class Keys:
 class Tickets:
     """Short-lived JWTs for browsers, which cannot send a key on a WebSocket.
 
-    A ticket opens one WebSocket, and serves as a bearer for reads while it lives. It is spent in this process only.
+    A ticket opens one WebSocket, and serves as a bearer for reads while it lives. ``counts`` know which are spent:
+    in every replica where they are shared.
     """
 
-    def __init__(self, secret: str, clock: Clock) -> None:
+    def __init__(self, secret: str, clock: Clock, counts: SharedCounts | None = None) -> None:
         # Hashed, so that any secret makes a key of full length.
         self._secret = hashlib.sha256((secret or secrets.token_urlsafe(32)).encode()).digest()
         self._clock = clock
-        self._spent: dict[str, int] = {}
+        self._counts = counts or SharedCounts()
 
     def issue(self, holder: str) -> str:
         """Return a ticket for the holder of a key."""
@@ -80,7 +80,7 @@ class Tickets:
         claims = {"sub": holder, "iat": now_s, "exp": now_s + TICKET_S, "jti": secrets.token_urlsafe(12)}
         return jwt.encode({"alg": "HS256"}, claims, self._key())
 
-    def holder(self, ticket: str, *, spend: bool) -> str | None:
+    async def holder(self, ticket: str, *, spend: bool) -> str | None:
         """Return whose ticket it is; None where it is forged, too old or, where it is to be spent, spent already."""
         from joserfc import jwt
         from joserfc.errors import JoseError
@@ -93,7 +93,7 @@ class Tickets:
         number, until_s = str(claims.get("jti", "")), int(claims.get("exp", 0))
         if until_s < now_s:
             return None
-        if spend and not self._spend(number, until_s, now_s):
+        if spend and not await self._counts.first(f"ticket/{number}", 2 * TICKET_S):
             return None
         return str(claims.get("sub", ""))
 
@@ -102,47 +102,52 @@ class Tickets:
 
         return OctKey.import_key(self._secret)
 
-    def _spend(self, number: str, until_s: int, now_s: int) -> bool:
-        if len(self._spent) >= _MAX_SPENT or (self._spent and next(iter(self._spent.values())) < now_s):
-            self._spent = {k: t for k, t in self._spent.items() if t >= now_s}
-        if number in self._spent or len(self._spent) >= _MAX_SPENT:
-            return False
-        self._spent[number] = until_s
-        return True
-
 
 class RateLimit:
     """So many calls a period for each key, else for each address."""
 
-    def __init__(self, limit: str, storage: str) -> None:
+    def __init__(self, limit: str, counts: SharedCounts) -> None:
+        self._counts = counts
         try:
             self._item = parse(limit)
         except ValueError:
             raise ConfigError(
                 f"RATE_LIMIT: {limit!r} is no rate limit", loc="PAIRSCOPE_RATE_LIMIT", hint="write it like 600/minute"
             ) from None
-        self._limiter = SlidingWindowCounterRateLimiter(storage_from_string(storage))
 
     async def refusal(self, who: str) -> Response | None:
         """Count a call; return the 429 where it is one too many."""
-        if await self._limiter.hit(self._item, who):
+        reset_s = await self._counts.hit(self._item, who)
+        if reset_s is None:
             return None
-        reset_s = (await self._limiter.get_window_stats(self._item, who)).reset_time
         wait_s = max(1, ceil(reset_s - time.time()))
         detail = f"more than {self._item.amount} calls in {self._item.get_expiry()} s; ask again in {wait_s} s"
         return problem(429, detail, headers={"Retry-After": str(wait_s)})
 
 
 class Gate:
-    """Turns away, in this order: foreign hosts and origins, callers without a key, callers that call too often."""
+    """Turns away, in this order: foreign hosts and origins, callers without a key, callers that call too often.
 
-    def __init__(self, app: ASGIApp, *, options: ApiOptions, keys: Keys, tickets: Tickets) -> None:
+    What another replica hands on under a pass went through its gate, and is let in.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        options: ApiOptions,
+        keys: Keys,
+        tickets: Tickets,
+        counts: SharedCounts | None = None,
+        passes: Passes | None = None,
+    ) -> None:
         self._app = app
         self._keys = keys
         self._tickets = tickets
         self._hosts = frozenset(host.lower() for host in options.hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in options.cors_origins)
-        self._limit = RateLimit(options.rate_limit, options.rate_storage) if options.rate_limit else None
+        self._passes = passes
+        self._limit = RateLimit(options.rate_limit, counts or SharedCounts()) if options.rate_limit else None
         self._open = not self._keys.required and self._limit is None
         self._welcome: set[bytes] = set()
 
@@ -166,6 +171,10 @@ class Gate:
         return not self._hosts or (len(said) == 1 and said[0] in self._welcome)
 
     async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        handed_by = self._handed_by(scope, headers)
+        if handed_by is not None:
+            scope["state"] = {**scope.get("state", {}), "holder": handed_by}
+            return None
         host = headers.get("host", "")
         if self._hosts and not self._hosts.issuperset(map(_host_name, headers.getlist("host") or [""])):
             return problem(403, "this host name is not served here", hint="set PAIRSCOPE_PUBLIC_API_URL")
@@ -173,7 +182,7 @@ class Gate:
             self._welcome.add(host.encode("latin-1"))
         if scope["type"] == "websocket" and not self._same_or_allowed(headers.get("origin"), host):
             return problem(403, "pages of this origin may not connect", hint="name it in PAIRSCOPE_CORS_ORIGINS")
-        holder = self._holder(scope, headers)
+        holder = await self._holder(scope, headers)
         address = f"address:{scope['client'][0] if scope.get('client') else ''}"
         if self._limit is not None and holder != "dashboard":
             refusal = await self._limit.refusal(f"key:{holder}" if holder else address)
@@ -194,7 +203,14 @@ class Gate:
             return True
         return origin.lower() in self._origins or origin.lower().partition("://")[2] == host.lower()
 
-    def _holder(self, scope: Scope, headers: Headers) -> str | None:
+    def _handed_by(self, scope: Scope, headers: Headers) -> str | None:
+        """Return the holder whose request another replica hands on; None of every other request."""
+        handed = headers.get(HANDED_ON)
+        if handed is None or self._passes is None or scope["type"] != "http":
+            return None
+        return self._passes.holder(handed, scope["method"], scope["path"])
+
+    async def _holder(self, scope: Scope, headers: Headers) -> str | None:
         """Return who calls, by key or by ticket; None where neither holds."""
         presented = headers.get("x-api-key", "")
         kind, _, bearer = headers.get("authorization", "").partition(" ")
@@ -205,9 +221,9 @@ class Gate:
                 return holder
         if scope["type"] == "websocket":
             offered = [p.removeprefix(TICKET_PREFIX) for p in scope.get("subprotocols", ()) if TICKET_PREFIX in p]
-            return self._tickets.holder(offered[0], spend=True) if offered else None
+            return await self._tickets.holder(offered[0], spend=True) if offered else None
         if bearer.count(".") == 2 and scope["method"] in {"GET", "HEAD"}:
-            return self._tickets.holder(bearer, spend=False)
+            return await self._tickets.holder(bearer, spend=False)
         return None
 
 

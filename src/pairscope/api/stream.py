@@ -146,7 +146,13 @@ class _Client:
         async with self._turn:
             self._subscription.add([topic.name])
             seq = self._told[topic.name] = stream.services.bus.seq(topic.name)
-            value = await stream.topics.current(topic)
+            try:
+                seq, value = await stream.topics.standing(topic, seq)
+            except InputError:
+                self._subscription.remove([topic.name])
+                del self._told[topic.name]
+                raise
+            self._told[topic.name] = seq
             if value is not None:
                 await self._send(envelope(topic.name, seq, value))
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from fastapi import FastAPI
+from starlette.responses import Response
 
 from pairscope import schemas
 from pairscope.api.bars import live_bars
 from pairscope.api.catalog import Catalog
+from pairscope.api.desk_link import DeskLink
+from pairscope.api.forwarding import TOPIC_PATH
 from pairscope.api.indicators import current_indicators, read_names
 from pairscope.api.prices import current_price
 from pairscope.api.system import StatsView
-from pairscope.errors import InputError, UnknownJob, UnknownRule
+from pairscope.errors import DeskAway, InputError, UnknownJob, UnknownRule
 from pairscope.gap_flags import gap_flags
 from pairscope.market.bars import TIMEFRAMES
 from pairscope.ports import Services
 
-__all__ = ["MOST_COMPUTED", "Topic", "Topics"]
+__all__ = ["MOST_COMPUTED", "SEQ_HEADER", "Standing", "Topic", "Topics", "add_topic"]
+
+SEQ_HEADER = "X-Topic-Seq"
+_DESKS = frozenset({"discoveries", "job", "jobs", "paper"})
+"""Kinds of topics whose value the desk alone knows."""
 
 MOST_COMPUTED = 256
 """Indicator topics that may be listened to at once: each is worked out five times a second while its symbol trades."""
@@ -39,10 +49,21 @@ class Topic:
     job: str = ""
 
 
-class Topics:
-    """Reads topics as clients write them, and knows where the current value of each stands."""
+class Standing(NamedTuple):
+    """A topic's current value, None where it has none yet, and the ``seq`` behind which the bus goes on."""
 
-    def __init__(self, services: Services, catalog: Catalog, stats: StatsView) -> None:
+    seq: int
+    value: bytes | None
+
+
+class Topics:
+    """Reads topics as clients write them, and knows where the current value of each stands.
+
+    ``link`` is the way to the desk where that may be another replica: it is asked for what it alone knows.
+    """
+
+    def __init__(self, services: Services, catalog: Catalog, stats: StatsView, link: DeskLink | None = None) -> None:
+        self._link = link
         self._services = services
         self._catalog = catalog
         self._stats = stats
@@ -57,11 +78,13 @@ class Topics:
                 return Topic(kind, kind)
             case ("job", 1):
                 name = f"job:{rest[0]}"
+                if self._elsewhere():
+                    return Topic(name, kind, job=rest[0])
                 if self._services.jobs.view(rest[0]) is None and name not in self._services.bus.wanted():
                     raise UnknownJob(rest[0])
                 return Topic(name, kind, job=rest[0])
             case ("paper", 1):
-                if self._services.paper.view(rest[0]) is None:
+                if not self._elsewhere() and self._services.paper.view(rest[0]) is None:
                     raise UnknownRule(rest[0])
                 return Topic(f"paper:{rest[0]}", kind, job=rest[0])
             case ("price", 1):
@@ -85,6 +108,29 @@ class Topics:
                 self._services.pairs.demand(y, x)
                 return Topic(f"pair:{y}:{x}", kind, pair=(y, x))
         raise InputError(f"no such topic: {text[:80]!r}; there are {_KINDS}")
+
+    async def standing(self, topic: Topic, seq: int) -> Standing:
+        """Return a topic's current value and its ``seq``, here or, where only the desk knows them, there.
+
+        ``UnknownJob`` and ``UnknownRule`` are the desk's word; while there is no desk, a topic has no value yet.
+        """
+        if self._link is None or self._link.here or topic.kind not in _DESKS:
+            return Standing(seq, await self.current(topic))
+        try:
+            answer = await self._link.ask(TOPIC_PATH, {"name": topic.name})
+        except DeskAway:
+            return Standing(seq, None)
+        if answer.status_code == 404:
+            raise UnknownJob(topic.job) if topic.kind == "job" else UnknownRule(topic.job)
+        if answer.status_code != 200:
+            return Standing(seq, None)
+        seq = int(answer.headers.get(SEQ_HEADER, "0"))
+        self._services.bus.resume(topic.name, seq)
+        return Standing(seq, answer.content or None)
+
+    def seq(self, topic: Topic) -> int:
+        """Return the last ``seq`` that the bus gave a topic."""
+        return self._services.bus.seq(topic.name)
 
     async def current(self, topic: Topic) -> bytes | None:
         """Return a topic's current value; None where it has none yet."""
@@ -116,11 +162,26 @@ class Topics:
             return None if view is None else schemas.encode_pair(view)
         return None
 
+    def _elsewhere(self) -> bool:
+        return self._link is not None and not self._link.here
+
     def _demand_room(self, name: str) -> None:
         """Raise ``InputError`` where one more computed topic would be too many for all clients together."""
         wanted = self._services.bus.wanted()
         if name not in wanted and sum(topic.startswith("indicators:") for topic in wanted) >= MOST_COMPUTED:
             raise InputError(f"at most {MOST_COMPUTED} different sets of indicators are computed at once")
+
+
+def add_topic(app: FastAPI, topics: Topics) -> None:
+    """Add the route at which other replicas ask the desk where a topic stands."""
+
+    @app.get(TOPIC_PATH, include_in_schema=False)
+    async def one(name: str) -> Response:
+        """An empty body is a topic that has no value yet."""
+        topic = await topics.read(name)
+        seq, value = await topics.standing(topic, topics.seq(topic))
+        headers = {"Cache-Control": "no-store", SEQ_HEADER: str(seq)}
+        return Response(value or b"", 200, headers, "application/json")
 
 
 def _timeframe(text: str) -> str:

@@ -1,0 +1,121 @@
+"""The way from a replica to the desk: one HTTP client that finds the desk's address, and finds it again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final, Protocol
+
+import httpx2
+import structlog
+
+from pairscope.api.passes import HANDED_ON, Passes
+from pairscope.errors import DeskAway
+from pairscope.ports import DeskSeat
+
+__all__ = ["NOT_HERE", "Body", "DeskLink"]
+
+NOT_HERE: Final = "X-Pairscope-Not-Here"
+"""The header of an answer of who is not the desk any more."""
+
+CONNECT_S: Final = 2.0
+READ_S: Final = 600.0
+"""The longest silence within an answer: a request may wait for a whole sweep."""
+MOST_CONNECTIONS: Final = 256
+KEPT_S: Final = 20.0
+
+_log = structlog.get_logger(__name__)
+
+_Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Body(Protocol):
+    """What a client sends, piece by piece; ``begun`` once any of it was asked for."""
+
+    begun: bool
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
+class DeskLink:
+    """Sends requests to the desk under a pass, and once more where another replica has become the desk meanwhile.
+
+    At most ``MOST_CONNECTIONS`` requests are on their way at once; one more waits two seconds for its turn.
+    """
+
+    def __init__(self, seat: DeskSeat, passes: Passes, *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._seat = seat
+        self._passes = passes
+        limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=KEPT_S)
+        timeout = httpx2.Timeout(READ_S, connect=CONNECT_S, pool=CONNECT_S)
+        self._http = httpx2.AsyncClient(
+            limits=limits, timeout=timeout, transport=transport, trust_env=False, default_encoding="utf-8"
+        )
+        self._http.headers.clear()
+        self._sent = 0
+        self._refused = 0
+
+    @property
+    def here(self) -> bool:
+        """Whether this replica is the desk itself."""
+        return self._seat.here
+
+    async def send(
+        self, method: str, target: str, *, path: str, holder: str, headers: _Headers = (), body: Body | None = None
+    ) -> httpx2.Response:
+        """Return the desk's answer, whose body is still to be read; ``DeskAway`` where there is no desk to be reached.
+
+        ``target`` is path and query as they came, ``path`` the path as it is understood. The second time is for a
+        request that was not begun, or that asks and changes nothing.
+        """
+        first = await self._seat.address()
+        try:
+            return await self._try(first, method, target, path, holder, headers, body)
+        except DeskAway:
+            again = await self._seat.address(fresh=True)
+            safe = method in {"GET", "HEAD"} or body is None or not body.begun
+            if again == first or not safe:
+                self._refused += 1
+                raise
+            _log.info("another replica is the desk now", desk=again)
+            return await self._try(again, method, target, path, holder, headers, body)
+
+    async def ask(self, path: str, query: Mapping[str, str]) -> httpx2.Response:
+        """Return what the desk answers to a question of this replica's own, read whole."""
+        target = f"{path}?{httpx2.QueryParams(query)}" if query else path
+        answer = await self.send("GET", target, path=path, holder="replica")
+        try:
+            await answer.aread()
+        except httpx2.HTTPError as error:
+            raise DeskAway.of(error) from None
+        finally:
+            await answer.aclose()
+        return answer
+
+    def counters(self) -> dict[str, float]:
+        """Return how many requests went to the desk, and how many found none."""
+        return {"sent_total": self._sent, "refused_total": self._refused}
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._http.aclose()
+
+    async def _try(
+        self, address: str, method: str, target: str, path: str, holder: str, headers: _Headers, body: Body | None
+    ) -> httpx2.Response:
+        if not address:
+            raise DeskAway("no replica is the desk now")
+        handed = (HANDED_ON.lower().encode(), self._passes.issue(method, path, holder).encode("latin-1", "replace"))
+        request = self._http.build_request(
+            method, address.rstrip("/") + target, headers=[*headers, handed], content=body
+        )
+        if body is not None and any(name == b"content-length" for name, _ in headers):
+            request.headers.pop("transfer-encoding", None)
+        self._sent += 1
+        try:
+            answer = await self._http.send(request, stream=True)
+        except (httpx2.HTTPError, OSError) as error:
+            raise DeskAway.of(error) from None
+        if answer.headers.get(NOT_HERE):
+            await answer.aclose()
+            raise DeskAway("the replica that was the desk is it no longer")
+        return answer
