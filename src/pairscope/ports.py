@@ -230,11 +230,19 @@ class Records(Protocol):
 
 
 class Cache(Protocol):
-    """The last value of a key, for a while."""
+    """The last value of a key, for a while; lists of what came last, and sets. Never waits for who is slow or away."""
 
     async def put_many(self, values: Mapping[str, bytes], ttl_s: float) -> None: ...
 
     async def get(self, key: str) -> bytes | None: ...
+
+    async def push(self, key: str, value: bytes, keep: int) -> None:
+        """Put a value at the head of a list, which keeps the newest ``keep``."""
+        ...
+
+    async def add(self, key: str, members: Sequence[str]) -> None:
+        """Put members into a set."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

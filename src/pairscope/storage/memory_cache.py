@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
@@ -26,6 +27,8 @@ class MemoryCache:
         self._clock = clock
         self._classes: dict[float, dict[str, tuple[float, bytes]]] = {}
         self._home: dict[str, float] = {}
+        self._lists: dict[str, deque[bytes]] = {}
+        self._sets: dict[str, set[str]] = {}
         self.evicted = 0
 
     def __len__(self) -> int:
@@ -50,6 +53,25 @@ class MemoryCache:
             return None
         ends, value = self._classes[home][key]
         return value if ends > self._clock() else None
+
+    async def push(self, key: str, value: bytes, keep: int) -> None:
+        """Put a value at the head of a list, which keeps the newest ``keep``."""
+        held = self._lists.get(key)
+        if held is None or held.maxlen != keep:
+            held = self._lists[key] = deque(held or (), keep)
+        held.appendleft(value)
+
+    async def add(self, key: str, members: Sequence[str]) -> None:
+        """Put members into a set."""
+        self._sets.setdefault(key, set()).update(members)
+
+    def listed(self, key: str) -> Sequence[bytes]:
+        """Return a list, the newest first."""
+        return list(self._lists.get(key, ()))
+
+    def members(self, key: str) -> frozenset[str]:
+        """Return a set."""
+        return frozenset(self._sets.get(key, ()))
 
     def counters(self) -> Mapping[str, int]:
         """Return how many entries there are and may be, and how many had to go before their time."""

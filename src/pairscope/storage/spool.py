@@ -23,7 +23,7 @@ from pairscope.market.ticks import TickBatch
 from pairscope.ports import Document
 from pairscope.storage.parcel import Parcel
 
-__all__ = ["Spool"]
+__all__ = ["Spool", "decode_parcel", "encode_parcel"]
 
 _log = structlog.get_logger(__name__)
 
@@ -93,7 +93,7 @@ class Spool:
 
     def append(self, parcel: Parcel) -> None:
         """Put a parcel at the end. Raises ``WriterOverflow`` at the bound, ``OSError`` where the disk refuses."""
-        payload = _encode(parcel)
+        payload = encode_parcel(parcel)
         record = _HEAD.pack(_MAGIC, len(payload), crc32(payload)) + payload
         if self.size + len(record) > self._max_bytes:
             raise WriterOverflow(f"the spool holds {self.size} bytes, at most {self._max_bytes}")
@@ -123,7 +123,7 @@ class Spool:
         with self._path(min(self._sizes)).open("rb") as file:
             file.seek(self._offset)
             _, length, _ = _HEAD.unpack(file.read(_HEAD.size))
-            return _decode(file.read(length))
+            return decode_parcel(file.read(length))
 
     def drop_first(self) -> None:
         """Take the oldest parcel away; its segment goes with its last one."""
@@ -185,7 +185,8 @@ class Spool:
         return good
 
 
-def _encode(parcel: Parcel) -> bytes:
+def encode_parcel(parcel: Parcel) -> bytes:
+    """Return a parcel as bytes, exactly; see ``decode_parcel``."""
     batch = parcel.batch
     return msgspec.msgpack.encode(
         {
@@ -204,7 +205,8 @@ def _encode(parcel: Parcel) -> bytes:
     )
 
 
-def _decode(payload: bytes) -> Parcel:
+def decode_parcel(payload: bytes) -> Parcel:
+    """Return the parcel that ``encode_parcel`` wrote, under a table of symbols of its own."""
     held = msgspec.msgpack.decode(payload)
     batch = TickBatch(
         symbols=Symbols(held["symbols"]),
