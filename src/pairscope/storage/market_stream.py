@@ -139,9 +139,9 @@ class MarketStreamReader:
             for key, several in found or ():
                 shard = self._shard_of[key]
                 for at, fields in several:
+                    self._at[key.decode()] = at.decode()
                     for each in self._judged(shard, fields):
                         yield each
-                    self._at[key.decode()] = at.decode()
 
     def counters(self) -> Mapping[str, int]:
         """Return how much was read, lost and read twice, and how often Redis was away."""
