@@ -11,6 +11,8 @@ import pytest
 
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
+from pairscope.storage.redis_bus import RedisBus
+from pairscope.storage.redis_client import RedisClient
 
 
 class DuckDBHome:
@@ -40,7 +42,7 @@ class DuckDBHome:
 
 HOMES = {"duckdb": DuckDBHome}
 CACHES = {"memory": MemoryCache}
-BUSES = {"memory": MemoryBus}
+BUSES = ("memory", "redis")
 
 
 @pytest.fixture(params=sorted(HOMES))
@@ -62,6 +64,19 @@ def make_cache(request: pytest.FixtureRequest) -> Any:
     return CACHES[request.param]
 
 
-@pytest.fixture(params=sorted(BUSES))
-def make_bus(request: pytest.FixtureRequest) -> Any:
-    return BUSES[request.param]
+@pytest.fixture(params=BUSES)
+async def make_bus(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    if request.param == "memory":
+        yield MemoryBus
+        return
+    client = RedisClient(request.getfixturevalue("redis_server").url)
+    made: list[RedisBus] = []
+
+    def make(**keywords: Any) -> RedisBus:
+        made.append(RedisBus(MemoryBus(**keywords), client, shared=lambda _: True))
+        return made[-1]
+
+    yield make
+    for bus in made:
+        await bus.close()
+    await client.close()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
 import orjson
 import structlog
 
@@ -31,6 +32,16 @@ WANTED_S: Final = 5.0
 AGAIN_S: Final = 0.5
 
 Notice = Callable[[Mapping[str, Any]], None]
+
+
+class _Said(msgspec.Struct):
+    """A message between processes; a value stays the bytes that it was."""
+
+    origin: str = msgspec.field(name="from")
+    topic: str = ""
+    seq: int = 0
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    wanted: list[str] | None = None
 
 
 class RedisBus:
@@ -172,19 +183,20 @@ class RedisBus:
                     await ear.aclose()
             await asyncio.sleep(AGAIN_S)
 
-    def _hear(self, channel: str, data: bytes) -> None:
+    def _hear(self, channel: str, message: bytes) -> None:
         try:
-            document = orjson.loads(data)
-            if document["from"] == self._name:
+            said = msgspec.json.decode(message, type=_Said)
+            if said.origin == self._name:
                 return
             if channel != TOPICS:
+                document = msgspec.json.decode(message, type=dict[str, Any])
                 for hear in self._notices.get(channel, ()):
                     hear(document)
-            elif "wanted" in document:
-                self._elsewhere[document["from"]] = self._monotonic(), frozenset(document["wanted"])
+            elif said.wanted is not None:
+                self._elsewhere[said.origin] = self._monotonic(), frozenset(said.wanted)
             else:
-                self._take(document["topic"], int(document["seq"]), orjson.dumps(document["value"]))
-        except (KeyError, TypeError, ValueError) as error:
+                self._take(said.topic, said.seq, bytes(said.value))
+        except msgspec.DecodeError as error:
             self._counters["unreadable_total"] += 1
             _log.warning("a message of another process cannot be read", channel=channel, error=str(error))
             return
