@@ -69,7 +69,8 @@ class ReplicaFeed:
     The shards' entries are put into one order by :class:`ShardMerge`. Ids that no shard has published (an entry that
     was lost, a stream that was trimmed before it was read, Redis away) are looked up in the store until they are there,
     and come as late ticks. Bars that are no batch's go to ``on_bars`` in their place of the stream, with their word.
-    What arrives faster than it is taken waits in Redis, not here.
+    What arrives faster than it is taken waits in Redis, not here. ``known_ns`` is the receive time up to which the
+    ledger has nearly everything: where the stream says nothing from the beginning on, the store is read from there.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class ReplicaFeed:
         ledger: Continuity,
         store: TickStore,
         on_bars: Callable[[str, BarBatch], None],
+        known_ns: int = 0,
         clock: Clock = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -100,7 +102,7 @@ class ReplicaFeed:
         self._tables: dict[int, tuple[tuple[str, ...], I4]] = {}
         self._owed: list[tuple[float, int]] = []
         self._heard_s = monotonic()
-        self._newest_ns = 0
+        self._newest_ns = known_ns
         self._closed = False
         self.losses = 0
         self.repeats = 0
@@ -233,9 +235,9 @@ class ReplicaFeed:
             await self._sleep(ASK_S)
             now_s = self._monotonic()
             due = [from_ns for due_s, from_ns in self._owed if due_s <= now_s]
-            away = self.quiet_s() > QUIET_S and self._newest_ns > 0
+            away = self.quiet_s() > QUIET_S
             if away:
-                due.append(self._newest_ns - OVERLAP_NS)
+                due.append(max(0, self._newest_ns - OVERLAP_NS))
             if not due:
                 continue
             try:

@@ -40,6 +40,7 @@ class Heartbeats:
         self._heard: dict[int, dict[str, Any]] = {}
         self.count = 0
         """How many shards there are; 0 until one was heard of."""
+        self.heard = asyncio.Event()
 
     async def look(self) -> None:
         """Read what there is now."""
@@ -52,6 +53,7 @@ class Heartbeats:
                 break
         if fresh:
             self.count = _count(max(fresh.values(), key=lambda beat: int(beat.get("at_ms", 0))))
+            self.heard.set()
         self._heard = {shard: beat for shard, beat in {**self._heard, **fresh}.items() if shard < self.count}
 
     async def run(self) -> None:

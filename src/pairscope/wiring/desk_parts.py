@@ -6,22 +6,38 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import structlog
 
-from pairscope.engine.data_processor import Updates
+from pairscope.engine.data_processor import DataProcessor, Updates
 from pairscope.errors import StoreUnavailable
 from pairscope.market.bars import BarBatch
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Document
 from pairscope.wiring.instance import Instance
 
-__all__ = ["DeskParts"]
+__all__ = ["DeskParts", "TradesBefore"]
 
 _log = structlog.get_logger(__name__)
 
 REMEMBERED_NS: Final = 30_000_000_000
 MOST_ROWS: Final = 300_000
 """Ticks of the time before that are judged when a replica becomes the desk: at most these."""
+
+
+class TradesBefore:
+    """What rules see of the engine; while past batches are judged, not the trades that are in these batches."""
+
+    def __init__(self, engine: DataProcessor) -> None:
+        self._engine = engine
+        self.hidden: frozenset[str] = frozenset()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def last_trade(self, symbol: str) -> tuple[int, float, int] | None:
+        """Return (trade id, price, event time) of a symbol's newest tick, None of one whose ticks are to be judged."""
+        return None if symbol in self.hidden else self._engine.last_trade(symbol)
 
 
 class DeskParts:
@@ -32,8 +48,9 @@ class DeskParts:
     already is refused by its key.
     """
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, trades: TradesBefore) -> None:
         self._instance = instance
+        self._trades = trades
         self._past: deque[tuple[TickBatch, Updates | None]] = deque()
         self._rows = 0
         self._taken_up = False
@@ -56,11 +73,14 @@ class DeskParts:
         """Judge what came lately, then every batch as it comes."""
         self.is_open = True
         past, self._past, self._rows = self._past, deque(), 0
-        instance = self._instance
+        self._trades.hidden = frozenset(
+            batch.symbols[i] for batch, _ in past for i in np.unique(batch.symbol_id).tolist()
+        )
         for batch, updates in past:
-            instance.alerts.on_ticks(batch)
+            self._instance.alerts.on_ticks(batch)
             if updates is not None:
                 self._step(updates)
+        self._trades.hidden = frozenset()
         _log.info("the desk is here", judged_batches=len(past))
 
     def shut(self) -> None:

@@ -97,7 +97,7 @@ class Instance:
         self.bus = bus
         self.book = PairBook(self.symbols, self.engine, timer=time.perf_counter_ns)
         self.positions = PaperBook(self.symbols)
-        self.rules = AlertBook(self.symbols, self.engine)
+        self.rules = self.make_rules()
         written = writing(self.adopt, self._kept)
         self.writer, self.buffered, self.records = written.writer, written.store, written.records
         secret = secret_of(settings.webhook_secret, settings.data_dir / "webhook.secret")
@@ -156,6 +156,10 @@ class Instance:
         self._counted |= {"backtests": self.backtests, "paper": self.paper, "journal": self.journal}
         self._counted |= {"alerts": self.alerts, "delivery": self.courier, "bulk": self.bulk}
         self._counted |= {"cache": self.cache, "bus": self.bus, "monitor": self.monitor, "keeping": self.keeping}
+
+    def make_rules(self) -> AlertBook:
+        """Return the book of alert rules."""
+        return AlertBook(self.symbols, self.engine)
 
     def make_journal(self, tellers: Sequence[Teller]) -> LiveJournal | NoJournal:
         """Return what keeps the journal of what this instance tells."""
