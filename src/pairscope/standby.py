@@ -168,3 +168,13 @@ class CacheWhileActive:
     async def get(self, key: str) -> bytes | None:
         """Return a key's value."""
         return await self._cache.get(key)
+
+    async def push(self, key: str, value: bytes, keep: int) -> None:
+        """Put a value at the head of a list, where active."""
+        if self._active():
+            await self._cache.push(key, value, keep)
+
+    async def add(self, key: str, members: Sequence[str]) -> None:
+        """Put members into a set, where active."""
+        if self._active():
+            await self._cache.add(key, members)
