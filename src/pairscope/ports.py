@@ -12,6 +12,7 @@ from pairscope.market.pairs import PairSettings
 from pairscope.market.ticks import B1, TickBatch
 from pairscope.ports_alerts import Alerts
 from pairscope.ports_bulk import BulkHistory
+from pairscope.ports_desk import DeskSeat
 from pairscope.ports_research import Backtests, Jobs, MarketScreen, PaperPositions
 from pairscope.ports_storage import StoreKeeping
 
@@ -19,7 +20,6 @@ __all__ = [
     "Bus",
     "Cache",
     "Clock",
-    "DeskSeat",
     "Document",
     "Feed",
     "LiveView",
@@ -347,19 +347,6 @@ class PairWatch(Protocol):
         ...
 
     def counters(self) -> Mapping[str, Any]: ...
-
-
-class DeskSeat(Protocol):
-    """Which of several replicas is the desk: the one that judges alerts, follows positions and runs jobs."""
-
-    @property
-    def here(self) -> bool:
-        """Whether this replica is it."""
-        ...
-
-    async def address(self, *, fresh: bool = False) -> str:
-        """The URL at which other replicas reach the desk, empty where none is known; ``fresh`` asks again now."""
-        ...
 
 
 class Monitoring(Protocol):

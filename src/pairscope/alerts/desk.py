@@ -12,12 +12,13 @@ from typing import Any, Final, NamedTuple, Protocol
 import orjson
 import structlog
 
+from pairscope.alerts.announcing import TOPIC, Announcer
 from pairscope.alerts.feeding import AlertFeeding, Funding
 from pairscope.alerts.history import FiringHistory
 from pairscope.alerts.kept import KeptAlert, changed, check_expiry, made, state_after, state_of
+from pairscope.alerts.shared_firings import SharedFirings
 from pairscope.alerts.telling import PriceDecimals, cache_key, firing_document, trial_document
 from pairscope.delivery import OUTBOX, Courier, masked, statuses, waiting
-from pairscope.durations import Durations
 from pairscope.engine.alerts import AlertBook
 from pairscope.errors import InputError, StorageError, StoreUnavailable, UnknownAlert
 from pairscope.market.alert_rules import AlertFiring, AlertRule, AlertState
@@ -29,9 +30,7 @@ __all__ = ["MOST_ALERTS", "RULES", "STATES", "TOPIC", "AlertDesk", "Taken"]
 
 RULES: Final = "alerts"
 STATES: Final = "alert_states"
-TOPIC: Final = "alerts"
 MOST_ALERTS: Final = 10_000
-CACHED_S: Final = 86_400.0
 KEPT_WITHIN_S: Final = 10.0
 """So long is waited for a change to be durable."""
 LOOK_S: Final = 0.5
@@ -65,7 +64,8 @@ class AlertDesk:
 
     The pipeline calls ``take`` when the book has seen a batch, hands the documents to the store's writer with the
     batch, and then awaits ``tell``. ``records`` have to keep the order: what is put into them goes behind what was
-    handed to the writer before. ``note`` hears, in the words of the journal, which rules are followed.
+    handed to the writer before. ``note`` hears, in the words of the journal, which rules are followed. With ``shared``
+    this is one desk of several that may come to be, and firings are told when ``kept`` hears that they are stored.
     """
 
     def __init__(
@@ -84,11 +84,13 @@ class AlertDesk:
         funding: Funding,
         clock: Clock,
         note: Callable[..., None] = lambda *_: None,
+        shared: SharedFirings | None = None,
     ) -> None:
         self._book = book
-        self.on_ticks, self.on_updates, self.revise = book.on_ticks, book.on_updates, book.revise
+        self._shared = shared
+        self.on_ticks = book.on_ticks if shared is None else shared.seeing(book.on_ticks)
+        self.on_updates, self.revise = book.on_updates, book.revise
         self._records = records
-        self._cache = cache
         self._bus = bus
         self._live = live
         self._pairs = pairs
@@ -102,15 +104,15 @@ class AlertDesk:
         self._decimals = PriceDecimals(live)
         self._kept: dict[str, KeptAlert] = {}
         self._history = FiringHistory(records)
-        self._untold: list[tuple[int, str, bytes]] = []
-        self._told_after = Durations()
-        self._telling = asyncio.Lock()
+        self._announcer = Announcer(cache, bus, clock, shared)
         self._numbers = count(1)
         self._woken = asyncio.Event()
         self._forget_due_ns = 0
 
     async def restore(self) -> None:
         """Take up rules, how each stood, and the history; what stood of rules that are gone is removed."""
+        if self._shared is not None:
+            await self._shared.restore(self._records)
         await self._history.restore()
         await self._feeding.restore()
         self._bus.resume(TOPIC, self._history.seq)
@@ -140,9 +142,8 @@ class AlertDesk:
         await asyncio.gather(*map(self._courier.check, kept.notify))
         await self._feeding.ready()
         if len(self._kept) >= MOST_ALERTS:
-            raise InputError(
-                f"type: at most {MOST_ALERTS:,} alerts are kept at once", loc="type", hint="delete one first"
-            )
+            full = f"type: at most {MOST_ALERTS:,} alerts are kept at once"
+            raise InputError(full, loc="type", hint="delete one first")
         self._kept[alert_id] = kept
         self._follow(kept, None)
         try:
@@ -203,7 +204,7 @@ class AlertDesk:
         kept = self._found(alert_id)
         firing = self._trial(kept, "Test")
         seq, body, document = self._history.add(firing)
-        self._untold.append((self._clock(), cache_key(firing), body))
+        self._announcer.wait(seq, self._clock(), cache_key(firing), body)
         await self.tell()
         await self._keep_now([document])
         return {**firing, "seq": seq, "delivery": await self._send(kept.notify, {**firing, "seq": seq})}
@@ -222,7 +223,13 @@ class AlertDesk:
 
     def missed(self, after: int) -> AsyncGenerator[tuple[int, bytes], None]:
         """Yield (``seq``, document) of every firing that is kept with a ``seq`` above ``after``, oldest first."""
+        if self._shared is not None and not self._shared.is_desk:
+            return self._history.kept_behind(after)
         return self._history.missed(after)
+
+    async def overhear(self) -> None:
+        """Know how far the firings of another desk have come, for those who listen here."""
+        self._bus.resume(TOPIC, await self._history.last_kept())
 
     def counters(self) -> Mapping[str, Any]:
         """Return the numbers of rules, firings and messages, for ``/api/stats``."""
@@ -231,7 +238,7 @@ class AlertDesk:
             "rules": len(self._kept),
             "seq": self._history.seq,
             "refused_reads": self._feeding.refused,
-            "told_after": self._told_after.view(),
+            "told_after": self._announcer.view(),
         }
 
     # -- beside the feed -----------------------------------------------------------------------------------------------
@@ -239,7 +246,7 @@ class AlertDesk:
     def take(self) -> Taken:
         """Return what the book's newest batch brought for the records: firings, states, and what is to be sent."""
         firings, moved, documents = self._book.firings(), self._book.changed(), self._feeding.marks()
-        if not (firings or moved or documents):
+        if not (firings or moved or documents or self._shared):
             return _NOTHING
         for firing in firings:
             documents += self._fired(firing)
@@ -247,17 +254,23 @@ class AlertDesk:
             kept = self._kept.get(alert_id)
             if kept is not None and self._book.knows(alert_id):
                 documents.append(self._state_document(kept))
+        if self._shared is not None:
+            documents += self._shared.beside(documents)
         return Taken(tuple(documents), bool(firings))
 
     async def tell(self) -> None:
         """Tell who listens of the firings that were taken, in order."""
-        async with self._telling:
-            untold, self._untold = self._untold, []
-            if untold:
-                await self._cache.put_many({key: body for _, key, body in untold}, CACHED_S)
-                for came_ns, _, body in untold:
-                    self._bus.publish(TOPIC, body)
-                    self._told_after.add((self._clock() - came_ns) / 1e9)
+        await self._announcer.tell()
+
+    async def kept(self, documents: Sequence[Document]) -> None:
+        """Hear that documents are stored: tell the firings among them that waited for it, and send their messages."""
+        await self._announcer.kept(documents)
+        self._courier.kept(documents)
+
+    def refused(self, seqs: Sequence[int]) -> None:
+        """Hear that another desk had told some firings before: they are none of this one's."""
+        self._history.forget(seqs)
+        self._announcer.refused(seqs)
 
     def reload(self, symbols: Iterable[str]) -> None:
         """Have the bars of symbols read again: the store has others now."""
@@ -332,11 +345,12 @@ class AlertDesk:
             return []
         told = firing_document(kept, firing, self._decimals)
         seq, body, document = self._history.add(told)
-        self._untold.append((firing.recv_ns, cache_key(told), body))
+        self._announcer.wait(seq, firing.recv_ns, cache_key(told), body)
         sent = {**told, "seq": seq}
         now_ms = self._clock() // _MS
         outgoing = [waiting(seq, index, sent, target, now_ms) for index, target in enumerate(kept.notify)]
-        return [document, *(Document(OUTBOX, *item) for item in outgoing)]
+        claims = [] if self._shared is None else [self._shared.claim(firing, seq)]
+        return [document, *(Document(OUTBOX, *item) for item in outgoing), *claims]
 
     async def _keep_now(self, documents: Sequence[Document]) -> None:
         """Have documents kept behind all that was handed on before, and wait until they are durable."""

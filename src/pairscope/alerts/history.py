@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -72,6 +72,33 @@ class FiringHistory:
         self._newest.append((self.seq, body))
         return self.seq, body, Document(COLLECTION, firing_key(self.seq), body)
 
+    def forget(self, seqs: Sequence[int]) -> None:
+        """Forget firings that were added and are not kept: another had kept them. Their numbers are not given again."""
+        gone = set(seqs)
+        left = [item for item in self._newest if item[0] not in gone]
+        self._newest.clear()
+        self._newest.extend(left)
+
+    async def last_kept(self) -> int:
+        """Ask the records for the newest number, 0 where there is none."""
+        async for key, _ in self._records.scan(COLLECTION):
+            return seq_of(key)
+        return 0
+
+    async def kept_behind(self, after: int) -> AsyncGenerator[tuple[int, bytes], None]:
+        """Yield every firing behind ``after`` as the records have them, oldest first: for who did not add them."""
+        newest = await self.last_kept()
+        low = max(after, newest - self._most)
+        while low < newest:
+            high, chunk = min(low + CHUNK, newest), []
+            async for key, body in self._records.scan(COLLECTION, firing_key(high + 1)):
+                if seq_of(key) <= low:
+                    break
+                chunk.append((seq_of(key), body))
+            for item in reversed(chunk):
+                yield item
+            low = high
+
     async def page(self, query: FiringQuery) -> tuple[list[dict[str, Any]], int | None]:
         """Return the firings that are asked for, newest first, and what to ask for the page behind them."""
         found: list[dict[str, Any]] = []
@@ -97,12 +124,15 @@ class FiringHistory:
         """Yield every kept firing behind ``after``, oldest first; what is added meanwhile may be among them."""
         low = max(after + 1, self.oldest)
         while low <= self.seq:
-            if low >= self._newest[0][0]:
-                for seq, body in [item for item in self._newest if item[0] >= low]:
+            if self._newest and low >= self._newest[0][0]:
+                ahead = [item for item in self._newest if item[0] >= low]
+                for seq, body in ahead:
                     yield seq, body
                     low = seq + 1
+                if not ahead:
+                    return
                 continue
-            high = min(low + CHUNK, self._newest[0][0]) - 1
+            high = min(low + CHUNK, self._newest[0][0] if self._newest else self.seq + 1) - 1
             chunk: list[tuple[int, bytes]] = []
             async for key, body in self._records.scan(COLLECTION, firing_key(high + 1)):
                 if seq_of(key) < low:

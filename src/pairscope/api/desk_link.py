@@ -10,7 +10,7 @@ import structlog
 
 from pairscope.api.passes import HANDED_ON, Passes
 from pairscope.errors import DeskAway
-from pairscope.ports import DeskSeat
+from pairscope.ports_desk import DeskSeat
 
 __all__ = ["NOT_HERE", "Body", "DeskLink"]
 

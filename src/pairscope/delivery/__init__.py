@@ -1,7 +1,7 @@
 """Where firings are sent: targets and what may be called, signed webhooks, services, mail, and the outbox."""
 
 from pairscope.delivery.courier import Courier
-from pairscope.delivery.outbox import DELIVERIES, OUTBOX, statuses, waiting
+from pairscope.delivery.outbox import DELIVERIES, OUTBOX, seq_of_message, statuses, waiting
 from pairscope.delivery.targets import Target, check_target, masked, restored
 from pairscope.delivery.webhook import secret_of
 
@@ -14,6 +14,7 @@ __all__ = [
     "masked",
     "restored",
     "secret_of",
+    "seq_of_message",
     "statuses",
     "waiting",
 ]

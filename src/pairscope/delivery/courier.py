@@ -47,6 +47,7 @@ class Courier:
     ``most_in_flight`` are on their way, two of one target, and one at a time of a target that fails, which is then
     left alone for longer and longer. Of those that wait, ``most_waiting`` are known here; the rest stays in the records
     and is read when there is room. ``private`` allows targets in the own network; ``secret`` signs (``secret_of``).
+    ``may_send`` is asked before each message: no, where another process sends them by now.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Courier:
         *,
         secret: str,
         private: bool = False,
+        may_send: Callable[[], Awaitable[bool]] | None = None,
         resolve: Resolve | None = None,
         trust: ssl.SSLContext | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -77,6 +79,7 @@ class Courier:
             service_s=service_s,
         )
         self._records = records
+        self._may_send = may_send
         self._clock = clock
         self._sleep = sleep
         self._timer = timer
@@ -276,6 +279,9 @@ class Courier:
     async def _deliver(self, message: Waiting) -> None:
         """Send a message once and record what came of it."""
         try:
+            if self._may_send is not None and not await self._may_send():
+                self._again(message, None, self._clock() + int(STORE_AGAIN_S * _S))
+                return
             body = message.body or await self._records.get(OUTBOX, message.key)
             if body is None:
                 self._missing(message)

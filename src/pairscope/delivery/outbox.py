@@ -10,7 +10,17 @@ import orjson
 from pairscope.delivery.targets import masked, tag_of
 from pairscope.ports import Records
 
-__all__ = ["DELIVERIES", "OUTBOX", "UNREADABLE", "key_of_message", "message_id", "read", "statuses", "waiting"]
+__all__ = [
+    "DELIVERIES",
+    "OUTBOX",
+    "UNREADABLE",
+    "key_of_message",
+    "message_id",
+    "read",
+    "seq_of_message",
+    "statuses",
+    "waiting",
+]
 
 OUTBOX: Final = "outbox"
 DELIVERIES: Final = "deliveries"
@@ -32,6 +42,15 @@ def key_of_message(seq: int, index: int) -> str:
     '00000000000000000012:3'
     """
     return f"{seq:020d}:{index}"
+
+
+def seq_of_message(key: str) -> int:
+    """Return the number of the firing that a message's key names.
+
+    >>> seq_of_message(key_of_message(12, 3))
+    12
+    """
+    return int(key.partition(":")[0])
 
 
 def message_id(firing: Mapping[str, Any], target: str) -> str:

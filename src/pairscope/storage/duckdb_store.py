@@ -160,6 +160,21 @@ class DuckDBStore(Imports):
 
         await self._write(work)
 
+    async def put_firsts(
+        self, firsts: Sequence[Document], documents: Sequence[Document] = (), *, guard: Document | None = None
+    ) -> list[Document]:
+        """Store ``firsts``, whose keys must be new, and with them ``documents`` as ``put_many`` does, all or nothing.
+
+        Where keys are there already nothing is stored, and what stands under them is returned. ``guard``: a document
+        that must stand as it says; ``Superseded`` where it does not.
+        """
+
+        def work() -> list[Document]:
+            with self._transaction() as writing:
+                return writing.put_firsts(firsts, documents, guard)
+
+        return await self._write(work)
+
     async def get(self, collection: str, key: str) -> bytes | None:
         """Return a document, None where there is none."""
         return await self._read(lambda con, _: document_at(con, collection, key))

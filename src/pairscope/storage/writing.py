@@ -8,25 +8,23 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pairscope.errors import Superseded
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, BarOutcome, BarOutcomes, Origin, bars_of, timeframe_ns
 from pairscope.market.continuity import Admission, Gap
-from pairscope.market.ticks import B1, I4, TickBatch
+from pairscope.market.ticks import TickBatch
 from pairscope.ports import Document
 from pairscope.storage.archive_catalogue import Reach
-from pairscope.storage.documents import add_document, put_documents, remove_documents
+from pairscope.storage.bar_merge import BAR_FIELDS, chosen_of, judged
+from pairscope.storage.documents import add_document, document_at, put_documents, remove_documents
 from pairscope.storage.ledger import Ledger
 from pairscope.storage.parcel import last_of_each
-from pairscope.storage.precedence import supersedes
-from pairscope.storage.tables import BAR_FIELDS, Connection, Tables
+from pairscope.storage.tables import Connection, Tables
 
 __all__ = ["Writing"]
 
 _MINUTE_NS: Final = timeframe_ns("1m")
 SAVE_EVERY_FLUSHES: Final = 256
 """Appends between two savings of the whole ledger: what a start has to read at most."""
-
-_VALUES = ("open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "first_id", "last_id")
-"""What makes two versions of a bar differ; its trades are a count of ours, whosever the bar."""
 
 
 class Writing:
@@ -144,16 +142,7 @@ class Writing:
         Uploaded bars of a time that own ticks cover do not go in, also where nothing was traded in it.
         """
         ledger = self._ledger
-        outcomes = np.full(len(bars), BarOutcome.UNCHANGED, np.int8)
-        columns = {field: getattr(bars, field) for field in BAR_FIELDS}
-        columns["symbol_id"] = ledger.ids_of(bars.symbols)[bars.symbol_id]
-        chosen = _last_word(columns)
-        uploaded = chosen[columns["origin"][chosen] == Origin.UPLOAD]
-        if uploaded.size:
-            within = ledger.within(columns["symbol_id"][uploaded], columns["ts_open_ns"][uploaded], bars.timeframe)
-            outcomes[uploaded[within]] = BarOutcome.KEPT
-            chosen = chosen[outcomes[chosen] != BarOutcome.KEPT]
-        columns = {field: values[chosen] for field, values in columns.items()}
+        columns, chosen, outcomes, uploaded = chosen_of(ledger, bars)
         newest = ledger.newest_bars(bars.timeframe)
         keep = columns["ts_open_ns"] > newest[columns["symbol_id"]]
         known = np.flatnonzero(~keep)
@@ -167,7 +156,7 @@ class Writing:
             self._has_rows = True
             self._tables.add_bars(self._connection, bars.timeframe, columns, flush=self._flush)
             ledger.saw_bars(bars.timeframe, columns["symbol_id"], columns["ts_open_ns"])
-            if uploaded.size and bars.timeframe == "1s":
+            if uploaded and bars.timeframe == "1s":
                 ledger.uploaded_seconds |= set(columns["symbol_id"].tolist())
             self.added_bars += int(columns["symbol_id"].size)
         return BarBatch(ledger.symbols, bars.timeframe, *(columns[field] for field in BAR_FIELDS)), outcomes
@@ -178,29 +167,7 @@ class Writing:
         """Compare bars with those stored at their keys, remove what loses, return what comes of each of ``known``."""
         keys = {field: columns[field][known] for field in ("symbol_id", "ts_open_ns")}
         old = self._tables.bars_at(self._connection, timeframe, keys)
-        came = np.full(known.size, BarOutcome.INSERTED, np.int8)
-        at = old["row"]
-        if not at.size:
-            return came
-        rows = known[at]
-        differs = np.zeros(at.size, np.bool_)
-        for field in _VALUES:
-            differs |= columns[field][rows] != old[field]
-        wins = supersedes(
-            new_origin=columns["origin"][rows],
-            new_trades=columns["trades"][rows],
-            new_revision=columns["revision"][rows],
-            new_volume=columns["volume"][rows],
-            old_origin=old["origin"],
-            old_trades=old["trades"],
-            old_revision=old["revision"],
-            old_volume=old["volume"],
-            covered=self._ledger.covered(old["symbol_id"], old["ts_open_ns"], timeframe),
-            differs=differs,
-            rebuilt=rebuilt,
-        )
-        wins |= _carry_over(columns, rows, old, wins)
-        came[at] = np.where(wins, BarOutcome.UPDATED, np.where(differs, BarOutcome.KEPT, BarOutcome.UNCHANGED))
+        came, wins = judged(self._ledger, timeframe, columns, known, old, rebuilt=rebuilt)
         if wins.any():
             gone = {field: old[field][wins] for field in ("symbol_id", "ts_open_ns")}
             self._tables.delete_bars(self._connection, timeframe, gone)
@@ -260,6 +227,18 @@ class Writing:
         put_documents(self._connection, [document for document in final if document.body is not None])
         return remove_documents(self._connection, [document for document in final if document.body is None])
 
+    def put_firsts(
+        self, firsts: Sequence[Document], documents: Sequence[Document], guard: Document | None
+    ) -> list[Document]:
+        """Store documents where all ``firsts`` are new, else return what stands there; ``Superseded`` by the guard."""
+        if guard is not None and document_at(self._connection, guard.collection, guard.key) != guard.body:
+            raise Superseded(f"{guard.collection}/{guard.key} is another's by now")
+        stands = [each._replace(body=document_at(self._connection, each.collection, each.key)) for each in firsts]
+        known = [each for each in stands if each.body is not None]
+        if not known:
+            self.put_documents([*firsts, *documents])
+        return known
+
     def save(self) -> None:
         """Have the whole ledger written with this transaction."""
         self._save = True
@@ -280,29 +259,3 @@ class Writing:
         self._tables.remove_gaps(self._connection, [(ids_of(gap.symbol), gap.from_id) for gap in gone])
         left = [(ids_of(gap.symbol), gap, ranges_of(gap)) for gap in gaps if gap not in gone]
         self._tables.put_gaps(self._connection, left)
-
-
-def _carry_over(columns: dict[str, NDArray[Any]], rows: NDArray[np.intp], old: dict[str, NDArray[Any]], wins: B1) -> B1:
-    """Give the bars at ``rows`` what the stored ones beside them hand on; return those stored for their count alone.
-
-    A bar corrected by own ticks has a revision above the old one's. A foreign bar keeps the count of our trades, and
-    gets it where our bar came and lost: it then goes in again with that count.
-    """
-    own = columns["origin"][rows] == Origin.OWN
-    counted: B1 = own & ~wins & (old["origin"] != Origin.OWN) & (columns["trades"][rows] != old["trades"])
-    for field in set(BAR_FIELDS) - {"trades"}:
-        columns[field][rows[counted]] = old[field][counted]
-    columns["trades"][rows[~own]] = old["trades"][~own]
-    corrected = rows[wins]
-    columns["revision"][corrected] = np.maximum(columns["revision"][corrected], (old["revision"] + own)[wins])
-    return counted
-
-
-def _last_word(columns: dict[str, NDArray[Any]]) -> NDArray[np.intp]:
-    """Return the rows of one bar a key, by (symbol, time): of several versions that of most ticks and revisions."""
-    order = np.lexsort((columns["revision"], columns["trades"], columns["ts_open_ns"], columns["symbol_id"]))
-    symbol_id: I4 = columns["symbol_id"][order]
-    times = columns["ts_open_ns"][order]
-    last = np.ones(order.size, np.bool_)
-    last[:-1] = (symbol_id[1:] != symbol_id[:-1]) | (times[1:] != times[:-1])
-    return order[last]
