@@ -13,14 +13,11 @@ from pairscope.market.continuity import Gap, GapStatus
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import I4, TickBatch
 from pairscope.storage.archive_catalogue import DAY_NS, EVERYWHERE, Catalogue, Reach
+from pairscope.storage.bar_merge import BAR_FIELDS
 from pairscope.storage.ledger import NEVER, Ledger
 
-__all__ = ["BAR_FIELDS", "Connection", "Tables"]
+__all__ = ["Connection", "Tables"]
 
-BAR_FIELDS = (
-    "symbol_id", "ts_open_ns", "open", "high", "low", "close", "volume", "quote_volume", "buy_volume",
-    "trades", "first_id", "last_id", "revision", "origin",
-)  # fmt: skip
 _TICK_FIELDS = ("symbol_id", "ts_event_ns", "ts_recv_ns", "id", "price", "size", "buyer_is_maker")
 _BARS = ", ".join(BAR_FIELDS)
 _TICKS = ", ".join(_TICK_FIELDS)
