@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pairscope.alerts import AlertDesk
+from pairscope.alerts import AlertDesk, SharedFirings, number_of
 from pairscope.delivery import Courier
 from pairscope.engine.alerts import AlertBook
 from pairscope.engine.data_processor import DataProcessor
@@ -17,8 +17,9 @@ from pairscope.engine.pairs import PairBook
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.pipeline import Pipeline, Publisher, warm_start
-from pairscope.ports import Message
+from pairscope.ports import Document, Message
 from pairscope.storage.buffered_records import BufferedRecords
+from pairscope.storage.desk_store import DeskRecords, DeskStore, Term
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 from pairscope.storage.spool import Spool
@@ -62,8 +63,11 @@ class NoFeed:
 class House:
     """A process's parts around the desk; ``open`` begins one over what a folder holds."""
 
-    def __init__(self, store: DuckDBStore, folder: Path) -> None:
+    def __init__(self, store: Any, folder: Path, *, shared: bool = False) -> None:
         self.store = store
+        self.superseded = False
+        self.term = Term(store)
+        self.shared = SharedFirings(self.term.document) if shared else None
         self.now_ns = START
         self.symbols = Symbols(NAMES)
         self.engine = DataProcessor(self.symbols)
@@ -73,14 +77,22 @@ class House:
         self.rates: dict[str, list[tuple[str, int, float]]] = {}
         self.book = AlertBook(self.symbols, self.engine)
         pairs = PairBook(self.symbols, self.engine)
+        face = DeskStore(store, kept=self.kept, refused=self.refused, superseded=self.supersede, belongs=number_of)
         self.writer = StoreWriter(
-            store,
+            face if shared else store,  # type: ignore[arg-type]  # it has what the writer asks a store for
             spool=Spool(folder / "spool", max_bytes=1 << 24),
             flush_seconds=3600.0,
-            on_kept=lambda documents: self.courier.kept(documents),  # noqa: PLW0108 - it is made behind the writer
+            on_kept=None if shared else lambda documents: self.courier.kept(documents),  # noqa: PLW0108 - made behind it
         )
-        self.records = BufferedRecords(store, self.writer)
-        self.courier = Courier(self.records, self.clock, secret="whsec_" + "c2Vj" * 8, resolve=no_address)
+        buffered = BufferedRecords(store, self.writer)
+        self.records: Any = DeskRecords(buffered, self.term) if shared else buffered
+        self.courier = Courier(
+            self.records,
+            self.clock,
+            secret="whsec_" + "c2Vj" * 8,
+            may_send=self.term.holds if shared else None,
+            resolve=no_address,
+        )
         self.watchlist = Watchlist(pairs, store=store, records=store, bus=self.bus, live=self.engine)
         self.desk = AlertDesk(
             self.book,
@@ -96,6 +108,7 @@ class House:
             funding=self.funding,
             clock=self.clock,
             note=lambda *note: self.notes.append(note),
+            shared=self.shared,
         )
         publisher = Publisher(self.engine, self.cache, self.bus, pairs, alerts=self.desk)
         feed: Any = NoFeed()
@@ -111,6 +124,16 @@ class House:
         await house.courier.restore()
         await house.desk.restore()
         return house
+
+    async def kept(self, documents: Sequence[Document]) -> None:
+        """Where several may be the desk: documents are in the store."""
+        await self.desk.kept(documents)
+
+    def refused(self, seqs: Sequence[int]) -> None:
+        self.desk.refused(seqs)
+
+    def supersede(self) -> None:
+        self.superseded = True
 
     async def close(self) -> None:
         """End in order."""

@@ -73,8 +73,13 @@ class FiringHistory:
         return self.seq, body, Document(COLLECTION, firing_key(self.seq), body)
 
     def forget(self, seqs: Sequence[int]) -> None:
-        """Forget firings that were added and are not kept: another had kept them. Their numbers are not given again."""
+        """Forget firings that were added and are not kept, since another had kept them.
+
+        The newest numbers are given again, so that there is no hole.
+        """
         gone = set(seqs)
+        while self.seq in gone:
+            self.seq -= 1
         left = [item for item in self._newest if item[0] not in gone]
         self._newest.clear()
         self._newest.extend(left)

@@ -58,12 +58,13 @@ class SharedCounts:
 
     async def hit(self, item: RateLimitItem, who: str) -> float | None:
         """Count a call; None where it is within the limit, else when the period ends (seconds since the epoch)."""
-        return await self._ask(lambda: _hit(self._limiter, item, who), lambda: _hit(self._own_limiter, item, who))
+        ends_s, _ = await self._ask(lambda: _hit(self._limiter, item, who), lambda: _hit(self._own_limiter, item, who))
+        return ends_s
 
     async def first(self, key: str, for_s: int) -> bool:
         """Whether a key is seen for the first time; it is remembered for so many seconds."""
-        seen = await self._ask(lambda: self._shared.incr(key, for_s), lambda: self._own.incr(key, for_s))
-        if self._shared is not self._own and seen == 1 and self._away_until_s:
+        seen, together = await self._ask(lambda: self._shared.incr(key, for_s), lambda: self._own.incr(key, for_s))
+        if together and seen == 1 and self._alone_total:
             seen = await self._own.incr(key, for_s)  # it may have been seen here while Redis was away
         return bool(seen == 1)
 
@@ -71,19 +72,20 @@ class SharedCounts:
         """Return how many calls were counted by this process alone, and whether that is so now."""
         return {"alone_total": self._alone_total, "alone": float(monotonic() < self._away_until_s)}
 
-    async def _ask(self, shared: Callable[[], Awaitable[_T]], own: Callable[[], Awaitable[_T]]) -> _T:
+    async def _ask(self, shared: Callable[[], Awaitable[_T]], own: Callable[[], Awaitable[_T]]) -> tuple[_T, bool]:
+        """Return an answer and whether it is that of all replicas."""
         if self._shared is self._own:
-            return await own()
+            return await own(), False
         if monotonic() >= self._away_until_s:
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    return await shared()
+                    return await shared(), True
             except (StorageError, TimeoutError, OSError) as error:
                 if monotonic() >= self._away_until_s:
                     _log.warning("calls are counted by this process alone", error=type(error).__name__)
                 self._away_until_s = monotonic() + AWAY_S
         self._alone_total += 1
-        return await own()
+        return await own(), False
 
 
 async def _hit(limiter: SlidingWindowCounterRateLimiter, item: RateLimitItem, who: str) -> float | None:
