@@ -1,22 +1,20 @@
-"""Bars as the embedded store answers them: from base bars where they suffice, else from uploaded ones beside them."""
+"""Bars as a store answers them: from base bars where they suffice, else from uploaded ones beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
-from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch, Origin, concat_bars, resample, timeframe_ns
+from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, Origin, concat_bars, resample, timeframe_ns
 from pairscope.market.gaps import Gap
 from pairscope.market.ticks import B1, I8
 from pairscope.ports import UploadedSpan
-from pairscope.storage.archive_catalogue import Reach
 from pairscope.storage.ledger import NEVER, LedgerView
-from pairscope.storage.reading import gaps, windows
-from pairscope.storage.tables import Connection, Tables
+from pairscope.storage.reading import windows
 
-__all__ = ["OwnTime", "assembled", "bars", "base_bars", "base_of", "lengthen", "uploaded"]
+__all__ = ["BarSource", "OwnTime", "assembled", "bars", "base_of", "lengthen", "levels_of", "uploaded"]
 
 _MINUTE_BASED: Final = timeframe_ns("1m")
 
@@ -43,9 +41,32 @@ class OwnTime:
         return ended & self.sound(ts_open_ns, timeframe)
 
 
+class BarSource(Protocol):
+    """The tables of a store, as far as bars are read of them."""
+
+    def symbol_bars(
+        self, connection: Any, timeframe: str, symbol_id: int, start_ns: int, end_ns: int, *, uploads_only: bool
+    ) -> BarBatch:
+        """Return a symbol's bars of a range by time, all or those that were uploaded."""
+        ...
+
+    def base_bars(self, connection: Any, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
+        """Return the stored bars of every symbol in a range, by (symbol id, time)."""
+        ...
+
+    def uploads(self, connection: Any) -> list[tuple[int, str, int, int, int]]:
+        """Return the symbol id, timeframe, number, oldest and newest open time of the bars that were uploaded."""
+        ...
+
+    def unrepaired(self, connection: Any, symbol_id: int) -> list[Gap]:
+        """Return the gaps of a symbol that lack ids, by their first."""
+        ...
+
+
 def bars(
-    connection: Connection,
+    connection: Any,
     view: LedgerView,
+    tables: BarSource,
     symbol: str,
     timeframe: str,
     start_ns: int,
@@ -61,17 +82,24 @@ def bars(
     if symbol_id is None or limit <= 0:
         return BarBatch.empty(view.symbols, timeframe)
     end_ns = min(-(-end_ns // length), view.horizon_ns(symbol_id) // length) * length
-    levels = _levels(view, symbol_id, timeframe)
+    uploaded_seconds = symbol_id in view.uploaded_seconds
+    levels = levels_of(view.timeframes(symbol_id), timeframe, uploaded_seconds=uploaded_seconds)
     if not levels or end_ns <= start_ns:
         return BarBatch.empty(view.symbols, timeframe)
     spans = [view.bar_span(symbol_id, level) for level in levels]
     oldest, newest_ns = min(span[0] for span in spans), max(span[1] for span in spans)
     hint = (newest_ns // length + 1) * length if newest else oldest // length * length
-    own_time = _own_time(connection, view, symbol, symbol_id) if len(levels) > 1 else OwnTime()
+    own_time = OwnTime()
+    if len(levels) > 1:
+        first_ns, last_ns, _ = view.tick_span(symbol_id)
+        own_time = OwnTime(first_ns, last_ns, tables.unrepaired(connection, symbol_id))
     parts: list[BarBatch] = []
     left = limit
     for low, high in windows(start_ns, end_ns, hint, limit * length, newest=newest):
-        kept = {level: _read(connection, view, level, symbol_id, low, high, timeframe) for level in levels}
+        kept = {}
+        for level in levels:
+            below = timeframe_ns(level) < timeframe_ns(base_of(timeframe))  # of those only what was uploaded counts
+            kept[level] = tables.symbol_bars(connection, level, symbol_id, low, high, uploads_only=below)
         part = assembled(kept, timeframe, own_time)
         part = part.take(slice(max(len(part) - left, 0), None) if newest else slice(left))
         parts.append(part)
@@ -118,64 +146,27 @@ def lengthen(bars: BarBatch, timeframe: str) -> BarBatch:
     return bars if timeframe == bars.timeframe else resample(bars, timeframe)
 
 
-def base_bars(connection: Connection, view: LedgerView, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
-    """Return the stored bars of every symbol, by (symbol id, time)."""
-    return Tables(view.symbols, view.archive).bars(
-        connection,
-        timeframe,
-        "ts_open_ns >= ? AND ts_open_ns < ?",
-        (start_ns, end_ns),
-        reach=Reach(None, start_ns, end_ns),
-        order="symbol_id, ts_open_ns",
-    )
-
-
-def uploaded(connection: Connection, view: LedgerView) -> list[UploadedSpan]:
+def uploaded(connection: Any, view: LedgerView, tables: BarSource) -> list[UploadedSpan]:
     """Return what was uploaded, by (symbol, length of timeframe)."""
-    found = []
-    for timeframe in TIMEFRAMES:
-        rows = connection.execute(
-            f"SELECT symbol_id, count(*), min(ts_open_ns), max(ts_open_ns) FROM bar_{timeframe} "
-            "WHERE origin = ? GROUP BY symbol_id",
-            [int(Origin.UPLOAD)],
-        ).fetchall()
-        found += [UploadedSpan(view.symbols[at], timeframe, count, low, high) for at, count, low, high in rows]
+    found = [
+        UploadedSpan(view.symbols[symbol_id], timeframe, count, oldest_ns, newest_ns)
+        for symbol_id, timeframe, count, oldest_ns, newest_ns in tables.uploads(connection)
+    ]
     return sorted(found, key=lambda span: (span.symbol, timeframe_ns(span.timeframe)))
 
 
-def _levels(view: LedgerView, symbol_id: int, timeframe: str) -> list[str]:
-    """Return the timeframes whose bars make those of another, the shortest first.
+def levels_of(kept: Sequence[str], timeframe: str, *, uploaded_seconds: bool) -> list[str]:
+    """Return the timeframes, of those under which bars are kept, whose bars make those of another, the shortest first.
 
     3m bars do not fit into 5m ones; where both are there the 5m ones are used.
     """
     length, base = timeframe_ns(timeframe), base_of(timeframe)
-    found = [t for t in view.timeframes(symbol_id) if not length % timeframe_ns(t)]
-    if base == "1m" and symbol_id not in view.uploaded_seconds:
+    found = [t for t in kept if not length % timeframe_ns(t)]
+    if base == "1m" and not uploaded_seconds:
         found = [t for t in found if t != "1s"]
     if "3m" in found and "5m" in found:
         found.remove("3m")
     return found
-
-
-def _read(
-    connection: Connection, view: LedgerView, level: str, symbol_id: int, low: int, high: int, timeframe: str
-) -> BarBatch:
-    """Return the stored bars of a level in a range; below the base of a timeframe only those that were uploaded."""
-    below = timeframe_ns(level) < timeframe_ns(base_of(timeframe))
-    return Tables(view.symbols, view.archive).bars(
-        connection,
-        level,
-        "symbol_id = ? AND ts_open_ns >= ? AND ts_open_ns < ?" + (f" AND origin = {Origin.UPLOAD:d}" if below else ""),
-        (symbol_id, low, high),
-        reach=Reach(symbol_id, low, high),
-        order="ts_open_ns",
-    )
-
-
-def _own_time(connection: Connection, view: LedgerView, symbol: str, symbol_id: int) -> OwnTime:
-    """Return when a symbol has trades of its own."""
-    first_ns, last_ns, _ = view.tick_span(symbol_id)
-    return OwnTime(first_ns, last_ns, gaps(connection, view, symbol, unrepaired=True))
 
 
 def _share(bars: BarBatch, own_time: OwnTime) -> I8:

@@ -15,6 +15,7 @@ from pairscope.storage import bar_reading, reading
 from pairscope.storage.archive import Upkeep
 from pairscope.storage.documents import document_at, documents_behind
 from pairscope.storage.imports import Imports, demand_timeframe
+from pairscope.storage.reading import tables_of
 
 __all__ = ["DuckDBStore"]
 
@@ -85,13 +86,15 @@ class DuckDBStore(Imports):
         """Closed bars of any timeframe, oldest first."""
         demand_timeframe(timeframe)
         return await self._read(
-            lambda con, view: bar_reading.bars(con, view, symbol, timeframe, start_ns, end_ns, limit, newest=newest)
+            lambda con, view: bar_reading.bars(
+                con, view, tables_of(view), symbol, timeframe, start_ns, end_ns, limit, newest=newest
+            )
         )
 
     async def base_bars(self, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
         """Closed base bars of every symbol in a range, by (symbol id, time)."""
         _demand_base(timeframe)
-        return await self._read(lambda con, view: bar_reading.base_bars(con, view, timeframe, start_ns, end_ns))
+        return await self._read(lambda con, view: tables_of(view).base_bars(con, timeframe, start_ns, end_ns))
 
     async def ticks_since(self, start_ns: int) -> AsyncIterator[TickBatch]:
         """Every symbol's ticks from an event time on, by (event time, trade id), in batches."""

@@ -64,7 +64,7 @@ class Imports(DuckDBFile):
 
     async def uploaded(self) -> list[UploadedSpan]:
         """What was uploaded, by (symbol, length of timeframe)."""
-        return await self._read(bar_reading.uploaded)
+        return await self._read(lambda con, view: bar_reading.uploaded(con, view, reading.tables_of(view)))
 
     async def kept_timeframes(self, symbol: str) -> tuple[str, ...]:
         """The timeframes under which bars of a symbol are kept, the shortest first. Reads no table."""

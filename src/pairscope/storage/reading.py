@@ -15,8 +15,8 @@ from pairscope.storage.ledger import LedgerView
 from pairscope.storage.tables import Connection, Tables
 
 __all__ = [
-    "gaps", "held", "portions", "received_between", "received_portions", "symbol_portions", "ticks", "ticks_between",
-    "windows",
+    "gaps", "held", "portions", "received_between", "received_portions", "symbol_portions", "tables_of", "ticks",
+    "ticks_between", "windows",
 ]  # fmt: skip
 
 _SECOND_NS: Final = 1_000_000_000
@@ -24,6 +24,11 @@ _MINUTE_NS: Final = 60_000_000_000
 _QUARTER_NS: Final = 15 * _MINUTE_NS
 _GROWTH: Final = 8
 _PORTION: Final = 200_000
+
+
+def tables_of(view: LedgerView) -> Tables:
+    """Return the tables as of a view."""
+    return Tables(view.symbols, view.archive)
 
 
 def windows(start_ns: int, end_ns: int, first_ns: int, width_ns: int, *, newest: bool) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch
+from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch, Origin
 from pairscope.market.continuity import Gap, GapStatus
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import I4, TickBatch
@@ -241,6 +241,53 @@ class Tables:
             list(parameters),
         ).fetchnumpy()
         return BarBatch(self._symbols, timeframe, *(rows[field] for field in BAR_FIELDS))
+
+    def symbol_ticks(self, connection: Connection, symbol_id: int, start_ns: int, end_ns: int) -> TickBatch:
+        """Return a symbol's ticks of a range, in no order."""
+        where = "symbol_id = ? AND ts_event_ns >= ? AND ts_event_ns < ?"
+        reach = Reach(symbol_id, start_ns, end_ns)
+        return self.ticks(connection, where, (symbol_id, start_ns, end_ns), reach=reach)
+
+    def symbol_bars(
+        self, connection: Connection, timeframe: str, symbol_id: int, start_ns: int, end_ns: int, *, uploads_only: bool
+    ) -> BarBatch:
+        """Return a symbol's bars of a range by time, all or those that were uploaded."""
+        where = "symbol_id = ? AND ts_open_ns >= ? AND ts_open_ns < ?"
+        where += f" AND origin = {Origin.UPLOAD:d}" if uploads_only else ""
+        reach = Reach(symbol_id, start_ns, end_ns)
+        return self.bars(connection, timeframe, where, (symbol_id, start_ns, end_ns), reach=reach, order="ts_open_ns")
+
+    def base_bars(self, connection: Connection, timeframe: str, start_ns: int, end_ns: int) -> BarBatch:
+        """Return the stored bars of every symbol in a range, by (symbol id, time)."""
+        where, reach = "ts_open_ns >= ? AND ts_open_ns < ?", Reach(None, start_ns, end_ns)
+        return self.bars(connection, timeframe, where, (start_ns, end_ns), reach=reach, order="symbol_id, ts_open_ns")
+
+    def foreign_opens(
+        self, connection: Connection, timeframe: str, symbol_id: int, start_ns: int, end_ns: int
+    ) -> list[int]:
+        """Return the open times of a symbol's bars of a range that are not of own ticks; none that is archived."""
+        found = connection.execute(
+            f"SELECT ts_open_ns FROM bar_{timeframe} WHERE symbol_id = ? AND ts_open_ns >= ? AND ts_open_ns < ? "
+            f"AND origin <> {Origin.OWN:d}",
+            [symbol_id, start_ns, end_ns],
+        ).fetchall()
+        return [ts_open_ns for (ts_open_ns,) in found]
+
+    def uploads(self, connection: Connection) -> list[tuple[int, str, int, int, int]]:
+        """Return the symbol id, timeframe, number, oldest and newest open time of the bars that were uploaded."""
+        found = []
+        for timeframe in TIMEFRAMES:
+            rows = connection.execute(
+                f"SELECT symbol_id, count(*), min(ts_open_ns), max(ts_open_ns) FROM bar_{timeframe} "
+                "WHERE origin = ? GROUP BY symbol_id",
+                [int(Origin.UPLOAD)],
+            ).fetchall()
+            found += [(symbol_id, timeframe, count, oldest, newest) for symbol_id, count, oldest, newest in rows]
+        return found
+
+    def unrepaired(self, connection: Connection, symbol_id: int) -> list[Gap]:
+        """Return the gaps of a symbol that lack ids, by their first."""
+        return [gap for gap, _ in self.gaps(connection, f"status <> 'repaired' AND symbol_id = {symbol_id:d}")]
 
 
 def _tail(order: str, limit: int | None) -> str:

@@ -13,12 +13,11 @@ from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, BarOutcome, BarOutc
 from pairscope.market.continuity import Admission, Gap
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Document
-from pairscope.storage.archive_catalogue import Reach
 from pairscope.storage.bar_merge import BAR_FIELDS, chosen_of, judged
 from pairscope.storage.documents import add_document, document_at, put_documents, remove_documents
 from pairscope.storage.ledger import Ledger
 from pairscope.storage.parcel import last_of_each
-from pairscope.storage.tables import Connection, Tables
+from pairscope.storage.tables import Tables
 
 __all__ = ["Writing"]
 
@@ -28,12 +27,15 @@ SAVE_EVERY_FLUSHES: Final = 256
 
 
 class Writing:
-    """The steps of one transaction on a connection; the caller begins and commits it."""
+    """The steps of one transaction on a connection; the caller begins and commits it.
 
-    def __init__(self, connection: Connection, ledger: Ledger) -> None:
+    ``tables`` is the SQL of another store than the embedded one, which has the same methods.
+    """
+
+    def __init__(self, connection: Any, ledger: Ledger, *, tables: Any = None) -> None:
         self._connection = connection
         self._ledger = ledger
-        self._tables = Tables(ledger.symbols, ledger.archive)
+        self._tables: Tables = Tables(ledger.symbols, ledger.archive) if tables is None else tables
         self._flush = ledger.flush + 1
         self._save = False
         self._has_rows = False
@@ -41,7 +43,7 @@ class Writing:
         self.stale = False
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> Any:
         """The connection that the transaction is on."""
         return self._connection
 
@@ -183,11 +185,8 @@ class Writing:
         if symbol_id is None:
             return []
         whole = timeframe_ns(BASE_TIMEFRAMES[-1])
-        ticks = self._tables.ticks(
-            self._connection,
-            "symbol_id = ? AND ts_event_ns >= ? AND ts_event_ns < ?",
-            (symbol_id, start_ns // whole * whole, -(-end_ns // whole) * whole),
-            reach=Reach(symbol_id, start_ns // whole * whole, -(-end_ns // whole) * whole),
+        ticks = self._tables.symbol_ticks(
+            self._connection, symbol_id, start_ns // whole * whole, -(-end_ns // whole) * whole
         )
         revised = []
         for timeframe in BASE_TIMEFRAMES:
@@ -204,12 +203,8 @@ class Writing:
 
     def _remove_untraded(self, timeframe: str, symbol_id: int, low: int, high: int, made: BarBatch) -> None:
         """Remove stored bars of others in a range whose time own ticks cover wholly, and in which there is none."""
-        found = self._connection.execute(
-            f"SELECT ts_open_ns FROM bar_{timeframe} WHERE symbol_id = ? AND ts_open_ns >= ? AND ts_open_ns < ? "
-            f"AND origin <> {Origin.OWN:d}",
-            [symbol_id, low, high],
-        ).fetchall()
-        opens = np.setdiff1d(np.array([ts_open_ns for (ts_open_ns,) in found], np.int64), made.ts_open_ns)
+        found = self._tables.foreign_opens(self._connection, timeframe, symbol_id, low, high)
+        opens = np.setdiff1d(np.array(found, np.int64), made.ts_open_ns)
         ids = np.full(opens.size, symbol_id, np.int32)
         gone = self._ledger.within(ids, opens, timeframe)
         if gone.any():
