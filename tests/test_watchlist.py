@@ -204,3 +204,55 @@ async def test_history_that_comes_later_is_read_again(house: House) -> None:
     house.list.history_came(["LATEUSDT"])
     await house.list.catch_up()
     assert house.zscore("LATEUSDT", "BTCUSDT") is not None
+
+
+async def test_what_one_process_changes_every_other_takes_up(house: House) -> None:
+    """Two processes over one store, the words of the one handed to the other."""
+    other = House(house.store)
+    told: list[str] = []
+    one = house.list = Watchlist(
+        house.book, store=house.store, records=house.store, bus=house.bus, live=house.engine, told=told.append
+    )
+    for settings in (PairSettings("ETHUSDT", "BTCUSDT"), PairSettings("SOLUSDT", "BTCUSDT", lookback=77)):
+        await one.put(settings)
+    other.list.changed()
+    await other.list.read_again()
+    assert other.list.entries() == one.entries()
+    await one.put(PairSettings("ETHUSDT", "BTCUSDT", lookback=88))
+    await one.remove("SOLUSDT", "BTCUSDT")
+    await other.list.read_again()
+    assert other.list.entries() == one.entries() == [PairSettings("ETHUSDT", "BTCUSDT", lookback=88)]
+    assert told == ["ETHUSDT:BTCUSDT", "SOLUSDT:BTCUSDT", "ETHUSDT:BTCUSDT", "SOLUSDT:BTCUSDT"]
+
+
+async def test_a_list_that_is_changed_here_while_it_is_read_again_keeps_the_change(house: House) -> None:
+    class Slow:
+        """A store that is changed here after it has answered."""
+
+        async def scan(self, collection: str, after: str = "") -> AsyncIterator[tuple[str, bytes]]:
+            found = [each async for each in house.store.scan(collection, after)]
+            await house.list.put(PairSettings("ETHUSDT", "BTCUSDT"))
+            for each in found:
+                yield each
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(house.store, name)
+
+    slow: Any = Slow()
+    house.list = Watchlist(house.book, store=house.store, records=slow, bus=house.bus, live=house.engine)
+    await house.list.read_again()
+    assert [settings.key for settings in house.list.entries()] == ["ETHUSDT:BTCUSDT"]
+
+
+async def test_a_list_is_read_again_every_so_often_where_others_change_it(house: House) -> None:
+    other = House(house.store)
+    other.list = Watchlist(
+        other.book, store=house.store, records=house.store, bus=other.bus, live=other.engine, read_again_s=0.0
+    )
+    running = asyncio.create_task(other.list.run())
+    await house.list.put(PairSettings("ETHUSDT", "BTCUSDT"))
+    async with asyncio.timeout(60):
+        while not other.list.entries():
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -13,7 +13,7 @@ import structlog
 
 from pairscope.engine.journal import pair_key
 from pairscope.engine.pairs import PairBook, Wanted, warm_up
-from pairscope.errors import InputError
+from pairscope.errors import InputError, StorageError
 from pairscope.lacking_history import LackingHistory
 from pairscope.market.pairs import PairSettings
 from pairscope.ports import Bus, LiveView, Records, TickStore
@@ -35,7 +35,9 @@ _log = structlog.get_logger(__name__)
 class Watchlist:
     """``PairWatch`` over a book of live pairs, records and a store; ``run`` reads what the pairs lack, for ever.
 
-    ``note`` hears which pairs are taken up and let go, and whose history was read, in the words of the journal.
+    ``note`` hears which pairs are taken up and let go, and whose history was read, in the words of the journal. Where
+    other processes keep the same list, ``told`` hears each key that changed here, and ``changed`` is to be called for
+    what they change; with ``read_again_s`` the list is also read so often, in case a word was lost.
     """
 
     def __init__(
@@ -48,7 +50,14 @@ class Watchlist:
         live: LiveView,
         now_s: Callable[[], float] = monotonic,
         note: Callable[..., None] = lambda *_: None,
+        told: Callable[[str], None] = lambda _: None,
+        read_again_s: float | None = None,
     ) -> None:
+        self._told = told
+        self._read_again_s = read_again_s
+        self._read_s = now_s()
+        self._stale = False
+        self._changes = 0
         self._book = book
         self._records = records
         self._bus = bus
@@ -86,19 +95,23 @@ class Watchlist:
             raise InputError(
                 f"the watch-list holds at most {MOST_PAIRS} pairs", loc="y", hint="take one off the list first"
             )
+        self._changes += 1
         await self._records.put(COLLECTION, settings.key, orjson.dumps(asdict(settings)))
+        self._changes += 1
         self._take_up(settings)
         self._woken.set()
+        self._told(settings.key)
         return new
 
     async def remove(self, y: str, x: str) -> bool:
         """Take a pair off the list; False where it was not on it. Who listens to it goes on hearing it."""
         if not self._book.listed(y, x):
             return False
+        self._changes += 1
         await self._records.delete(COLLECTION, f"{y}:{x}")
-        self._let_go_of(y, x)
-        if f"pair:{y}:{x}" in self._bus.wanted():
-            self.demand(y, x)
+        self._changes += 1
+        self._unlist(y, x)
+        self._told(f"{y}:{x}")
         return True
 
     def current(self, y: str, x: str) -> Mapping[str, Any] | None:
@@ -118,6 +131,37 @@ class Watchlist:
         """Return the numbers of the live pairs, for ``/api/stats``."""
         return {**self._book.counters(), "refused_reads": self._history.refused}
 
+    # -- other processes -----------------------------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Hear that another process has changed the list: it is read again, soon."""
+        self._stale = True
+        self._woken.set()
+
+    async def read_again(self) -> None:
+        """Bring the list to what the records hold."""
+        self._stale, self._read_s = False, self._now_s()
+        changes, known = self._changes, {settings.key: settings for settings in self._book.all()}
+        kept: dict[str, PairSettings] = {}
+        try:
+            async for key, document in self._records.scan(COLLECTION):
+                kept[key] = PairSettings(**orjson.loads(document))
+        except (InputError, TypeError, ValueError) as error:
+            _log.warning("the watch-list cannot be read again", error=str(error))
+            return
+        except StorageError:
+            self._stale = True
+            return
+        if changes != self._changes:
+            self._stale = True  # it was changed here meanwhile
+            return
+        for key, settings in known.items():
+            if key not in kept:
+                self._unlist(settings.y, settings.x)
+        for key, settings in kept.items():
+            if known.get(key) != settings:
+                self._take_up(settings)
+
     # -- history -------------------------------------------------------------------------------------------------------
 
     def history_came(self, symbols: Iterable[str]) -> None:
@@ -131,6 +175,9 @@ class Watchlist:
             if not self._warm and self._book.lacking():
                 await asyncio.to_thread(warm_up)  # where there are no pairs, nobody pays for them
                 self._warm = True
+            due = self._read_again_s is not None and self._now_s() - self._read_s >= self._read_again_s
+            if self._stale or due:
+                await self.read_again()
             await self.catch_up()
             self.let_go()
             self._woken.clear()
@@ -153,6 +200,12 @@ class Watchlist:
     def _take_up(self, settings: PairSettings, *, listed: bool = True) -> None:
         self._book.put(settings, listed=listed)
         self._note("pair", pair_key(settings))
+
+    def _unlist(self, y: str, x: str) -> None:
+        """Let a pair go that is not on the list any more; who listens to it goes on hearing it."""
+        self._let_go_of(y, x)
+        if f"pair:{y}:{x}" in self._bus.wanted():
+            self.demand(y, x)
 
     def _let_go_of(self, y: str, x: str) -> None:
         self._book.remove(y, x)
