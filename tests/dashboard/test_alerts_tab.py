@@ -87,6 +87,23 @@ def test_the_form_stands_open_with_the_busiest_symbol_and_its_price(page: Page) 
     assert labelled(app.button, "Create alert")
 
 
+def test_a_form_is_filled_again_for_a_browser_that_comes_back_before_it_has_let_go_of_the_fields(page: Page) -> None:
+    """Its last message tells of them still; then it makes them anew, empty, and has to be told what they hold."""
+    app = opened(page)
+    labelled(app.text_input, "Note").set_value("for later").run()
+    assert not labelled(app.text_input, "Note").proto.set_value  # what is being typed is not overwritten
+    told_last = app._tree.get_widget_states()
+    for tab in ("Data Management", TAB):
+        app.query_params["tab"] = tab
+        app.session_state["tab"] = tab
+        app._run(told_last)
+        assert ("Note" in fields(app)) == (tab == TAB)
+    note = labelled(app.text_input, "Note")
+    assert (note.proto.set_value, note.proto.value, note.value) == (True, "for later", "for later")
+    labelled(app.text_input, "Message").set_value("{symbol}").run()
+    assert not labelled(app.text_input, "Note").proto.set_value
+
+
 def test_only_what_applies_to_a_type_is_shown(page: Page) -> None:
     app = opened(page)
     pick(app, "Type", "zscore")

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from pairscope.dashboard.alert_source import Told
+from pairscope.dashboard.kept_fields import kept
 from pairscope.dashboard.pair_words import plain
 
 __all__ = ["Fields"]
@@ -116,7 +117,7 @@ class Fields:
         key = self.key(name)
         if key not in st.session_state:
             st.session_state[key] = self.value(name, first)
-        return draw(key=key, persist_state="session")
+        return draw(**kept(key))
 
     def key(self, name: str) -> str:
         """Return the key of a field's widget."""

@@ -13,6 +13,7 @@ from pairscope.config import Settings
 from pairscope.dashboard import alerts, backtesting, data_management, pair_analytics, price_monitor
 from pairscope.dashboard.connection import hand_out_tickets, keep_watch, look, reachable_api
 from pairscope.dashboard.data_download import ApiDoor
+from pairscope.dashboard.kept_fields import whole_run
 from pairscope.dashboard.live_chart import LiveApi, live_view
 
 TABS = ("Price Monitor", "Pair Analytics", "Backtesting", "Alerts & Monitoring", "Data Management")
@@ -69,10 +70,11 @@ def main() -> None:
         lambda: alerts.show(api, patient, market.symbols),
         lambda: data_management.show(api, patient, market.symbols, ApiDoor(address, settings.dashboard_key)),
     )
-    for tab, body in zip(opened, bodies, strict=True):
-        if tab.open:
-            with tab:
-                body()
+    with whole_run():
+        for tab, body in zip(opened, bodies, strict=True):
+            if tab.open:
+                with tab:
+                    body()
 
 
 def _open_alerts() -> None:

@@ -14,6 +14,7 @@ from pairscope.client import Client
 from pairscope.dashboard.data_download import ApiDoor, show_download
 from pairscope.dashboard.data_source import estimate_of
 from pairscope.dashboard.data_words import RANGES, ROWS, count_words, first_of_range, moment_ms, size_words, span_words
+from pairscope.dashboard.kept_fields import kept
 from pairscope.dashboard.live_chart import LiveApi
 from pairscope.dashboard.pair_source import Heard, watched_pairs
 from pairscope.dashboard.pair_words import number_at, plain
@@ -75,9 +76,8 @@ def _show(api: LiveApi, client: Client, known: Sequence[str], door: ApiDoor) -> 
         list(_WHAT),
         default="Trades and bars",
         required=True,
-        key="ex_what",
         label_visibility="collapsed",
-        persist_state="session",
+        **kept("ex_what"),
     )
     choose = {"symbols": _symbols, "pair": _pair, "history": _history}[_WHAT[str(what)]]
     choice = choose(client, known)
@@ -101,10 +101,9 @@ def _symbols(client: Client, known: Sequence[str]) -> ExportChoice | None:
     names = st.multiselect(
         "Data of",
         sorted({*known, *st.session_state["ex_symbols"]}),
-        key="ex_symbols",
         max_selections=MOST_SYMBOLS,
         placeholder="Choose symbols",
-        persist_state="session",
+        **kept("ex_symbols"),
         help="Several symbols go into one file, with a leading column that names each row's symbol.",
     )
     with st.grid(2, min_column_width=180):
@@ -114,8 +113,7 @@ def _symbols(client: Client, known: Sequence[str]) -> ExportChoice | None:
                 list(ROWS),
                 list(ROWS).index("1m"),
                 format_func=lambda one: ROWS[one],
-                key="ex_rows",
-                persist_state="session",
+                **kept("ex_rows"),
                 help="Every trade as it came, or bars of a length; times are UTC.",
             )
         )
@@ -141,12 +139,12 @@ def _pair(client: Client, known: Sequence[str]) -> ExportChoice | None:
     first = (str(watched[0]["y"]), str(watched[0]["x"])) if watched else (known[1], known[0])
     options = sorted({*known, *first})
     with st.grid(2, min_column_width=180):
-        y = st.selectbox("y (dependent leg)", options, options.index(first[0]), key="ex_y", persist_state="session")
-        x = st.selectbox("x (hedging leg)", options, options.index(first[1]), key="ex_x", persist_state="session")
+        y = st.selectbox("y (dependent leg)", options, options.index(first[0]), **kept("ex_y"))
+        x = st.selectbox("x (hedging leg)", options, options.index(first[1]), **kept("ex_x"))
         rows = st.selectbox("Bars of", TIMEFRAMES, 3, format_func=lambda one: ROWS[one], key="ex_pair_rows")
         shape = _format()
-        lookback = st.number_input("Lookback (bars)", 10, 100_000, 1440, key="ex_lookback", persist_state="session")
-        window = st.number_input("Window (bars)", 2, 100_000, 60, key="ex_window", persist_state="session")
+        lookback = st.number_input("Lookback (bars)", 10, 100_000, 1440, **kept("ex_lookback"))
+        window = st.number_input("Window (bars)", 2, 100_000, 60, **kept("ex_window"))
     start, end = _range("ex")
     st.caption("Spread, z-score, hedge ratio and correlation bar by bar, each as it was known at that bar.")
     if y == x:
@@ -163,8 +161,7 @@ def _history(client: Client, known: Sequence[str]) -> ExportChoice | None:
                 "History of",
                 list(_HISTORIES),
                 format_func=lambda one: _HISTORIES[one],
-                key="ex_history",
-                persist_state="session",
+                **kept("ex_history"),
             )
         )
         shape = _format()
@@ -179,8 +176,7 @@ def _format() -> str:
             "Format",
             list(FORMATS),
             format_func=lambda one: FORMATS[one][0],
-            key="ex_format",
-            persist_state="session",
+            **kept("ex_format"),
             help="  \n".join(f"**{name}**: {why}" for name, _, why in FORMATS.values()),
         )
     )
@@ -188,7 +184,7 @@ def _format() -> str:
 
 def _range(prefix: str) -> tuple[int | None, int | None]:
     """Draw the range; both its ends in milliseconds, the second one not included."""
-    word = str(st.selectbox("Range", list(RANGES), key=f"{prefix}_range", persist_state="session"))
+    word = str(st.selectbox("Range", list(RANGES), **kept(f"{prefix}_range")))
     now = datetime.now(UTC)
     if word != "From … to …":
         return first_of_range(word, int(time.time() * 1000)), None
@@ -212,14 +208,12 @@ def _more(shape: str) -> tuple[str | None, str | None]:
                 default="none",
                 required=True,
                 format_func=lambda one: _PACKED[one],
-                key="ex_packed",
-                persist_state="session",
+                **kept("ex_packed"),
             )
         )
         every = st.toggle(
             "All columns",
-            key="ex_all",
-            persist_state="session",
+            **kept("ex_all"),
             help="Also what most tools do not ask for: quote volume, bought volume, receive times, revisions, gaps.",
         )
     return (None if packed == "none" else packed), ("all" if every else None)

@@ -12,6 +12,7 @@ import streamlit as st
 from pairscope.client import Client
 from pairscope.dashboard.data_source import gaps_calendar, gaps_listed
 from pairscope.dashboard.data_words import count_words, names_words, table_height
+from pairscope.dashboard.kept_fields import kept
 from pairscope.dashboard.pair_words import MISSING, duration, number_at, plain
 
 __all__ = ["STATES", "calendar_figure", "day_state", "gap_rows", "show_gaps", "summary_words"]
@@ -44,17 +45,14 @@ _TEXT: Final[Mapping[str, str]] = {"dark": "#EAECEF", "light": "#1B2128"}
 def show_gaps(client: Client, known: Sequence[str]) -> None:
     """Draw the choice, the calendar and the list."""
     with st.container(horizontal=True, vertical_alignment="top"):
-        span = st.segmented_control(
-            "Days back", list(_SPANS), default="14 days", required=True, key="gap_span", persist_state="session"
-        )
+        span = st.segmented_control("Days back", list(_SPANS), default="14 days", required=True, **kept("gap_span"))
         only = st.selectbox(
             "Only of",
             sorted(known),
             index=None,
             placeholder="All symbols",
-            key="gap_symbol",
             width=220,
-            persist_state="session",
+            **kept("gap_symbol"),
         )
     today = datetime.now(UTC).date()
     days = [today - timedelta(days=back) for back in reversed(range(_SPANS[str(span)]))]

@@ -12,6 +12,7 @@ from pairscope.client import Client
 from pairscope.dashboard.data_jobs import show_jobs
 from pairscope.dashboard.data_source import Said, change, send_file
 from pairscope.dashboard.data_words import moment_ms
+from pairscope.dashboard.kept_fields import kept
 from pairscope.dashboard.pair_words import plain
 
 __all__ = ["show_history"]
@@ -48,17 +49,12 @@ def _ask(client: Client, known: Sequence[str]) -> None:
     names = st.multiselect(
         "Symbols to fetch",
         sorted(known),
-        key="bf_symbols",
         accept_new_options=True,
         placeholder="Choose or type",
-        persist_state="session",
+        **kept("bf_symbols"),
         help="Also symbols that are not followed: type the exchange's name.",
     )
-    kind = str(
-        st.segmented_control(
-            "What to fetch", list(_KINDS), default="Bars", required=True, key="bf_kind", persist_state="session"
-        )
-    )
+    kind = str(st.segmented_control("What to fetch", list(_KINDS), default="Bars", required=True, **kept("bf_kind")))
     st.caption(_KINDS[kind][1])
     today = datetime.now(UTC).date()
     with st.grid(2, min_column_width=180):

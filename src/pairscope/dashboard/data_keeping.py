@@ -11,6 +11,7 @@ import streamlit as st
 from pairscope.client import Client
 from pairscope.dashboard.data_source import Said, change, forget_stored
 from pairscope.dashboard.data_words import count_words, names_words, size_words, table_height
+from pairscope.dashboard.kept_fields import kept
 from pairscope.dashboard.pair_words import number_at, plain
 
 __all__ = ["amount_words", "limit_of", "show_keeping"]
@@ -53,8 +54,7 @@ def _draw_archive(client: Client, storage: Mapping[str, Any]) -> None:
         1,
         36_500,
         int(number_at(storage, "archive_after_days") or 7),
-        key="keep_archive_days",
-        persist_state="session",
+        **kept("keep_archive_days"),
     )
     body = {"older_than_days": int(older)}
     if st.button("See what would move", key="archive-try", icon=":material/visibility:", width="stretch"):
@@ -85,19 +85,17 @@ def _draw_retention(client: Client, storage: Mapping[str, Any]) -> None:
             1,
             36_500,
             int(limit_of(storage, "retention", "days") or 0) or None,
-            key="keep_days",
             help="Today and so many whole days before it stay; bars that were uploaded stay whatever their age.",
             placeholder="no limit",
-            persist_state="session",
+            **kept("keep_days"),
         )
         most = st.number_input(
             "Keep at most (GB)",
             0.001,
             1e6,
             limit_of(storage, "retention", "gb"),
-            key="keep_gb",
             placeholder="no limit",
-            persist_state="session",
+            **kept("keep_gb"),
         )
     body = {"days": days or 0, "gb": most or 0}  # 0 is no limit; what is left out is as the settings have it
     pressed = st.button(

@@ -14,6 +14,7 @@ from pairscope.dashboard.data_jobs import show_jobs
 from pairscope.dashboard.data_keeping import limit_of, show_keeping
 from pairscope.dashboard.data_source import stored
 from pairscope.dashboard.data_words import count_words, share_words, size_words, table_height
+from pairscope.dashboard.kept_fields import kept
 from pairscope.dashboard.pair_words import number_at, plain
 
 __all__ = ["show_store", "size_figure", "size_rows", "where_words"]
@@ -27,9 +28,7 @@ _COLOURS: Final = ("#F0B90B", "#3FB6FF", "#0ECB81", "#B659FF", "#FF8A3D", "#8FA3
 
 def show_store(client: Client) -> None:
     """Draw the sizes, and below them what can be done about them."""
-    span = st.segmented_control(
-        "Days shown", list(_SPANS), default="30 days", required=True, key="store_span", persist_state="session"
-    )
+    span = st.segmented_control("Days shown", list(_SPANS), default="30 days", required=True, **kept("store_span"))
     since = (datetime.now(UTC) - timedelta(days=_SPANS[str(span)] - 1)).date()
     heard = stored(client, start=since.isoformat())
     if heard.document is None:
@@ -104,9 +103,8 @@ def _sizes(rows: Sequence[Mapping[str, Any]]) -> None:
             ["Symbol", "Day", "Both"],
             default="Symbol",
             required=True,
-            key="store_by",
             label_visibility="collapsed",
-            persist_state="session",
+            **kept("store_by"),
         )
         found = size_rows(rows, str(by))
         st.dataframe(

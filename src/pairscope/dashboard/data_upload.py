@@ -12,6 +12,7 @@ import streamlit as st
 from pairscope.client import Client
 from pairscope.dashboard.data_source import Said, change, forget_stored, send_file, uploads_kept
 from pairscope.dashboard.data_words import count_words, names_words, span_words, table_height
+from pairscope.dashboard.kept_fields import kept
 from pairscope.dashboard.pair_words import number_at, plain
 from pairscope.dashboard.price_monitor import TIMEFRAMES
 
@@ -34,9 +35,8 @@ def _show(client: Client) -> None:
         symbol = str(
             st.text_input(
                 "Symbol",
-                key="up_symbol",
                 placeholder="or a column symbol in the file",
-                persist_state="session",
+                **kept("up_symbol"),
             )
         ).strip()
         timeframe = str(
@@ -44,8 +44,7 @@ def _show(client: Client) -> None:
                 "Timeframe",
                 TIMEFRAMES,
                 3,
-                key="up_timeframe",
-                persist_state="session",
+                **kept("up_timeframe"),
             )
         )
     file = st.file_uploader(
