@@ -53,7 +53,7 @@ class StorageOut(_Document):
     used_bytes: int = Field(
         description="… of which so many hold something; the rest is used again, or goes by compaction."
     )
-    free_bytes: int = Field(description="Free on that disk.")
+    free_bytes: int | None = Field(description="Free on that disk; null where a server does not say.")
     ticks: int = Field(description="Stored and archived.")
     bars: int = Field(description="Base bars, stored and archived.")
     archive: ArchiveTotals

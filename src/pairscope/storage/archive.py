@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -26,9 +27,10 @@ from pairscope.storage.archive_tables import (
 from pairscope.storage.kept_days import KeptDay, kept_days, used_bytes
 from pairscope.storage.ledger import NEVER, LedgerView
 from pairscope.storage.tables import Connection
+from pairscope.storage.upkeep import Moved, Progress, never, untold
 from pairscope.storage.writing import Writing
 
-__all__ = ["Moved", "Upkeep"]
+__all__ = ["Upkeep"]
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -36,11 +38,6 @@ T = TypeVar("T")
 CHUNK_ROWS: Final = 1_000_000
 """Rows of a day that are moved in one go: what their one transaction removes holds up other writes for so long."""
 CHUNK_SYMBOLS: Final = 64
-
-Moved = dict[str, int]
-"""How many ``days``, ``ticks``, ``bars``, ``files`` and ``bytes`` were moved or deleted."""
-
-Progress = Callable[[int, int], None]
 
 
 class _File(Protocol):
@@ -51,6 +48,9 @@ class _File(Protocol):
 
     @property
     def view(self) -> LedgerView: ...
+
+    @property
+    def upkeep(self) -> Upkeep: ...
 
     async def aside(self, work: Callable[[Connection, LedgerView], T]) -> T: ...
 
@@ -67,14 +67,6 @@ def _nothing(_: str) -> None:
     """Stands for whoever looks on."""
 
 
-def _never() -> bool:
-    return False
-
-
-def _untold(_: int, __: int) -> None:
-    """Stands for whoever is told how far it is."""
-
-
 class Upkeep:
     """Moves, deletes and checks whole days of one store; one thing at a time. ``on_step`` hears of each step.
 
@@ -82,6 +74,8 @@ class Upkeep:
     also enters the files in the catalogue. Whenever the process ends, a row is in the store or in a catalogued file,
     and a read finds it once: a file that no catalogue has is as good as none, and is removed by the next ``sweep``.
     """
+
+    archives = True
 
     def __init__(self, file: _File, *, on_step: Callable[[str], None] = _nothing) -> None:
         self._file = file
@@ -115,6 +109,10 @@ class Upkeep:
         """Return the bytes of the store's file that hold something, and of its log."""
         return await self._file.aside(lambda con, _: used_bytes(con))
 
+    async def free_bytes(self) -> int:
+        """Return the bytes that are free on the disk of the store's file."""
+        return (await asyncio.to_thread(shutil.disk_usage, self._file.path.parent)).free
+
     # -- into the archive ----------------------------------------------------------------------------------------------
 
     async def archive(
@@ -123,8 +121,8 @@ class Upkeep:
         *,
         symbols: Collection[str] = (),
         place: str = "",
-        progress: Progress = _untold,
-        cancelled: Callable[[], bool] = _never,
+        progress: Progress = untold,
+        cancelled: Callable[[], bool] = never,
     ) -> Moved:
         """Move the rows of days before a day, of some symbols or all, to files; return how much that was.
 
@@ -218,7 +216,7 @@ class Upkeep:
     # -- out of it -----------------------------------------------------------------------------------------------------
 
     async def forget(
-        self, days: Iterable[int], *, progress: Progress = _untold, cancelled: Callable[[], bool] = _never
+        self, days: Iterable[int], *, progress: Progress = untold, cancelled: Callable[[], bool] = never
     ) -> Moved:
         """Delete days, oldest first, each in one transaction: ticks and bars, stored and archived; uploads stay.
 
@@ -285,7 +283,13 @@ class Upkeep:
         async with self._lock:
             return await self._file.compact()
 
-    async def check_archive(self, progress: Progress = _untold) -> list[dict[str, Any]]:
+    async def check(self, *, repair: bool, progress: Progress = untold) -> Mapping[str, Any]:
+        """Look whether all is whole; see ``check_store``."""
+        from pairscope.storage.integrity import check_store
+
+        return await check_store(self._file, repair=repair, progress=progress)
+
+    async def check_archive(self, progress: Progress = untold) -> list[dict[str, Any]]:
         """Read every file of the archive; return ``file`` and ``reason`` of those that are not as catalogued.
 
         ``answered``: whether its place told of the file at all.
@@ -347,7 +351,7 @@ class Upkeep:
 
 def _have_read(writing: Writing, parts: Sequence[Part]) -> None:
     """Let reads look into files whose rows are still in the store: each row counts once."""
-    register_places(writing.connection, {part.file.place for part in parts})  # type: ignore[arg-type]  # a DuckDB one
+    register_places(writing.connection, {part.file.place for part in parts})
     writing.ledger.archive = writing.ledger.archive.changed((part.file for part in parts), ())
 
 

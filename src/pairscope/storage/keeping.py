@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
-from pairscope.errors import InputError, PairscopeError, StorageError, UnknownJob
-from pairscope.ports import Clock, StoreStats, TickStore
+from pairscope.errors import ConfigError, InputError, PairscopeError, StorageError, UnknownJob
+from pairscope.ports import Clock
 from pairscope.ports_research import JobHandle, Jobs, JobView
 from pairscope.ports_storage import ArchiveRequest, RetentionRequest
-from pairscope.storage.archive import Moved
 from pairscope.storage.archive_catalogue import DAY_NS
 from pairscope.storage.archive_parts import date_of
 from pairscope.storage.archive_place import lasting_place, shown
-from pairscope.storage.integrity_findings import Checked
 from pairscope.storage.kept_days import KeptDay, deletable
+from pairscope.storage.upkeep import Moved, StoreOfDays
 
 __all__ = ["KINDS_OF_JOBS", "Lifecycle", "StoreKeeper"]
 
@@ -53,19 +50,22 @@ class Lifecycle:
         object.__setattr__(self, "archive_url", lasting_place(self.archive_url))
 
 
-class _Kept(TickStore, Checked, Protocol):
-    """A store whose days can be moved."""
-
-
 class StoreKeeper:
     """``StoreKeeping`` over one store; long work goes to ``jobs``, one at a time of a kind, where there are any.
 
     Days are UTC days. Ages of days to delete count from the newest tick where that is older than the clock, so that a
-    store that was not filled for a while, or that replays an old market, does not lose all it has.
+    store that was not filled for a while, or that replays an old market, does not lose all it has. ``ConfigError``
+    where days are to be archived by themselves and the store does not archive.
     """
 
     def __init__(self, store: Any, *, jobs: Jobs | None, clock: Clock, lifecycle: Lifecycle) -> None:
-        self._store: _Kept = store
+        if lifecycle.archive_days and not store.upkeep.archives:
+            raise ConfigError(
+                "ARCHIVE_DAYS is set, and the days of this store are not archived",
+                loc="archive_days",
+                hint="unset it; PAIRSCOPE_RETENTION_DAYS deletes old days",
+            )
+        self._store: StoreOfDays = store
         self._jobs = jobs
         self._clock = clock
         self._lifecycle = lifecycle
@@ -93,7 +93,7 @@ class StoreKeeper:
             "location": stats.location,
             "bytes": stats.bytes,
             "used_bytes": await upkeep.used_bytes(),
-            "free_bytes": await asyncio.to_thread(_free, stats),
+            "free_bytes": await upkeep.free_bytes(),
             "ticks": stats.ticks,
             "bars": stats.bars,
             "archive": {"url": shown(rules.archive_url) or upkeep.default_place, **totals},
@@ -147,10 +147,7 @@ class StoreKeeper:
         """Begin to look whether all is whole, and with ``repair`` to mend what can be."""
 
         async def work(job: JobHandle) -> Mapping[str, Any]:
-            from pairscope.storage.integrity import check_store
-
-            found: Mapping[str, Any] = await check_store(self._store, repair=repair, progress=job.progress)
-            return found
+            return await self._store.upkeep.check(repair=repair, progress=job.progress)
 
         return self._job("check", "check the store" + (" and repair it" if repair else ""), work)
 
@@ -299,8 +296,3 @@ def _plan(rows: Sequence[tuple[KeptDay, int, int, int]]) -> dict[str, Any]:
             for kept, ticks, _, size in rows[:SHOWN]
         ],
     }
-
-
-def _free(stats: StoreStats) -> int:
-    """Return the bytes that are free on the disk of a store."""
-    return shutil.disk_usage(Path(stats.location).parent).free
