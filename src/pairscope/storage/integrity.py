@@ -16,7 +16,7 @@ from pairscope.market.id_ranges import count
 from pairscope.storage.archive_catalogue import EVERYWHERE
 from pairscope.storage.integrity_files import archive_findings, spool_findings
 from pairscope.storage.integrity_findings import Checked, Finding
-from pairscope.storage.integrity_ids import Look, look_at
+from pairscope.storage.integrity_ids import Look, StoredRows, look_at
 from pairscope.storage.integrity_mending import (
     SetAside,
     count_again,
@@ -205,7 +205,7 @@ def _look(connection: Connection, view: LedgerView, *, symbol: str) -> Look:
     try:
         ledger = read_ledger(connection)
         ledger.archive = view.archive
-        return look_at(connection, ledger, symbol)
+        return look_at(StoredRows(connection, ledger, symbol), ledger, symbol)
     finally:
         connection.execute("ROLLBACK")
 

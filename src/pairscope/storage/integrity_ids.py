@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -19,7 +19,7 @@ from pairscope.storage.reading import symbol_portions
 from pairscope.storage.rebuilds import COLLECTION
 from pairscope.storage.tables import Connection, Tables
 
-__all__ = ["Look", "look_at"]
+__all__ = ["Look", "StoredRows", "SymbolRows", "look_at"]
 
 _VALUES: Final = (
     "open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "trades", "first_id", "last_id"
@@ -69,36 +69,105 @@ class Look:
         ]
 
 
-def look_at(connection: Connection, ledger: Ledger, symbol: str) -> Look:
-    """Read a symbol's rows in portions, under a transaction that the caller holds, and compare them with its ledger."""
+class SymbolRows(Protocol):
+    """All rows of one symbol as of one state of its store; times are those of events and of bars' openings."""
+
+    def portions(self) -> list[tuple[int, int]]:
+        """Return ranges of time in order that hold all ticks, of each a bounded number, and whole minutes."""
+        ...
+
+    def ticks(self, low: int, high: int) -> TickBatch:
+        """Return the ticks of a range by (id, receive time)."""
+        ...
+
+    def bars(self, timeframe: str, low: int, high: int, *, own: bool = False) -> BarBatch:
+        """Return the bars of a range by time, all or those of own ticks."""
+        ...
+
+    def bar_span(self, timeframe: str) -> tuple[int, int]:
+        """Return the oldest and newest open time of bars, ``NEVER`` and -1 where there is none."""
+        ...
+
+    def voids(self) -> list[int]:
+        """Return the ids of what is no trade, in order, each once."""
+        ...
+
+    def pending(self) -> bytes | None:
+        """Return the document of what waits to be made again."""
+        ...
+
+
+class StoredRows:
+    """The rows of a symbol in the embedded store and its archive, under a transaction that the caller holds."""
+
+    def __init__(self, connection: Connection, ledger: Ledger, symbol: str) -> None:
+        self._connection, self._view, self._symbol = connection, ledger.view(), symbol
+        self._id = ledger.id_of(symbol)
+        self._tables = Tables(self._view.symbols, self._view.archive)
+
+    def portions(self) -> list[tuple[int, int]]:
+        """Return ranges of whole quarters of an hour."""
+        return symbol_portions(self._connection, self._view, self._id, -_MOST, _MOST)
+
+    def ticks(self, low: int, high: int) -> TickBatch:
+        """Return the ticks of a range by (id, receive time)."""
+        return self._tables.ticks(
+            self._connection,
+            "symbol_id = ? AND ts_event_ns >= ? AND ts_event_ns < ?",
+            (self._id, low, high),
+            reach=Reach(self._id, low, high),
+            order="id, ts_recv_ns",
+        )
+
+    def bars(self, timeframe: str, low: int, high: int, *, own: bool = False) -> BarBatch:
+        """Return the bars of a range by time, all or those of own ticks."""
+        return self._tables.bars(
+            self._connection,
+            timeframe,
+            "symbol_id = ? AND ts_open_ns >= ? AND ts_open_ns < ?" + (f" AND origin = {Origin.OWN:d}" if own else ""),
+            (self._id, low, high),
+            reach=Reach(self._id, low, high),
+            order="ts_open_ns",
+        )
+
+    def bar_span(self, timeframe: str) -> tuple[int, int]:
+        """Return the oldest and newest open time of bars."""
+        return self._tables.bar_span(self._connection, timeframe, self._id)
+
+    def voids(self) -> list[int]:
+        """Return the ids of what is no trade."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT id FROM void_id WHERE symbol_id = ? ORDER BY id", [self._id]
+        ).fetchall()
+        return [number for (number,) in rows]
+
+    def pending(self) -> bytes | None:
+        """Return the document of what waits to be made again."""
+        return document_at(self._connection, COLLECTION, self._symbol)
+
+
+def look_at(rows: SymbolRows, ledger: Ledger, symbol: str) -> Look:
+    """Read a symbol's rows in portions and compare them with its ledger."""
     view = ledger.view()
-    symbol_id = ledger.id_of(symbol)
-    look = Look(symbol, symbol_id)
-    tables = Tables(view.symbols, view.archive)
-    ranges = symbol_portions(connection, view, symbol_id, -_MOST, _MOST)
+    look = Look(symbol, ledger.id_of(symbol))
+    ranges = rows.portions()
     candidates: dict[str, list[int]] = {timeframe: [] for timeframe in BASE_TIMEFRAMES}
     behind = -_MOST
     for low, high in [*ranges, (_MOST, _MOST)]:
         for timeframe in BASE_TIMEFRAMES:
             if behind < low:
-                alone = _bars(connection, tables, timeframe, symbol_id, behind, low, own=True)
+                alone = rows.bars(timeframe, behind, low, own=True)
                 candidates[timeframe] += alone.ts_open_ns.tolist()
         if low == high:
             break
         behind = high
-        ticks = tables.ticks(
-            connection,
-            "symbol_id = ? AND ts_event_ns >= ? AND ts_event_ns < ?",
-            (symbol_id, low, high),
-            reach=Reach(symbol_id, low, high),
-            order="id, ts_recv_ns",
-        )
-        once = _take_in(look, ticks)
+        once = _take_in(look, rows.ticks(low, high))
         for timeframe in BASE_TIMEFRAMES:
-            stored = _bars(connection, tables, timeframe, symbol_id, low, high)
+            stored = rows.bars(timeframe, low, high)
             candidates[timeframe] += _unlike(bars_of(once, timeframe), stored).tolist()
-    _settle(look, connection, ledger, view)
-    pending = _pending(connection, symbol)
+    _settle(look, rows, ledger, view)
+    waits = rows.pending()
+    pending = [] if waits is None else msgspec.msgpack.decode(waits, type=list[tuple[int, int]])
     for timeframe, times in candidates.items():
         opens = np.unique(np.array(times, np.int64))
         look.differing[timeframe] = opens[_surely_ours(look, opens, timeframe, view, pending)].tolist()
@@ -125,7 +194,7 @@ def _take_in(look: Look, ticks: TickBatch) -> TickBatch:
     return once
 
 
-def _settle(look: Look, connection: Connection, ledger: Ledger, view: LedgerView) -> None:
+def _settle(look: Look, rows: SymbolRows, ledger: Ledger, view: LedgerView) -> None:
     """Join the runs and work out what is missing, what the ledger does not know of, and what it says."""
     joined: list[_Run] = []
     for run in sorted(look.runs):
@@ -146,18 +215,13 @@ def _settle(look: Look, connection: Connection, ledger: Ledger, view: LedgerView
         "ticks": counted, "first id": first_id, "next id": following, "first time": first_ns, "last time": last_ns,
     }  # fmt: skip
     for timeframe in BASE_TIMEFRAMES:
-        look.spans[timeframe] = Tables(view.symbols, view.archive).bar_span(connection, timeframe, look.symbol_id)
+        look.spans[timeframe] = rows.bar_span(timeframe)
         for word, told, found in zip(
             ("oldest", "newest"), view.bar_span(look.symbol_id, timeframe), look.spans[timeframe], strict=True
         ):
             look.ledger_says[f"{word} {timeframe}"] = told
             look.rows_say[f"{word} {timeframe}"] = found
-    voids = [
-        (number, number)
-        for (number,) in connection.execute(
-            "SELECT DISTINCT id FROM void_id WHERE symbol_id = ? ORDER BY id", [look.symbol_id]
-        ).fetchall()
-    ]
+    voids = [(number, number) for number in rows.voids()]
     known = sorted((gap.from_id, gap.to_id) for gap, _ in look.gaps)
     look.rows_say |= {"ticks": look.count}
     lowest, highest = first_id, following - 1
@@ -180,19 +244,6 @@ def _settle(look: Look, connection: Connection, ledger: Ledger, view: LedgerView
         before_ns = min((run.low_ns for run in joined if run.low > final), default=0)
         seen_ns = max(before_ns, 1)
         look.holes.append(Gap(look.symbol, first, final, "open", final - first + 1, after_ns, before_ns, seen_ns))
-
-
-def _bars(
-    connection: Connection, tables: Tables, timeframe: str, symbol_id: int, low: int, high: int, *, own: bool = False
-) -> BarBatch:
-    return tables.bars(
-        connection,
-        timeframe,
-        "symbol_id = ? AND ts_open_ns >= ? AND ts_open_ns < ?" + (f" AND origin = {Origin.OWN:d}" if own else ""),
-        (symbol_id, low, high),
-        reach=Reach(symbol_id, low, high),
-        order="ts_open_ns",
-    )
 
 
 def _unlike(made: BarBatch, stored: BarBatch) -> I8:
@@ -219,9 +270,3 @@ def _surely_ours(look: Look, opens: I8, timeframe: str, view: LedgerView, pendin
     for low, high in pending:
         sure &= (ends <= low // _MINUTE_NS * _MINUTE_NS) | (opens >= -(-high // _MINUTE_NS) * _MINUTE_NS)
     return sure
-
-
-def _pending(connection: Connection, symbol: str) -> list[Range]:
-    """Return the ranges of a symbol whose bars wait to be made again."""
-    held = document_at(connection, COLLECTION, symbol)
-    return [] if held is None else msgspec.msgpack.decode(held, type=list[tuple[int, int]])
