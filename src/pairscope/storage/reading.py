@@ -15,8 +15,8 @@ from pairscope.storage.ledger import LedgerView
 from pairscope.storage.tables import Connection, Tables
 
 __all__ = [
-    "gaps", "held", "portions", "received_between", "received_portions", "symbol_portions", "tables_of", "ticks",
-    "ticks_between", "windows",
+    "gaps", "gathered", "held", "portions", "received_between", "received_portions", "symbol_portions", "tables_of",
+    "ticks", "ticks_between", "windows",
 ]  # fmt: skip
 
 _SECOND_NS: Final = 1_000_000_000
@@ -130,7 +130,7 @@ def portions(connection: Connection, view: LedgerView, start_ns: int) -> list[tu
         "GROUP BY minute ORDER BY minute",
         [_MINUTE_NS, start_ns],
     ).fetchall()
-    return [(max(low, start_ns), high) for low, high in _gathered(rows, _MINUTE_NS)]
+    return [(max(low, start_ns), high) for low, high in gathered(rows, _MINUTE_NS)]
 
 
 def symbol_portions(
@@ -143,7 +143,7 @@ def symbol_portions(
         "WHERE symbol_id = ? AND ts_event_ns >= ? AND ts_event_ns < ? GROUP BY quarter ORDER BY quarter",
         [_QUARTER_NS, symbol_id, start_ns, end_ns],
     ).fetchall()
-    return [(max(low, start_ns), min(high, end_ns)) for low, high in _gathered(rows, _QUARTER_NS)]
+    return [(max(low, start_ns), min(high, end_ns)) for low, high in gathered(rows, _QUARTER_NS)]
 
 
 def received_portions(connection: Connection, view: LedgerView, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
@@ -157,10 +157,10 @@ def received_portions(connection: Connection, view: LedgerView, start_ns: int, e
         "GROUP BY second ORDER BY second",
         [_SECOND_NS, start_ns, end_ns],
     ).fetchall()
-    return [(max(low, start_ns), min(high, end_ns)) for low, high in _gathered(rows, _SECOND_NS)]
+    return [(max(low, start_ns), min(high, end_ns)) for low, high in gathered(rows, _SECOND_NS)]
 
 
-def _gathered(rows: list[tuple[int, int]], width_ns: int) -> list[tuple[int, int]]:
+def gathered(rows: list[tuple[int, int]], width_ns: int) -> list[tuple[int, int]]:
     """Join neighbouring spans, given with how many ticks each holds, as long as they are few together."""
     found: list[tuple[int, int]] = []
     held = 0

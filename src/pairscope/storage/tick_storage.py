@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -25,6 +25,9 @@ from pairscope.storage.rebuilds import Rebuild, Rebuilds
 from pairscope.storage.spool import Spool
 from pairscope.storage.waiting import Waiting
 
+if TYPE_CHECKING:
+    from pairscope.storage.postgres_store import PostgresStore
+
 __all__ = ["Store", "StoreWriter", "open_store"]
 
 _log = structlog.get_logger(__name__)
@@ -34,20 +37,15 @@ class Store(TickStore, Records, Protocol):
     """Ticks and records in one place."""
 
 
-async def open_store(url: str) -> DuckDBStore:
-    """Open the store that a URL names: ``duckdb:///relative/path`` or ``duckdb:////absolute/path``.
-
-    Raises ``ConfigError`` for any other scheme, else what ``DuckDBStore.open`` raises.
-    """
+async def open_store(url: str, *, replica_url: str = "", pool: int = 10) -> DuckDBStore | PostgresStore:
+    """Open the store of a URL, ``duckdb:///relative``, ``duckdb:////absolute`` or ``postgresql://…``; else ``ConfigError``."""
     scheme, _, rest = url.partition("://")
     if scheme == "duckdb" and rest.startswith("/") and len(rest) > 1:
         return await DuckDBStore.open(Path(rest[1:]))
     if scheme in {"postgresql", "postgres"}:
-        raise ConfigError(
-            "PAIRSCOPE_DATABASE_URL names a PostgreSQL server, which this version does not write to",
-            loc="database_url",
-            hint="unset it, or use duckdb:///path",
-        )
+        from pairscope.storage.postgres_store import PostgresStore
+
+        return await PostgresStore.open(url, replica_url=replica_url, pool=pool)
     raise ConfigError(f"PAIRSCOPE_DATABASE_URL: {scheme or url!r} is no known kind of store", hint="use duckdb:///path")
 
 

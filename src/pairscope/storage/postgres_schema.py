@@ -1,0 +1,87 @@
+"""The schema in PostgreSQL: migrations one after the other, and a partition for each day that trades come of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pairscope.errors import SchemaMismatch
+from pairscope.storage.postgres_pool import PostgresPool, Session
+from pairscope.storage.schema import migrations_of, pending
+
+__all__ = ["DAY_NS", "Partitions", "days_of", "migrate"]
+
+DAY_NS: Final = 86_400 * 1_000_000_000
+AHEAD: Final = 2
+"""Days that are made before anything comes of them."""
+_LOCK: Final = 7_035_284_119
+"""The advisory lock under which the schema changes: one process at a time."""
+
+
+async def migrate(pool: PostgresPool) -> None:
+    """Bring the schema up to date. ``SchemaMismatch`` where another program or a newer version made it.
+
+    All in one transaction under a lock: of several processes that start together one does it, and one that is broken
+    off leaves nothing.
+    """
+
+    def work(session: Session) -> None:
+        session.rows("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        tables = {
+            row["table_name"]
+            for row in session.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+        }
+        if "tick_data" in tables and "migration" not in tables:
+            raise SchemaMismatch("PostgreSQL: tick_data is another program's", hint="name another database")
+        session.run("CREATE TABLE IF NOT EXISTS migration (number integer PRIMARY KEY, name text, checksum text)")
+        applied = [(row["number"], row["checksum"]) for row in session.rows("SELECT number, checksum FROM migration")]
+        for migration in pending(migrations_of("postgres"), applied, where="the database"):
+            session.run(migration.sql)
+            session.run(
+                "INSERT INTO migration VALUES ($1, $2, $3)", migration.number, migration.name, migration.checksum
+            )
+
+    await pool.write(work)
+
+
+def days_of(times_ns: Iterable[int]) -> set[int]:
+    """Return the days since 1970 of times.
+
+    >>> sorted(days_of([0, DAY_NS, DAY_NS + 1]))
+    [0, 1]
+    """
+    return {int(time_ns) // DAY_NS for time_ns in times_ns}
+
+
+class Partitions:
+    """The days of ``tick_data`` that are known to be there; a day that is not is made before its trades are written."""
+
+    def __init__(self, pool: PostgresPool) -> None:
+        self._pool = pool
+        self._known: set[int] = set()
+
+    async def make(self, days: set[int], *, now_ns: int = 0) -> None:
+        """Make days, and those that come next by the clock, where they are not there."""
+        today = now_ns // DAY_NS
+        wanted = days | ({today + k for k in range(AHEAD + 1)} if now_ns else set())
+        lacking = sorted(wanted - self._known)
+        if not lacking:
+            return
+
+        def work(session: Session) -> None:
+            session.rows("SELECT pg_advisory_xact_lock($1)", _LOCK)
+            for day in lacking:
+                low = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
+                high = low + timedelta(days=1)
+                session.run(
+                    f"CREATE TABLE IF NOT EXISTS tick_data_{low:%Y%m%d} PARTITION OF tick_data "
+                    f"FOR VALUES FROM ('{low.isoformat()}') TO ('{high.isoformat()}')"
+                )
+
+        await self._pool.write(work)
+        self._known |= set(lacking)
+
+    def forget(self) -> None:
+        """Look again next time: days may have been dropped."""
+        self._known.clear()
