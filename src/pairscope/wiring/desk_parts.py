@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
+from pairscope.alerts import SharedFirings
 from pairscope.engine.data_processor import DataProcessor, Updates
 from pairscope.errors import StoreUnavailable
 from pairscope.market.bars import BarBatch
@@ -44,11 +45,12 @@ class DeskParts:
     """Rules, deliveries, positions, screens, jobs, backtests and the keeping of the store, as one thing that works.
 
     Also the rules that a pipeline steps: while the desk is elsewhere it only remembers the last batches. Once it is
-    here they are judged first, so that what came while no replica was the desk is judged too; a firing that was kept
-    already is refused by its key.
+    here they are judged first, from where the desk before had come, so that what came while no replica was the desk
+    is judged too; a firing that was kept already is refused by its key.
     """
 
-    def __init__(self, instance: Instance, trades: TradesBefore) -> None:
+    def __init__(self, instance: Instance, trades: TradesBefore, shared: SharedFirings | None = None) -> None:
+        self._shared = shared
         self._instance = instance
         self._trades = trades
         self._past: deque[tuple[TickBatch, Updates | None]] = deque()
@@ -57,6 +59,10 @@ class DeskParts:
         self.is_open = False
 
     # -- what the desk asks of its work --------------------------------------------------------------------------------
+
+    async def overhear(self) -> None:
+        """Know how far the desk's alerts have come, for those who listen to them here."""
+        await self._instance.alerts.overhear()
 
     async def restore(self) -> None:
         """Take up what records hold. The second time needs a process of its own: ``StoreUnavailable``."""
@@ -72,7 +78,7 @@ class DeskParts:
     def open(self) -> None:
         """Judge what came lately, then every batch as it comes."""
         self.is_open = True
-        past, self._past, self._rows = self._past, deque(), 0
+        past, self._past, self._rows = self._not_judged(), deque(), 0
         self._trades.hidden = frozenset(
             batch.symbols[i] for batch, _ in past for i in np.unique(batch.symbol_id).tolist()
         )
@@ -135,6 +141,13 @@ class DeskParts:
         """Let the screens take what closed."""
         if self.is_open:
             self._instance.screener.take(updates)
+
+    def _not_judged(self) -> list[tuple[TickBatch, Updates | None]]:
+        """Return what is remembered from behind the last batch that the desk before has judged."""
+        past = list(self._past)
+        judged_ns = 0 if self._shared is None else self._shared.judged_ns
+        known = [i for i, (batch, _) in enumerate(past) if len(batch) and int(batch.ts_recv_ns.max()) <= judged_ns]
+        return past[known[-1] + 1 :] if known else past
 
     def _step(self, updates: Updates) -> None:
         self._instance.positions.take(updates)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pairscope.alerts import AlertDesk
+from pairscope.alerts import AlertDesk, SharedFirings
 from pairscope.backtester import Backtester
 from pairscope.config import Settings
 from pairscope.delivery import Courier, secret_of
@@ -25,13 +25,12 @@ from pairscope.market.symbols import Symbols
 from pairscope.monitor import Machine, Monitor
 from pairscope.paper import PaperTrader
 from pairscope.pipeline import LiveJournal, Pipeline, Publisher
-from pairscope.ports import Bus, Cache, Document, Services
+from pairscope.ports import Bus, Cache, Document, Records, Services
 from pairscope.research.alert_preview import AlertPreview
 from pairscope.research.exchange_terms import ExchangeTerms
 from pairscope.research.jobs import JobBoard
 from pairscope.research.screen_line import settings_of
 from pairscope.screener import Screener
-from pairscope.storage.buffered_records import BufferedRecords
 from pairscope.storage.buffered_store import BufferedStore
 from pairscope.storage.keeping import Lifecycle, StoreKeeper
 from pairscope.storage.tick_storage import Store, StoreWriter
@@ -43,11 +42,16 @@ __all__ = ["Instance", "NoJournal", "Writing"]
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How an instance writes: its writer, and the store and records as they are with what still waits in it."""
+    """How an instance writes: its writer, and the store and records as they are with what still waits in it.
+
+    Of several replicas, also what firings need to be told once, and who is asked before a message is sent.
+    """
 
     writer: StoreWriter
     store: BufferedStore
-    records: BufferedRecords
+    records: Records
+    shared: SharedFirings | None = None
+    may_send: Callable[[], Awaitable[bool]] | None = None
 
 
 class NoJournal:
@@ -77,6 +81,9 @@ class Instance:
     into the store; it is told whom bars that were rebuilt and documents that are durable are for.
     """
 
+    read_again_s: float | None = None
+    """How often the watch-list is read again, where others change it too."""
+
     def __init__(
         self,
         settings: Settings,
@@ -101,10 +108,15 @@ class Instance:
         written = writing(self.adopt, self._kept)
         self.writer, self.buffered, self.records = written.writer, written.store, written.records
         secret = secret_of(settings.webhook_secret, settings.data_dir / "webhook.secret")
-        self.courier = Courier(self.records, clock, secret=secret, private=settings.alert_private_targets)
+        self.courier = Courier(
+            self.records, clock, secret=secret, private=settings.alert_private_targets, may_send=written.may_send
+        )
         self.journal = self.make_journal([PairTeller(self.book), self.positions, self.rules])
         beside: dict[str, Any] = {"store": self.buffered, "records": store, "bus": self.bus, "live": self.engine}
-        self.watchlist = Watchlist(self.book, **beside, note=self.journal.note)
+        again_s = self.read_again_s
+        self.watchlist = Watchlist(
+            self.book, **beside, note=self.journal.note, told=self.pair_changed, read_again_s=again_s
+        )
         self.paper = PaperTrader(self.positions, **beside, clock=clock, note=self.journal.note)
         self.jobs = JobBoard(self.bus, clock=clock)
         self.screener = Screener(
@@ -135,6 +147,7 @@ class Instance:
             funding=terms.funding,
             clock=clock,
             note=self.journal.note,
+            shared=written.shared,
         )
         beside = {"records": store, "jobs": self.jobs, "imported": self.imported, "note": self.journal.note}
         beside |= {"again": self.writer.again, "clock": clock, "exported": tick_file}
@@ -203,6 +216,9 @@ class Instance:
         await self.journal.close()
         await self.rest.close()
         await self.store.close()
+
+    def pair_changed(self, key: str) -> None:
+        """Hear that a pair of the watch-list was changed here."""
 
     # -- bars that are no batch's --------------------------------------------------------------------------------------
 

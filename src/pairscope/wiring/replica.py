@@ -8,26 +8,31 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import structlog
 
+from pairscope.alerts import SharedFirings, number_of
+from pairscope.api.options import ApiOptions
 from pairscope.api_settings import api_options
 from pairscope.config import Settings, spool_name
+from pairscope.desk import Desk, shared_topic
 from pairscope.engine.alert_prices import TradeView
 from pairscope.engine.alerts import AlertBook
 from pairscope.engine.journal import Teller
-from pairscope.errors import ConfigError
 from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Continuity
 from pairscope.pipeline import LiveJournal, Pipeline
-from pairscope.ports import Document
+from pairscope.ports import Document, Services
 from pairscope.process import configure_logs, guard_host, loop_factory
 from pairscope.replica_feed import ReplicaFeed
 from pairscope.replica_status import Heartbeats, StorePulse, replica_health, replica_stats
 from pairscope.storage.buffered_records import BufferedRecords
+from pairscope.storage.desk_store import DeskRecords, DeskStore, FirstRecords, Term
+from pairscope.storage.leadership import Leadership
 from pairscope.storage.memory_cache import MemoryBus
 from pairscope.storage.recent_parcels import RecentParcels, RecentStore, documents_only
 from pairscope.storage.redis_bus import RedisBus
@@ -40,6 +45,7 @@ from pairscope.telemetry import Telemetry
 from pairscope.wiring.desk_parts import DeskParts, TradesBefore
 from pairscope.wiring.instance import Instance, NoJournal, Writing
 from pairscope.wiring.near_cache import NearCache
+from pairscope.wiring.notices import Notices
 from pairscope.wiring.patience import until_stored
 from pairscope.wiring.replica_start import start_engine
 from pairscope.wiring.server_mode import demand_servers
@@ -70,6 +76,7 @@ class Replica(Instance):
         redis: RedisClient,
         *,
         name: str = "replica",
+        address: str = "",
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.redis = redis
@@ -78,26 +85,58 @@ class Replica(Instance):
         self.pulse = StorePulse(store.watermark_ns)
         self.ledger = Continuity()
         self.stopping = False
+        self.term = Term(store)
+        self.shared_firings = SharedFirings(self.term.document)
         spool = Spool(settings.data_dir / f"{spool_name(settings.store_url)}-{name}", max_bytes=settings.spool_mb << 20)
 
         def writing(adopt: Callable[[Sequence[BarBatch]], None], kept: Callable[[Sequence[Document]], None]) -> Writing:
-            face = documents_only(store)
-            writer = StoreWriter(face, spool=spool, max_batches=settings.queue_batches, on_revised=adopt, on_kept=kept)
+            del kept  # what is spooled is told and sent by nobody: another replica may have done it
+            self.desk_store = DeskStore(
+                cast("FirstRecords", store),
+                kept=self._told_of,
+                refused=self._refused,
+                superseded=self._superseded,
+                belongs=number_of,
+            )
+            face = documents_only(cast("Store", self.desk_store))
+            writer = StoreWriter(face, spool=spool, max_batches=settings.queue_batches, on_revised=adopt)
             self.recent = RecentParcels(writer, store.settle_gap)
-            return Writing(writer, RecentStore(store, self.recent), BufferedRecords(store, writer))
+            return Writing(
+                writer,
+                RecentStore(store, self.recent),
+                DeskRecords(BufferedRecords(store, writer), self.term),
+                shared=self.shared_firings,
+                may_send=self.term.holds,
+            )
 
         self.shared_cache = RedisCache(redis)
-        self.shared_bus = RedisBus(MemoryBus(), redis, _shared)
+        self.shared_bus = RedisBus(MemoryBus(), redis, shared_topic)
         self.beats = Heartbeats(self.shared_cache, clock=clock)
         near = NearCache(self.shared_cache)
         super().__init__(settings, store, cache=near, bus=self.shared_bus, writing=writing, clock=clock)
-        self.desk_parts = DeskParts(self, self.trades)
-        self._counted |= {"recent": self.recent, "shared_cache": self.shared_cache}
+        self.desk_parts = DeskParts(self, self.trades, self.shared_firings)
+        leadership = Leadership(redis, "desk")
+        self.desk = Desk(leadership, self.desk_parts, self.term, self.shared_cache, address=address)
+        self.notices = Notices(
+            self.shared_bus, lambda: self.watchlist, store=store, live=self.engine, take=self._brought_elsewhere
+        )
+        self._counted |= {"recent": self.recent, "shared_cache": self.shared_cache, "notices": self.notices}
 
     def make_rules(self) -> AlertBook:
         """Return a book of rules that can judge what came before it was told of any."""
         self.trades = TradesBefore(self.engine)
         return AlertBook(self.symbols, cast("TradeView", self.trades))
+
+    read_again_s = 30.0
+
+    def pair_changed(self, key: str) -> None:
+        """Tell the other replicas of a pair that was changed here."""
+        self.notices.pair_changed(key)
+
+    def imported(self, bars: BarBatch) -> None:
+        """Take bars that people brought, and tell the other replicas of them."""
+        super().imported(bars)
+        self.notices.imported(bars)
 
     def make_journal(self, tellers: Sequence[Teller]) -> LiveJournal | NoJournal:
         """Return none: each replica is told of the market by itself."""
@@ -119,7 +158,9 @@ class Replica(Instance):
             group.create_task(self.pulse.run(), name="pulse of the store")
             for name, run in self.live_work().items():
                 group.create_task(run(), name=name)
+            group.create_task(self.notices.run(), name="notices")
             group.create_task(self._follow(), name="market")
+            group.create_task(self.desk.run(), name="desk")
 
     async def _follow(self) -> None:
         """Follow as many shards as there are; choose the streams anew where that changes."""
@@ -174,6 +215,19 @@ class Replica(Instance):
         else:
             self.take_history(bars.in_table(self.symbols))
 
+    def _brought_elsewhere(self, bars: BarBatch) -> None:
+        """Take minutes that people brought to another replica."""
+        self.take_history(bars.in_table(self.symbols))
+
+    async def _told_of(self, documents: Sequence[Document]) -> None:
+        await self.alerts.kept(documents)
+
+    def _refused(self, seqs: Sequence[int]) -> None:
+        self.alerts.refused(seqs)
+
+    def _superseded(self) -> None:
+        self.desk.superseded()
+
     # -- what is said of it --------------------------------------------------------------------------------------------
 
     def waits_for(self) -> str:
@@ -196,20 +250,21 @@ class Replica(Instance):
 
     def stats(self) -> Mapping[str, Any]:
         """Return the counters of ``/api/stats``."""
-        return {**replica_stats(self.beats, self.feed, self.pipeline, self.writer, self.clock()), **super().stats()}
+        own = replica_stats(self.beats, self.feed, self.pipeline, self.writer, self.clock())
+        desk = {"leadership": {"desk": self.desk.counters()}, "desk": self.desk_store.desk_counters()}
+        return {**own, **super().stats(), **desk}
+
+    def services(self) -> Services:
+        """Return what the API needs, and where the desk is."""
+        return replace(super().services(), desk=self.desk)
 
     async def close(self) -> None:
-        """End in order what comes behind the feed."""
+        """End in order what comes behind the feed, the desk first, so that another replica takes it up."""
+        await self.desk.close()
         await super().close()
         await self.shared_bus.close()
         await self.shared_cache.close()
         await self.redis.close()
-
-
-def _shared(topic: str) -> bool:
-    """Whether a topic is told by the desk to all replicas."""
-    kind = topic.partition(":")[0]
-    return kind in {"alerts", "discoveries", "jobs", "job", "paper"}
 
 
 def run_api(settings: Settings) -> int:
@@ -220,16 +275,11 @@ def run_api(settings: Settings) -> int:
     """
     demand_servers(settings, "api")
     guard_host(settings, settings.host, "--host")
-    if settings.api_keys and not settings.jwt_secret:
-        raise ConfigError(
-            "replicas that ask for a key need one secret between them",
-            loc="PAIRSCOPE_JWT_SECRET",
-            hint="set PAIRSCOPE_JWT_SECRET to the same long random text for all of them",
-        )
+    options = api_options(settings, shared=True)
     port = take_port(settings.host, settings.port, 8000, "--port")
     configure_logs(settings)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_run(settings, port))
+        return runner.run(_run(settings, port, options))
 
 
 def advertised(settings: Settings, port: int) -> str:
@@ -240,7 +290,7 @@ def advertised(settings: Settings, port: int) -> str:
     return f"http://{'127.0.0.1' if loopback else socket.gethostname()}:{port}"
 
 
-async def _run(settings: Settings, port: int) -> int:
+async def _run(settings: Settings, port: int, options: ApiOptions) -> int:
     from pairscope.api.app import create_app
     from pairscope.api.server import make_server
 
@@ -256,11 +306,9 @@ async def _run(settings: Settings, port: int) -> int:
         await redis.close()
         return 0
     address = advertised(settings, port)
-    replica = Replica(settings, store, redis, name=urlsplit(address).netloc.replace(":", "-"))
+    replica = Replica(settings, store, redis, name=urlsplit(address).netloc.replace(":", "-"), address=address)
     telemetry = Telemetry(settings.otlp_endpoint, service="api") if settings.otlp_endpoint else None
-    app = create_app(
-        replica.services(), options=api_options(settings), tracer=None if telemetry is None else telemetry.tracer
-    )
+    app = create_app(replica.services(), options=options, tracer=None if telemetry is None else telemetry.tracer)
     server = make_server(app, host=settings.host, port=port, grace_s=int(STOP_S))
     gc.collect()
     gc.freeze()  # what a start leaves in memory stays; looking through it again would hold everything up
@@ -277,6 +325,7 @@ async def _run(settings: Settings, port: int) -> int:
             code = 1
         replica.stopping = True
         await asyncio.sleep(NOT_READY_S if asked.done() else 0)
+        await replica.desk.close()  # another takes it up while what is under way here ends
         await app.state.part()
     finally:
         server.should_exit = True
