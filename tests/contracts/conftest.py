@@ -11,6 +11,7 @@ import pytest
 
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
+from pairscope.storage.postgres_store import PostgresStore
 from pairscope.storage.redis_bus import RedisBus
 from pairscope.storage.redis_client import RedisClient
 
@@ -40,15 +41,39 @@ class DuckDBHome:
             await store.close()
 
 
-HOMES = {"duckdb": DuckDBHome}
+class PostgresHome:
+    """A database that stores open one after the other, as processes do."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._open: list[PostgresStore] = []
+
+    async def open(self) -> PostgresStore:
+        store = await PostgresStore.open(self._url, pool=4)
+        self._open.append(store)
+        return store
+
+    async def reopen(self, store: Any) -> PostgresStore:
+        await store.close()
+        return await self.open()
+
+    async def close(self) -> None:
+        for store in self._open:
+            await store.close()
+
+
+HOMES = ("duckdb", "postgres")
 CACHES = {"memory": MemoryCache}
 BUSES = ("memory", "redis")
 
 
-@pytest.fixture(params=sorted(HOMES))
+@pytest.fixture(params=HOMES)
 async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
     """Where a store lives."""
-    place = HOMES[request.param](tmp_path)
+    if request.param == "duckdb":
+        place: Any = DuckDBHome(tmp_path)
+    else:
+        place = PostgresHome(request.getfixturevalue("postgres_url"))
     yield place
     await place.close()
 

@@ -1,202 +1,184 @@
-"""Connections to PostgreSQL: a few of them lent for one transaction each, and every failure in the store's terms.
-
-Nothing outlives a transaction on a connection (no prepared statement, no setting, no session lock), so that a pooler
-in transaction mode may stand between.
-"""
+"""Connections to PostgreSQL: work in a thread inside a transaction, rows as columns. Alone in knowing the driver."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final
-from urllib.parse import urlsplit
+import io
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 import asyncpg
+import numpy as np
+from numpy.typing import NDArray
 
-from pairscope.errors import StoreUnavailable
-from pairscope.storage.postgres_errors import translated
+from pairscope.errors import ConfigError, SchemaMismatch, StorageError, StoreUnavailable
 
-__all__ = ["Pool", "Transaction", "quoted"]
+__all__ = ["PostgresPool", "Session"]
 
-_CONNECT_S: Final = 3.0
-"""How long a connection may take to come about: the writer spools what a server does not take by then."""
-_STATEMENT_S: Final = 120.0
-_CHUNK: Final = 1 << 19
-_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-_Work = Callable[[bytes], Awaitable[None]]
+T = TypeVar("T")
 
+CONNECT_S: Final = 3.0
+"""A server that does not answer for so long is away: ticks go to the spool."""
+COMMAND_S: Final = 60.0
+_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
+_TAIL: Final = b"\xff\xff"
 
-def quoted(text: str) -> str:
-    """Return a text as a literal of SQL, for statements that take no parameters.
-
-    >>> quoted("it's")
-    "'it''s'"
-    """
-    return "'" + text.replace("'", "''") + "'"
+Columns = dict[str, NDArray[Any]]
 
 
-class Transaction:
-    """One transaction, or one statement outside of any, on a connection that is lent for it."""
+class Session:
+    """One connection, to be used from a thread: each call waits for the server."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._connection = connection
+        self._loop = loop
 
-    async def execute(self, sql: str, *parameters: Any) -> int:
-        """Run a statement, or several without parameters; return how many rows it touched, where it says so."""
-        said: str = await self._connection.execute(sql, *parameters)
-        count = said.rpartition(" ")[2]
-        return int(count) if count.isdigit() else 0
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        """Return the rows of a query."""
+        return self._wait(self._connection.fetch(sql, *values))  # type: ignore[no-any-return]
 
-    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
-        """Return the rows of a query; each is read by place or by name."""
-        rows: Sequence[Any] = await self._connection.fetch(sql, *parameters)
-        return rows
+    def run(self, sql: str, *values: Any) -> str:
+        """Run a statement; return what the server says of it, like ``DELETE 3``."""
+        return str(self._wait(self._connection.execute(sql, *values)))
 
-    async def row(self, sql: str, *parameters: Any) -> Any:
-        """Return the first row of a query, None where there is none."""
-        return await self._connection.fetchrow(sql, *parameters)
+    def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each of several rows of values, in one go."""
+        if rows:
+            self._wait(self._connection.executemany(sql, rows))
 
-    async def value(self, sql: str, *parameters: Any) -> Any:
-        """Return the first value of the first row of a query, None where there is none."""
-        return await self._connection.fetchval(sql, *parameters)
+    def copy_in(self, table: str, columns: Sequence[str], rows: bytes) -> None:
+        """Append rows in the binary form of COPY, without its head and tail."""
+        source = io.BytesIO(_HEAD + rows + _TAIL)
+        self._wait(self._connection.copy_to_table(table, source=source, columns=columns, format="binary"))
 
-    async def copy_in(self, table: str, columns: Sequence[str], rows: bytes) -> None:
-        """Put rows into a table, encoded by PostgreSQL's binary format with its header and trailer."""
+    def columns(self, sql: str, kinds: Sequence[tuple[str, str]], *values: Any) -> Columns:
+        """Return a query whose every column has a fixed width and no NULL as arrays, by (name, NumPy kind).
 
-        async def pieces() -> AsyncIterator[memoryview]:
-            view = memoryview(rows)
-            for start in range(0, len(rows), _CHUNK):
-                yield view[start : start + _CHUNK]
+        Kinds are ``i2``, ``i4``, ``i8``, ``f8`` and ``?``, as the columns are in the answer.
+        """
+        found = io.BytesIO()
+        self._wait(self._connection.copy_from_query(sql, *values, output=found, format="binary"))
+        fields: list[tuple[str, str]] = [("#", ">i2")]
+        for name, kind in kinds:
+            fields += [(f"#{name}", ">i4"), (name, kind if kind == "?" else f">{kind}")]
+        layout = np.dtype(fields)
+        raw = found.getvalue()[len(_HEAD) : -len(_TAIL)]
+        table = np.frombuffer(raw, layout, len(raw) // layout.itemsize)
+        return {name: table[name].astype(kind if kind == "?" else f"={kind}") for name, kind in kinds}
 
-        await self._connection.copy_to_table(table, source=pieces(), columns=list(columns), format="binary")
-
-    async def copy_out(self, sql: str) -> bytes:
-        """Return the rows of a query in PostgreSQL's binary format, with its header and trailer."""
-        parts: list[bytes] = []
-
-        async def keep(part: bytes) -> None:
-            parts.append(part)
-
-        await self._connection.copy_from_query(sql, output=keep, format="binary")
-        return b"".join(parts)
+    def _wait(self, work: Awaitable[Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(_awaited(work), self._loop).result()
 
 
-class Pool:
-    """At most ``size`` connections to one server, made when they are needed; without a server it is idle.
+class PostgresPool:
+    """Connections to one server, also behind pgbouncer in transaction mode: nothing outlives a transaction."""
 
-    Errors are of the ``StorageError`` family. A server that does not answer is told within some seconds.
-    """
-
-    def __init__(self, url: str, *, size: int = 10, statement_s: float = _STATEMENT_S) -> None:
+    def __init__(self, url: str, *, size: int, name: str = "PAIRSCOPE_DATABASE_URL") -> None:
         self._url = url
         self._size = size
-        self._statement_s = statement_s
+        self._name = name
         self._pool: Any = None
+        self._opening = asyncio.Lock()
         self._closed = False
-        parts = urlsplit(url)
-        self.where = f"postgresql://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
-        """Server and database, without a password."""
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Lend a connection for one transaction, which is committed where nothing is raised."""
-        async with self._begun("read_committed", readonly=False) as transaction:
-            yield transaction
+    async def read(self, work: Callable[[Session], T], *, snapshot: bool = False) -> T:
+        """Do work that changes nothing; ``snapshot``: all of it sees one moment."""
+        return await self._with(work, isolation="repeatable_read" if snapshot else "read_committed", readonly=True)
 
-    @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Transaction]:
-        """Lend a connection for reads that all see the same commits."""
-        async with self._begun("repeatable_read", readonly=True) as transaction:
-            yield transaction
+    async def write(self, work: Callable[[Session], T]) -> T:
+        """Do work in one transaction: all of it or nothing."""
+        return await self._with(work, isolation="read_committed", readonly=False)
 
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[Transaction]:
-        """Lend a connection for statements that must not be in a transaction (VACUUM, DETACH … CONCURRENTLY)."""
-        with self._in_its_terms():
-            connection = await self._acquired()
-            try:
-                yield Transaction(connection)
-            finally:
-                await self._released(connection)
+    async def outside(self, sql: str) -> None:
+        """Run a statement that no transaction may hold, like VACUUM."""
+        try:
+            pool = await self._open()
+            async with pool.acquire(timeout=CONNECT_S) as connection:
+                await connection.execute(sql, timeout=None)
+        except _FAILURES as error:
+            raise translated(error, self._name) from error
 
     async def close(self) -> None:
-        """Let go of every connection. Twice does nothing."""
+        """Close every connection."""
         self._closed = True
         pool, self._pool = self._pool, None
         if pool is not None:
-            try:
-                await asyncio.wait_for(pool.close(), _CONNECT_S)
-            except (*_DRIVER, asyncio.CancelledError):
-                pool.terminate()
-                raise_cancelled = asyncio.current_task()
-                if raise_cancelled is not None and raise_cancelled.cancelling():
-                    raise
+            with suppress(Exception):
+                await asyncio.wait_for(pool.close(), 3.0)
+            pool.terminate()
 
-    @asynccontextmanager
-    async def _begun(self, isolation: str, *, readonly: bool) -> AsyncIterator[Transaction]:
-        with self._in_its_terms():
-            connection, begun = await self._begin(isolation, readonly=readonly)
-            try:
-                try:
-                    yield Transaction(connection)
-                except BaseException:
-                    with contextlib.suppress(*_DRIVER):
-                        await begun.rollback()
-                    raise
-                await begun.commit()
-            finally:
-                await self._released(connection)
-
-    async def _begin(self, isolation: str, *, readonly: bool) -> tuple[Any, Any]:
-        """Begin a transaction; on another connection where one was lost while it lay idle."""
-        for left in range(self._size, -1, -1):
-            connection = await self._acquired()
-            begun = connection.transaction(isolation=isolation, readonly=readonly)
-            try:
-                await begun.start()
-            except BaseException as error:
-                lost = connection.is_closed()
-                await self._released(connection)
-                if not (lost and left and isinstance(error, _DRIVER)):
-                    raise
-            else:
-                return connection, begun
-        raise AssertionError("unreachable")
-
-    async def _acquired(self) -> Any:
-        if self._closed:
-            raise StoreUnavailable(f"{self.where} is closed")
-        if self._pool is None:
-            self._pool = asyncpg.create_pool(
-                self._url,
-                min_size=0,
-                max_size=self._size,
-                max_inactive_connection_lifetime=60.0,
-                reset=_nothing,
-                timeout=_CONNECT_S,
-                command_timeout=self._statement_s,
-                statement_cache_size=0,
-                server_settings={"application_name": "pairscope", "timezone": "UTC"},
-            )
-            await self._pool
-        return await self._pool.acquire(timeout=self._statement_s)
-
-    async def _released(self, connection: Any) -> None:
-        if self._pool is None:
-            connection.terminate()
-            return
-        with contextlib.suppress(*_DRIVER):
-            await asyncio.shield(self._pool.release(connection))
-
-    @contextlib.contextmanager
-    def _in_its_terms(self) -> Any:
+    async def _with(self, work: Callable[[Session], T], *, isolation: str, readonly: bool) -> T:
+        loop = asyncio.get_running_loop()
         try:
-            yield
-        except _DRIVER as error:
-            raise translated(error, self.where) from error
+            pool = await self._open()
+            async with (
+                pool.acquire(timeout=CONNECT_S) as connection,
+                connection.transaction(isolation=isolation, readonly=readonly),
+            ):
+                return await _finished(asyncio.to_thread(work, Session(connection, loop)))
+        except _FAILURES as error:
+            raise translated(error, self._name) from error
+
+    async def _open(self) -> Any:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=self._size,
+                    timeout=CONNECT_S,
+                    command_timeout=COMMAND_S,
+                    statement_cache_size=0,
+                    max_inactive_connection_lifetime=60.0,
+                    server_settings={"application_name": "pairscope"},
+                    reset=_leave_as_it_is,
+                )
+        return self._pool
 
 
-async def _nothing(connection: Any) -> None:
-    """Leave a connection as it is: nothing outlives a transaction on it."""
+async def _leave_as_it_is(_: Any) -> None:
+    """Reset nothing: no session state is ever set, and pgbouncer shares connections between transactions."""
+
+
+async def _finished(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for a thread's work to its end also where nobody waits for it any more: it is using the connection."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+async def _awaited(work: Awaitable[Any]) -> Any:
+    return await work
+
+
+_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError)
+_NOT_OURS: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.DuplicateTableError)
+_REFUSED: Final = (
+    asyncpg.InvalidPasswordError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+
+
+def translated(error: Exception, name: str) -> Exception:
+    """Return the error of the tree for one of the driver's, without the address, which may hold a password."""
+    said = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, ValueError):
+        if isinstance(error, asyncpg.InterfaceError) or "dsn" in said.lower() or "port" in said.lower():
+            return ConfigError(f"{name.removeprefix('PAIRSCOPE_')}: not an address of PostgreSQL", loc=name)
+        return error
+    if isinstance(error, _NOT_OURS):
+        return SchemaMismatch(f"PostgreSQL: {said}", hint="another program uses this database, or a newer Pairscope")
+    if isinstance(error, _REFUSED):
+        return StorageError(f"PostgreSQL: {said}", hint=f"look at user, password and database in {name}")
+    if isinstance(error, asyncpg.DataError | asyncpg.SyntaxOrAccessError | asyncpg.IntegrityConstraintViolationError):
+        return StorageError(f"PostgreSQL: {said}")
+    hint = "free some space on its disk" if isinstance(error, asyncpg.DiskFullError) else f"see whether {name} is up"
+    return StoreUnavailable(f"PostgreSQL does not take it: {said}", hint=hint)

@@ -38,7 +38,7 @@ class Store(TickStore, Records, Protocol):
 
 
 async def open_store(url: str, *, replica_url: str = "", pool: int = 10) -> DuckDBStore | PostgresStore:
-    """Open the store of a URL, ``duckdb:///relative``, ``duckdb:////absolute`` or ``postgresql://…``; else ``ConfigError``."""
+    """Open the store of a URL: ``duckdb:///relative``, ``duckdb:////absolute``, ``postgresql://…``."""
     scheme, _, rest = url.partition("://")
     if scheme == "duckdb" and rest.startswith("/") and len(rest) > 1:
         return await DuckDBStore.open(Path(rest[1:]))

@@ -1,0 +1,172 @@
+"""Two processes on one database, a server that falls in the middle, and what is said where it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import numpy as np
+import pytest
+
+from pairscope.errors import ConfigError, SchemaMismatch, StorageError, StoreUnavailable, Superseded
+from pairscope.market.bars import bars_of
+from pairscope.market.symbols import Symbols
+from pairscope.market.ticks import TickBatch
+from pairscope.ports import Document
+from pairscope.storage.postgres_store import PostgresStore
+
+S = 1_000_000_000
+
+
+@pytest.fixture
+async def opened(postgres_url):
+    made = []
+
+    async def begin(**keywords):
+        made.append(await PostgresStore.open(postgres_url, pool=4, **keywords))
+        return made[-1]
+
+    yield begin
+    for store in made:
+        await store.close()
+
+
+def rows_of(symbol, ids, noon_ns):
+    return [(symbol, i, noon_ns + i * S // 4, "10.5", "0.25", i % 2 == 0) for i in ids]
+
+
+async def stored_ids(store, symbol):
+    ticks = await store.ticks(symbol, 0, 1 << 62, limit=1_000_000)
+    return ticks.trade_id.tolist()
+
+
+async def test_two_writers_of_the_same_symbols_store_each_trade_once(opened, ticks_of, noon_ns):
+    """As an active process and one that takes over do: the same trades, cut another way, at the same time."""
+    active, standby = await opened(), await opened()
+    both = rows_of("AAA", range(600), noon_ns), rows_of("BBB", range(600), noon_ns)
+    rows = [row for pair in zip(*both, strict=True) for row in pair]
+
+    async def write(store, size):
+        for at in range(0, len(rows), size):
+            batch = ticks_of(rows[at : at + size], watermark_ns=rows[at][2])
+            await store.append(batch, [bars_of(batch, "1s")])
+
+    await asyncio.gather(write(active, 130), write(standby, 90))
+    for store in (active, standby):
+        assert await stored_ids(store, "AAA") == list(range(600))
+        assert {s.symbol: s.tick_count for s in await store.symbols()} == {"AAA": 600, "BBB": 600}
+        assert await store.gaps() == []
+        assert (await store.held("AAA"))[0].to_id == 599
+    assert await active.watermark_ns() == await standby.watermark_ns() == max(row[2] for row in rows[::90])
+
+
+async def test_writers_of_different_symbols_go_on_side_by_side_and_see_each_other(opened, ticks_of, noon_ns):
+    one, other = await opened(), await opened()
+    await asyncio.gather(
+        *(one.append(ticks_of(rows_of("AAA", [n], noon_ns))) for n in range(20)),
+        *(other.append(ticks_of(rows_of("BBB", [n, n + 100], noon_ns))) for n in range(20)),
+    )
+    assert await stored_ids(other, "AAA") == list(range(20))
+    assert len(await stored_ids(one, "BBB")) == 40
+    ledger = await one.continuity()
+    assert (ledger.next_id("AAA"), ledger.next_id("BBB")) == (20, 120)
+
+
+async def test_trades_of_any_day_find_their_partition(opened, postgres_server, ticks_of, noon_ns):
+    store = await opened()
+    day = 86_400 * S
+    old = noon_ns - 900 * day
+    await store.append(ticks_of([("AAA", 1, old, "1", "1", True), ("AAA", 2, noon_ns, "1", "1", True)]))
+    assert await stored_ids(store, "AAA") == [1, 2]
+    parts = postgres_server.sql(
+        "SELECT tableoid::regclass, count(*) FROM tick_data GROUP BY 1 ORDER BY 1", database="pairscope"
+    )
+    assert parts.splitlines() == ["tick_data_20220213|1", "tick_data_20240801|1"]
+
+
+async def test_a_partition_that_another_process_dropped_is_made_again(opened, postgres_server, ticks_of, noon_ns):
+    store = await opened()
+    await store.append(ticks_of(rows_of("AAA", [1], noon_ns)))
+    postgres_server.sql("DROP TABLE tick_data_20240801", database="pairscope")
+    await store.append(ticks_of(rows_of("AAA", [2], noon_ns)))
+    assert await stored_ids(store, "AAA") == [2]
+
+
+async def test_a_server_that_falls_and_comes_back_has_what_was_acknowledged_and_nothing_twice(
+    opened, postgres_server, ticks_of, noon_ns
+):
+    store = await opened()
+    for n in range(5):
+        await store.append(ticks_of(rows_of("AAA", range(10 * n, 10 * n + 10), noon_ns)))
+    postgres_server.stop(kill=True)
+    with pytest.raises(StoreUnavailable) as away:
+        await store.append(ticks_of(rows_of("AAA", range(50, 60), noon_ns)))
+    assert away.value.retry
+    with pytest.raises(StoreUnavailable):
+        await store.ticks("AAA", 0, 1 << 62, limit=1)
+    postgres_server.start()
+    await store.append(ticks_of(rows_of("AAA", range(45, 65), noon_ns)))
+    assert await stored_ids(store, "AAA") == list(range(65))
+
+
+async def test_of_documents_that_must_be_new_one_process_of_two_stores_them(opened):
+    one, other = await opened(), await opened()
+    firsts = [Document("firings", "a-1", b"1"), Document("firings", "a-2", b"2")]
+    told = await asyncio.gather(
+        one.put_firsts(firsts, [Document("outbox", "x", b"one")]),
+        other.put_firsts(firsts[::-1], [Document("outbox", "x", b"other")]),
+        return_exceptions=True,
+    )
+    won = [each for each in told if each == []]
+    assert len(won) == 1
+    assert all(isinstance(each, Superseded) or {d.key for d in each} == {"a-1", "a-2"} for each in told if each != [])
+    assert (await one.get("outbox", "x")) in {b"one", b"other"}
+    await one.put("desk", "seat", b"me")
+    with pytest.raises(Superseded):
+        await other.put_firsts([Document("firings", "b-1", b"1")], guard=Document("desk", "seat", b"you"))
+    assert await one.get("firings", "b-1") is None
+
+
+async def test_a_newer_version_s_database_is_left_alone(opened, postgres_server, postgres_url):
+    await opened()
+    postgres_server.sql("INSERT INTO migration VALUES (999, 'later', 'x')", database="pairscope")
+    try:
+        with pytest.raises(SchemaMismatch, match="999"):
+            await PostgresStore.open(postgres_url)
+    finally:
+        postgres_server.sql("DELETE FROM migration WHERE number = 999", database="pairscope")
+
+
+async def test_a_server_that_is_not_there_is_said_to_be_away_without_its_password():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with pytest.raises(StoreUnavailable) as away:
+        await PostgresStore.open(f"postgresql://u:hunter2@127.0.0.1:{port}/x")
+    assert away.value.retry
+    assert "hunter2" not in away.value.line()
+
+
+async def test_a_database_that_is_not_there_is_no_matter_of_waiting(postgres_server):
+    with pytest.raises(StorageError, match="nowhere") as wrong:
+        await PostgresStore.open(postgres_server.url("nowhere"))
+    assert not wrong.value.retry or not isinstance(wrong.value, StoreUnavailable)
+
+
+async def test_what_is_no_address_is_said_to_be_none():
+    with pytest.raises(ConfigError, match="DATABASE_URL"):
+        await PostgresStore.open("postgresql://host:port/x")
+
+
+async def test_numbers_come_back_to_the_last_bit(opened, noon_ns):
+    store = await opened()
+    table = Symbols(["币安人生USDT"])
+    prices = np.array([1e-8, 0.1 + 0.2, 1e15, 5e-324, 123456.789])
+    n = prices.size
+    times = noon_ns + np.arange(n) * 1_001_001_001
+    batch = TickBatch(
+        table, np.zeros(n, np.int32), times, times + 7, np.arange(n), prices, prices[::-1].copy(), prices > 1, 0
+    )
+    await store.append(batch)
+    found = await store.ticks("币安人生usdt", 0, 1 << 62, limit=10)
+    for field in ("ts_event_ns", "ts_recv_ns", "trade_id", "price", "size", "buyer_is_maker"):
+        assert getattr(found, field).tolist() == getattr(batch, field).tolist(), field
