@@ -79,7 +79,7 @@ async def test_trades_of_any_day_find_their_partition(opened, postgres_server, t
     await store.append(ticks_of([("AAA", 1, old, "1", "1", True), ("AAA", 2, noon_ns, "1", "1", True)]))
     assert await stored_ids(store, "AAA") == [1, 2]
     parts = postgres_server.sql(
-        "SELECT tableoid::regclass, count(*) FROM tick_data GROUP BY 1 ORDER BY 1", database="pairscope"
+        "SELECT tableoid::regclass::text, count(*) FROM tick_data GROUP BY 1 ORDER BY 1", database="pairscope"
     )
     assert parts.splitlines() == ["tick_data_20220213|1", "tick_data_20240801|1"]
 

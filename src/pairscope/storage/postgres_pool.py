@@ -24,6 +24,11 @@ COMMAND_S: Final = 60.0
 _HEAD: Final = b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
 _TAIL: Final = b"\xff\xff"
 
+_DURABLE: Final = (
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+)
+"""What was acknowledged must survive the server's fall; a server that is set to promise more keeps to that."""
+
 Columns = dict[str, NDArray[Any]]
 
 
@@ -87,8 +92,13 @@ class PostgresPool:
         return await self._with(work, isolation="repeatable_read" if snapshot else "read_committed", readonly=True)
 
     async def write(self, work: Callable[[Session], T]) -> T:
-        """Do work in one transaction: all of it or nothing."""
-        return await self._with(work, isolation="read_committed", readonly=False)
+        """Do work in one transaction: all of it or nothing, and on the server's disk when this returns."""
+
+        def durable(session: Session) -> T:
+            session.rows(_DURABLE)
+            return work(session)
+
+        return await self._with(durable, isolation="read_committed", readonly=False)
 
     async def outside(self, sql: str) -> None:
         """Run a statement that no transaction may hold, like VACUUM."""
