@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,10 @@ import pytest
 
 PLACE = Path(__file__).parents[2] / "deploy" / "nginx"
 DEADLINE_S = 30.0
+UNCHECKED = ssl.create_default_context()
+UNCHECKED.check_hostname = False
+UNCHECKED.verify_mode = ssl.CERT_NONE
+"""For certificates of one's own."""
 
 
 @dataclass(frozen=True)

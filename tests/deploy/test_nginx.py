@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 import subprocess
 import sys
 import threading
@@ -14,13 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.deploy.nginx_here import PLACE, Front, agreed, free_ports, running, written
+from tests.deploy.nginx_here import PLACE, UNCHECKED, Front, agreed, free_ports, running, written
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
-
-HERE = ssl.create_default_context()
-HERE.check_hostname = False
-HERE.verify_mode = ssl.CERT_NONE
 
 
 class Replica(ThreadingHTTPServer):
@@ -65,7 +60,7 @@ class House:
         self.front, self.replicas, self.dashboard = front, replicas, dashboard
 
     def ask(self, path: str, *, verb: str = "GET", body: bytes | None = None, **headers: str) -> HTTPResponse:
-        connection = HTTPSConnection("127.0.0.1", self.front.tls, context=HERE, timeout=30)
+        connection = HTTPSConnection("127.0.0.1", self.front.tls, context=UNCHECKED, timeout=30)
         connection.request(verb, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         return connection.getresponse()
 
@@ -156,7 +151,7 @@ def test_who_calls_too_often_is_refused_at_once(tmp_path: Path) -> None:
     place, front = written(tmp_path, hosts)
     place.write_text(place.read_text().replace("rate=50r/s", "rate=1r/m"))
     with running(place, front):
-        connection = HTTPSConnection("127.0.0.1", front.tls, context=HERE, timeout=30)
+        connection = HTTPSConnection("127.0.0.1", front.tls, context=UNCHECKED, timeout=30)
         statuses = []
         for _ in range(110):
             connection.request("GET", "/api/symbols")
@@ -197,6 +192,6 @@ async def test_a_websocket_passes_both_ways(tmp_path: Path) -> None:
         place, front = await asyncio.to_thread(written, tmp_path, hosts)
         with running(place, front):
             for path in ("/ws/updates", "/_stcore/stream"):
-                async with connect(f"wss://127.0.0.1:{front.tls}{path}", ssl=HERE) as client:
+                async with connect(f"wss://127.0.0.1:{front.tls}{path}", ssl=UNCHECKED) as client:
                     await client.send("there and back")
                     assert await client.recv() == "there and back"
