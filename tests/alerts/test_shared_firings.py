@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
@@ -18,6 +18,7 @@ from pairscope.errors import StoreUnavailable, Superseded
 from pairscope.pipeline import warm_start
 from pairscope.storage.desk_store import CLAIMS
 from pairscope.storage.duckdb_store import DuckDBStore
+from pairscope.storage.postgres_store import PostgresStore
 
 from .house import House, above
 
@@ -31,16 +32,47 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
+class Shared:
+    """A store that several processes have, each through a door of its own where it has such doors."""
+
+    def __init__(self, opens: Callable[[], Awaitable[Any]]) -> None:
+        self._opens = opens
+        self.opened: list[Any] = []
+
+    async def open(self) -> Any:
+        self.opened.append(await self._opens())
+        return self.opened[-1]
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+async def shared(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shared]:
+    if request.param == "duckdb":
+        one = await DuckDBStore.open(tmp_path / "shared.duckdb", threads=1)
+
+        async def opens() -> Any:
+            return one
+    else:
+        url = request.getfixturevalue("postgres_url")
+
+        async def opens() -> Any:
+            return await PostgresStore.open(url, pool=4)
+
+    home = Shared(opens)
+    yield home
+    for store in home.opened:
+        await store.close()
+
+
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Any]:
-    store = await DuckDBStore.open(tmp_path / "shared.duckdb", threads=1)
-    yield store
-    await store.close()
+async def store(shared: Shared) -> Any:
+    """The store as a test looks at it."""
+    return await shared.open()
 
 
 @asynccontextmanager
-async def replica(store: Any, folder: Path, *, desk: bool = True) -> AsyncIterator[House]:
+async def replica(shared: Shared, folder: Path, *, desk: bool = True) -> AsyncIterator[House]:
     """A replica over the store; a desk from now on, or one that has still to become it."""
+    store = await shared.open()
     house = House(store, folder, shared=True)
     await house.writer.start()
     await warm_start(house.engine, store)
@@ -67,18 +99,19 @@ async def keys(store: Any, collection: str) -> list[str]:
 
 
 async def test_a_firing_is_told_and_sent_once_the_store_has_it_and_not_before(
-    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Any, shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with replica(store, tmp_path) as house:
+    async with replica(shared, tmp_path) as house:
         await house.desk.create(above(101, notify=[HOOK]))
-        put_firsts, away = store.put_firsts, True
+        mine, away = house.store, True
+        put_firsts = mine.put_firsts
 
         async def refuses(*given: Any, **named: Any) -> Any:
             if away:
                 raise StoreUnavailable("away")
             return await put_firsts(*given, **named)
 
-        monkeypatch.setattr(store, "put_firsts", refuses)
+        monkeypatch.setattr(mine, "put_firsts", refuses)
         await house.trade(102.0, at_s=1)
         await until(lambda: house.writer.status()["status"] != "ok")
         assert house.told() == []
@@ -91,11 +124,13 @@ async def test_a_firing_is_told_and_sent_once_the_store_has_it_and_not_before(
         assert len(await keys(store, COLLECTION)) == len(await keys(store, OUTBOX)) == 1
 
 
-async def test_who_is_the_desk_no_longer_writes_tells_and_sends_nothing(store: Any, tmp_path: Path) -> None:
+async def test_who_is_the_desk_no_longer_writes_tells_and_sends_nothing(
+    store: Any, shared: Shared, tmp_path: Path
+) -> None:
     """Both see the same market; the first has stood still and does not know that the second is the desk by now."""
-    async with replica(store, tmp_path / "a") as first:
+    async with replica(shared, tmp_path / "a") as first:
         made = await first.desk.create(above(101, notify=[HOOK]))
-        async with replica(store, tmp_path / "b") as second:
+        async with replica(shared, tmp_path / "b") as second:
             await asyncio.gather(first.trade(102.0, at_s=1), second.trade(102.0, at_s=1))
             await asyncio.gather(stored(first), stored(second))
             await until(lambda: first.superseded)
@@ -109,15 +144,17 @@ async def test_who_is_the_desk_no_longer_writes_tells_and_sends_nothing(store: A
             assert not second.superseded
 
 
-async def test_a_firing_that_the_desk_before_has_told_is_refused_and_leaves_no_hole(store: Any, tmp_path: Path) -> None:
+async def test_a_firing_that_the_desk_before_has_told_is_refused_and_leaves_no_hole(
+    store: Any, shared: Shared, tmp_path: Path
+) -> None:
     """The second desk judges again what the first had judged: its rule begins anew, as if no state were kept."""
-    async with replica(store, tmp_path / "a") as first:
+    async with replica(shared, tmp_path / "a") as first:
         made = await first.desk.create(above(101, notify=[HOOK]))
         await first.trade(102.0, at_s=1)
         await stored(first)
         assert first.ids() == [f"{made['id']}-1"]
     await store.delete("alert_states", made["id"])
-    async with replica(store, tmp_path / "b") as second:
+    async with replica(shared, tmp_path / "b") as second:
         await second.trade(102.0, at_s=1)
         await stored(second)
         assert second.told() == []
@@ -130,8 +167,10 @@ async def test_a_firing_that_the_desk_before_has_told_is_refused_and_leaves_no_h
         assert seqs == [1, 2]
 
 
-async def test_the_next_desk_goes_on_where_the_one_before_had_judged(store: Any, tmp_path: Path) -> None:
-    async with replica(store, tmp_path / "a") as first, replica(store, tmp_path / "b", desk=False) as second:
+async def test_the_next_desk_goes_on_where_the_one_before_had_judged(
+    store: Any, shared: Shared, tmp_path: Path
+) -> None:
+    async with replica(shared, tmp_path / "a") as first, replica(shared, tmp_path / "b", desk=False) as second:
         made = await first.desk.create(above(101))
         await first.trade(100.0, at_s=1)
         await first.trade(102.0, at_s=2)
@@ -148,9 +187,9 @@ async def test_the_next_desk_goes_on_where_the_one_before_had_judged(store: Any,
 
 
 async def test_a_replica_that_is_not_the_desk_says_what_was_missed_as_the_records_have_it(
-    store: Any, tmp_path: Path
+    store: Any, shared: Shared, tmp_path: Path
 ) -> None:
-    async with replica(store, tmp_path / "a") as desk, replica(store, tmp_path / "b", desk=False) as other:
+    async with replica(shared, tmp_path / "a") as desk, replica(shared, tmp_path / "b", desk=False) as other:
         await desk.desk.create(above(101))
         for at_s in range(1, 7):
             await desk.trade(100.0 + at_s % 2 * 5, at_s=at_s)
@@ -164,16 +203,18 @@ async def test_a_replica_that_is_not_the_desk_says_what_was_missed_as_the_record
         assert [seq async for seq, _ in other.desk.missed(3)] == []
 
 
-async def test_who_is_not_the_desk_makes_no_rule(store: Any, tmp_path: Path) -> None:
-    async with replica(store, tmp_path, desk=False) as house:
+async def test_who_is_not_the_desk_makes_no_rule(store: Any, shared: Shared, tmp_path: Path) -> None:
+    async with replica(shared, tmp_path, desk=False) as house:
         with pytest.raises(Superseded):
             await house.desk.create(above(101))
         assert house.desk.ids() == []
         assert await keys(store, "alerts") == []
 
 
-async def test_the_newest_firings_are_a_list_in_the_cache_the_newest_first(store: Any, tmp_path: Path) -> None:
-    async with replica(store, tmp_path) as house:
+async def test_the_newest_firings_are_a_list_in_the_cache_the_newest_first(
+    store: Any, shared: Shared, tmp_path: Path
+) -> None:
+    async with replica(shared, tmp_path) as house:
         await house.desk.create(above(101))
         for at_s in range(1, 5):
             await house.trade(100.0 + at_s % 2 * 5, at_s=at_s)

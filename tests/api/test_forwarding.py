@@ -13,10 +13,13 @@ import httpx2
 import pytest
 import uvicorn
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
 
 from pairscope.api.app import ApiOptions, create_app
 from pairscope.api.forwarding import TOPIC_PATH, whose
 from pairscope.api.passes import HANDED_ON, PASS_S, Passes
+from pairscope.api.security import FREE_PATHS
 from pairscope.api.server import make_server
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 
@@ -233,15 +236,13 @@ async def test_what_only_the_desk_computes_can_be_listened_to_on_any_replica(mar
             assert (await hear(client))["seq"] == other.market.bus.seq("jobs") > 41
 
 
-async def test_a_client_that_hangs_up_ends_what_it_waited_for_on_the_desk(market: Market) -> None:
-    began, ended = asyncio.Event(), asyncio.Event()
+async def test_a_client_that_hangs_up_ends_what_its_replica_had_to_do_with_it(market: Market) -> None:
+    began, release = asyncio.Event(), asyncio.Event()
 
-    async def slow(*_: Any) -> None:
+    async def slow(*_: Any) -> dict[str, Any]:
         began.set()
-        try:
-            await asyncio.sleep(600)
-        finally:
-            ended.set()
+        await release.wait()
+        return {}
 
     async with two(market) as (desk, other), other.asks() as api:
         desk.market.keeping.overview = slow  # type: ignore[method-assign,assignment]
@@ -250,6 +251,7 @@ async def test_a_client_that_hangs_up_ends_what_it_waited_for_on_the_desk(market
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         await until(lambda: len(other.server.server_state.tasks) == 0)
+        release.set()
 
 
 def test_a_pass_is_good_for_one_request_of_one_holder_for_half_a_minute() -> None:
@@ -268,3 +270,36 @@ def test_a_pass_is_good_for_one_request_of_one_holder_for_half_a_minute() -> Non
 @pytest.mark.parametrize("junk", ["", ".", "..", "1", "é.é.é", "1" * 5000, "9.é.x", "-1..", "1e9.ab.c"])
 def test_junk_is_no_pass(junk: str) -> None:
     assert Passes("s", lambda: 0).holder(junk, "GET", "/api/jobs") is None
+
+
+async def test_the_door_of_a_replica_asks_for_a_key_on_every_route_and_lets_in_who_has_it(market: Market) -> None:
+    """Every operation of the OpenAPI document, also what another replica would answer."""
+    app = create_app(dataclasses.replace(market.services(), desk=Seat()), options=LOCKED)
+    known = [(verb.upper(), path) for path, verbs in app.openapi()["paths"].items() for verb in verbs]
+    known += [("GET", path) for path in ("/docs", "/openapi.json", TOPIC_PATH, "/api/recorded")]
+    assert len(known) > 60
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://api") as api:
+        for verb, path in known:
+            wrong = [await api.request(verb, path, headers=headers) for headers in ({}, {"X-API-Key": "wrong"})]
+            right = await api.request(verb, path, headers={"X-API-Key": KEY})
+            free = path in FREE_PATHS
+            assert [answer.status_code for answer in wrong] == ([200, 200] if free else [401, 401]), path
+            away = whose(verb, path) == "desk"
+            assert right.status_code == 503 if away else right.status_code not in {401, 403, 500, 503}, path
+
+
+async def test_the_stream_of_every_replica_asks_for_a_key_and_looks_at_the_origin(market: Market) -> None:
+    async with two(market, dataclasses.replace(LOCKED, cors_origins=("https://ours.example",))) as replicas:
+        for each in replicas:
+            url = f"{each.url.replace('http', 'ws')}/ws/updates"
+            for headers in ({}, {"X-API-Key": "wrong"}):
+                with pytest.raises(InvalidStatus) as refused:
+                    await connect(url, additional_headers=headers)
+                assert refused.value.response.status_code == 401
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(url, additional_headers={"X-API-Key": KEY}, origin=Origin("https://theirs.example"))
+            assert refused.value.response.status_code == 403
+            for origin in (None, Origin("https://ours.example")):
+                async with connect(url, additional_headers={"X-API-Key": KEY}, origin=origin) as client:
+                    await subscribe(client, "price:BTCUSDT")
+                    assert (await hear(client))["topic"] == "price:BTCUSDT"
