@@ -211,13 +211,12 @@ def _checked_here(url: str, spool: Path, *, repair: bool, progress: Callable[[in
     """Look through a store that nobody has open, and its spool."""
     import asyncio
 
-    from pairscope.storage.integrity import check_store
     from pairscope.storage.tick_storage import open_store
 
     async def look() -> Mapping[str, Any]:
         store = await open_store(url)
         try:
-            return await check_store(store, repair=repair, progress=progress, spool=spool)
+            return await store.upkeep.check(repair=repair, progress=progress, spool=spool)
         finally:
             await store.close()
 

@@ -283,11 +283,11 @@ class Upkeep:
         async with self._lock:
             return await self._file.compact()
 
-    async def check(self, *, repair: bool, progress: Progress = untold) -> Mapping[str, Any]:
+    async def check(self, *, repair: bool, progress: Progress = untold, spool: Path | None = None) -> Mapping[str, Any]:
         """Look whether all is whole; see ``check_store``."""
         from pairscope.storage.integrity import check_store
 
-        return await check_store(self._file, repair=repair, progress=progress)
+        return await check_store(self._file, repair=repair, progress=progress, spool=spool)
 
     async def check_archive(self, progress: Progress = untold) -> list[dict[str, Any]]:
         """Read every file of the archive; return ``file`` and ``reason`` of those that are not as catalogued.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,25 +12,12 @@ from typing import Any, Final
 from pairscope.errors import StorageError
 from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, timeframe_ns
 from pairscope.market.id_ranges import count
-from pairscope.storage.archive_catalogue import EVERYWHERE
-from pairscope.storage.integrity_files import archive_findings, spool_findings
-from pairscope.storage.integrity_findings import Checked, Finding
-from pairscope.storage.integrity_ids import Look, StoredRows, look_at
-from pairscope.storage.integrity_mending import (
-    SetAside,
-    count_again,
-    make_again,
-    remove_bars,
-    remove_repeats,
-    remove_ticks,
-)
-from pairscope.storage.ledger import LedgerView
-from pairscope.storage.recovery import read_ledger
-from pairscope.storage.tables import Connection, Tables
+from pairscope.storage.integrity_embedded import StoredFile
+from pairscope.storage.integrity_findings import Checked, Finding, Subject
+from pairscope.storage.integrity_ids import Look
+from pairscope.storage.upkeep import Progress, untold
 
-__all__ = ["MAX_FINDINGS", "check_store"]
-
-Progress = Callable[[int, int], object]
+__all__ = ["MAX_FINDINGS", "check", "check_store"]
 
 MAX_FINDINGS: Final = 1000
 """Findings that a report lists at most; all of them are counted and, where that was asked, repaired."""
@@ -39,12 +25,15 @@ MAX_FINDINGS: Final = 1000
 _DAY_NS: Final = timeframe_ns("1d")
 
 
-def _untold(_: int, __: int) -> None:
-    """Stands for whoever is told how far it is."""
-
-
 async def check_store(
-    store: Checked, *, repair: bool = False, progress: Progress = _untold, spool: Path | None = None
+    store: Checked, *, repair: bool = False, progress: Progress = untold, spool: Path | None = None
+) -> Mapping[str, Any]:
+    """Look at everything that an embedded store holds; see ``check``. What cannot be read is set aside beside it."""
+    return await check(StoredFile(store), repair=repair, progress=progress, spool=spool)
+
+
+async def check(
+    subject: Subject, *, repair: bool = False, progress: Progress = untold, spool: Path | None = None
 ) -> Mapping[str, Any]:
     """Look at everything that a store holds; with ``repair`` mend what can be, and look again.
 
@@ -54,33 +43,32 @@ async def check_store(
     set aside beside the store. Cost: every row is read once, twice with a repair that had something to do; beside all
     other work, a symbol at a time from one state of the store. Memory: a quarter of an hour of a symbol's trades.
     """
-    check = _Check(store, spool, progress, repair=repair)
+    look = _Check(subject, spool, progress, repair=repair)
     found: dict[Any, Finding] = {}
     if repair:
-        for stage in check.stages():
+        for stage in look.stages():
             async for finding in stage():
                 found.setdefault(finding.key, finding)
                 if finding.mend is not None:
                     await finding.mend()
         if not found:
-            return check.report([], set())
+            return look.report([], set())
     left: dict[Any, Finding] = {}
-    check.begin()
-    for stage in check.stages():
+    look.begin()
+    for stage in look.stages():
         async for finding in stage():
             left.setdefault(finding.key, finding)
-    return check.report(list({**left, **found}.values()), set(left))
+    return look.report(list({**left, **found}.values()), set(left))
 
 
 class _Check:
     """One look through a store, in the order in which repairs follow from each other."""
 
-    def __init__(self, store: Checked, spool: Path | None, progress: Progress, *, repair: bool) -> None:
-        self._store = store
+    def __init__(self, subject: Subject, spool: Path | None, progress: Progress, *, repair: bool) -> None:
+        self._subject = subject
         self._spool = spool
         self._progress = progress
         self._repair = repair
-        self._aside = SetAside(store.path.with_name(store.path.name + ".aside"))
         self._looks: dict[str, Look] = {}
         self.checked: dict[str, int] = {}
         self.begin()
@@ -101,48 +89,46 @@ class _Check:
             "found": len(documents),
             "left": len(left),
             "checked": self.checked,
-            "aside": str(self._aside.directory) if self._aside.directory.is_dir() else None,
+            "aside": self._subject.set_aside,
             "findings": sorted(documents, key=lambda each: each["repaired"])[:MAX_FINDINGS],
         }
 
     async def _files(self) -> AsyncIterator[Finding]:
-        self.checked["files"] += self._store.upkeep.totals()["files"]
-        for finding in await archive_findings(self._store, self._aside):
+        count, findings = await self._subject.files(self._spool)
+        self.checked["files"] += count
+        for finding in findings:
             yield finding
-        if self._spool is not None:
-            for finding in await asyncio.to_thread(spool_findings, self._spool, self._aside):
-                yield finding
 
     async def _bars(self) -> AsyncIterator[Finding]:
         """Look at bars by themselves."""
         for timeframe in TIMEFRAMES:
             try:
-                rows, wrong = await self._store.aside(partial(_wrong_bars, timeframe=timeframe))
+                rows, wrong = await self._subject.wrong_bars(timeframe)
             except StorageError as error:
                 yield Finding("unreadable", f"bars of {timeframe}: {error}", place=timeframe)
                 continue
             self.checked["bars"] += rows
-            by_day: dict[tuple[int, int], list[tuple[int, int]]] = {}
+            by_day: dict[tuple[str, int], list[tuple[str, int]]] = {}
             for key in wrong:
                 by_day.setdefault((key[0], key[1] // _DAY_NS), []).append(key)
-            for (symbol_id, day), keys in by_day.items():
+            for (symbol, day), keys in by_day.items():
                 yield Finding(
                     "bar",
                     f"{len(keys)} of {timeframe}, the first at {_clock(min(at for _, at in keys))}",
-                    self._store.view.symbols[symbol_id],
+                    symbol,
                     _date(day),
                     timeframe,
-                    partial(self._store.within, remove_bars(self._aside, timeframe, keys)),
+                    partial(self._subject.remove_bars, timeframe, keys),
                 )
 
     async def _rows(self) -> AsyncIterator[Finding]:
         """Look at every symbol's trades: those that are none, and those that are there twice."""
-        names = [*self._store.view.symbols][: self._store.view.known]
+        subject, names = self._subject, await self._subject.names()
         self.checked["symbols"] += len(names)
         self._looks = {}
         for k, symbol in enumerate(names):
             try:
-                look = await self._store.aside(partial(_look, symbol=symbol))
+                look = await subject.look(symbol)
             except StorageError as error:
                 yield Finding("unreadable", f"trades: {error}", symbol)
                 continue
@@ -150,17 +136,13 @@ class _Check:
             self._looks[symbol] = look
             self._progress(k + 1, len(names))
             if look.bad:
-                yield Finding(
-                    "tick", f"{len(look.bad)}, the first of id {min(look.bad)}", symbol,
-                    mend=partial(self._store.within, remove_ticks(self._aside, look.symbol_id)),
-                )  # fmt: skip
+                said = f"{len(look.bad)}, the first of id {min(look.bad)}"
+                yield Finding("tick", said, symbol, mend=partial(subject.remove_ticks, look))
             if look.twice:
-                yield Finding(
-                    "duplicate", f"{len(look.twice)} ids, the first {min(look.twice)}", symbol,
-                    mend=partial(self._store.within, remove_repeats(self._aside, look.symbol_id, look.twice)),
-                )  # fmt: skip
+                said = f"{len(look.twice)} ids, the first {min(look.twice)}"
+                yield Finding("duplicate", said, symbol, mend=partial(subject.remove_repeats, look))
             if self._repair and (look.bad or look.twice):
-                self._looks[symbol] = await self._store.aside(partial(_look, symbol=symbol))
+                self._looks[symbol] = await subject.look(symbol)
 
     async def _ids(self) -> AsyncIterator[Finding]:
         """Compare every symbol's ledger with its rows, and its bars with its trades."""
@@ -170,14 +152,14 @@ class _Check:
                 for at in look.differing[timeframe]:
                     days.setdefault(at // _DAY_NS, {}).setdefault(timeframe, []).append(at)
             for k, finding in enumerate(_of_ledger(look)):
-                yield replace(finding, mend=_nothing if k else partial(self._store.within, count_again(look)))
+                yield replace(finding, mend=_nothing if k else partial(self._subject.count_again, look))
             for day, times in days.items():
                 yield Finding(
                     "bars differ",
                     ", ".join(f"{len(opens)} of {timeframe}" for timeframe, opens in times.items()),
                     symbol,
                     _date(day),
-                    mend=partial(self._store.within, make_again(symbol, look.symbol_id, times)),
+                    mend=partial(self._subject.make_again, look, times),
                 )
 
 
@@ -197,32 +179,6 @@ def _of_ledger(look: Look) -> Iterator[Finding]:
 
 async def _nothing() -> None:
     """Stands for a repair that another finding brings."""
-
-
-def _look(connection: Connection, view: LedgerView, *, symbol: str) -> Look:
-    """Look at a symbol's rows and at the ledger as stored, in one state of the store."""
-    connection.execute("BEGIN")
-    try:
-        ledger = read_ledger(connection)
-        ledger.archive = view.archive
-        return look_at(StoredRows(connection, ledger, symbol), ledger, symbol)
-    finally:
-        connection.execute("ROLLBACK")
-
-
-def _wrong_bars(connection: Connection, view: LedgerView, *, timeframe: str) -> tuple[int, list[tuple[int, int]]]:
-    """Return how many bars there are of a timeframe, and the (symbol id, open time) of those that are none."""
-    source = Tables(view.symbols, view.archive).bars_from(timeframe, EVERYWHERE)
-    (count,) = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
-    prices = " AND ".join(f"isfinite({name}) AND {name} > 0" for name in ("open", "high", "low", "close"))
-    volumes = " AND ".join(f"isfinite({name}) AND {name} >= 0" for name in ("volume", "quote_volume", "buy_volume"))
-    wrong = connection.execute(
-        f"SELECT DISTINCT symbol_id, ts_open_ns FROM {source} WHERE NOT ({prices} AND {volumes} "
-        "AND low <= least(open, close) AND high >= greatest(open, close) AND buy_volume <= volume * (1 + 1e-9) "
-        f"AND ts_open_ns % {timeframe_ns(timeframe)} = 0) "
-        f"UNION SELECT symbol_id, ts_open_ns FROM {source} GROUP BY symbol_id, ts_open_ns HAVING count(*) > 1"
-    ).fetchall()
-    return int(count), wrong
 
 
 def _date(day: int) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pairscope.storage.archive import Upkeep
+from pairscope.storage.integrity_ids import Look
 from pairscope.storage.ledger import LedgerView
 from pairscope.storage.tables import Connection
 from pairscope.storage.writing import Writing
 
-__all__ = ["Checked", "Finding"]
+__all__ = ["Checked", "Finding", "Subject"]
 
 T = TypeVar("T")
 
@@ -120,3 +121,48 @@ class Finding:
             "repair": repair if self.mend is not None or self.kind in _BY_HAND else "nothing can be done here",
             "repaired": repaired,
         }
+
+
+class Subject(Protocol):
+    """A store as it is looked at, and the repairs of what is found; each is a short transaction of its own."""
+
+    @property
+    def set_aside(self) -> str | None:
+        """Where what no read can use any more was put, None where nothing was."""
+        ...
+
+    async def files(self, spool: Path | None) -> tuple[int, list[Finding]]:
+        """Return how many files the archive has, and what is wrong with them and with those of a spool."""
+        ...
+
+    async def names(self) -> list[str]:
+        """Return the symbols of the store."""
+        ...
+
+    async def wrong_bars(self, timeframe: str) -> tuple[int, list[tuple[str, int]]]:
+        """Return how many bars there are of a timeframe, and (symbol, open time) of those that are none."""
+        ...
+
+    async def look(self, symbol: str) -> Look:
+        """Return what the rows of a symbol say, beside what the ledger says of it, in one state of the store."""
+        ...
+
+    async def remove_bars(self, timeframe: str, keys: Sequence[tuple[str, int]]) -> None:
+        """Remove bars at (symbol, open time), set foreign ones aside, make those of own trades again."""
+        ...
+
+    async def remove_ticks(self, look: Look) -> None:
+        """Set rows aside that are no trades."""
+        ...
+
+    async def remove_repeats(self, look: Look) -> None:
+        """Keep the first row of each id; set aside those that differ from it."""
+        ...
+
+    async def count_again(self, look: Look) -> None:
+        """Have the ledger say what the rows said, and what has come since."""
+        ...
+
+    async def make_again(self, look: Look, times: Mapping[str, list[int]]) -> None:
+        """Make bars again at open times by timeframe, in place of what is stored there."""
+        ...

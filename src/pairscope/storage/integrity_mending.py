@@ -136,6 +136,7 @@ def count_again(look: Look) -> Callable[[Writing], None]:
 
     def work(writing: Writing) -> None:
         ledger, connection, symbol = writing.ledger, writing.connection, look.symbol
+        symbol_id = ledger.id_of(symbol)
         wrong = {gap.from_id: (gap, now) for gap, now in look.wrong_gaps}
         gaps: list[HeldGap] = []
         for gap, ranges in ledger.continuity.unrepaired(symbol):
@@ -143,12 +144,12 @@ def count_again(look: Look) -> Callable[[Writing], None]:
             if then != gap:
                 gaps.append((gap, ranges))
                 continue
-            connection.execute("DELETE FROM gap WHERE symbol_id = ? AND from_id = ?", [look.symbol_id, gap.from_id])
+            writing.tables.remove_gaps(connection, [(symbol_id, gap.from_id)])
             if now:
                 gaps.append((replace(gap, missing=count(now)), now))
         gaps += [(hole, [(hole.from_id, hole.to_id)]) for hole in look.holes]
         ledger.recount(symbol, look.ledger_says, look.rows_say, gaps)
-        writing.tables.put_gaps(connection, [(look.symbol_id, gap, ranges) for gap, ranges in gaps])
+        writing.tables.put_gaps(connection, [(symbol_id, gap, ranges) for gap, ranges in gaps])
         writing.save()
 
     return work

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -107,8 +108,8 @@ class PostgresUpkeep:
         )
         return int(rows[0]["size"])
 
-    async def free_bytes(self) -> None:
-        """Return that the server does not say."""
+    async def free_bytes(self) -> int | None:
+        """Return None: the server does not say."""
         return None
 
     # -- out of it -----------------------------------------------------------------------------------------------------
@@ -181,11 +182,11 @@ class PostgresUpkeep:
         """Return that there is nothing to clear away: what is deleted is deleted in transactions."""
         return 0
 
-    async def check(self, *, repair: bool, progress: Progress = untold) -> Mapping[str, Any]:
+    async def check(self, *, repair: bool, progress: Progress = untold, spool: Path | None = None) -> Mapping[str, Any]:
         """Look whether all is whole; see ``check_database``."""
         from pairscope.storage.postgres_check import check_database
 
-        return await check_database(self._pool, repair=repair, progress=progress)
+        return await check_database(self._pool, repair=repair, progress=progress, spool=spool)
 
 
 def partition_of(day: int) -> str:
@@ -308,7 +309,8 @@ def _first_left(session: Session, day: int, names: Sequence[str]) -> dict[str, t
 def _names_of_bars(session: Session, *, day: int) -> list[str]:
     """Return the symbols that have bars of a day that go with it."""
     rows = session.rows(
-        f"SELECT DISTINCT symbol FROM resampled_data WHERE {_BASE} AND {_within('$1', '$2')} AND origin <> 2 ORDER BY 1",
+        f"SELECT DISTINCT symbol FROM resampled_data WHERE {_BASE} AND {_within('$1', '$2')} AND origin <> 2 "
+        "ORDER BY symbol",
         *_of(day),
     )
     return [row["symbol"] for row in rows]

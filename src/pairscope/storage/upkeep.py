@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from pairscope.ports import TickStore
@@ -86,8 +87,8 @@ class DaysKept(Protocol):
         """Clear away what an interrupted run left; return how much was looked for."""
         ...
 
-    async def check(self, *, repair: bool, progress: Progress = untold) -> Mapping[str, Any]:
-        """Look whether all is whole, and with ``repair`` mend what can be; see ``integrity.check_store``."""
+    async def check(self, *, repair: bool, progress: Progress = untold, spool: Path | None = None) -> Mapping[str, Any]:
+        """Look whether all is whole, and with ``repair`` mend what can be; see ``integrity.check``."""
         ...
 
 
