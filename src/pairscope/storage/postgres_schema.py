@@ -54,6 +54,14 @@ def days_of(times_ns: Iterable[int]) -> set[int]:
     return {int(time_ns) // DAY_NS for time_ns in times_ns}
 
 
+def _attach(session: Session, name: str, low: str, high: str) -> None:
+    """Make a day and put it under ``tick_data``: made that way nobody who reads or writes another day waits for it."""
+    session.run(
+        f"CREATE TABLE {name} (LIKE tick_data INCLUDING DEFAULTS INCLUDING STORAGE); "
+        f"ALTER TABLE tick_data ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}')"
+    )
+
+
 class Partitions:
     """The days of ``tick_data`` that are known to be there; a day that is not is made before its trades are written."""
 
@@ -74,10 +82,9 @@ class Partitions:
             for day in lacking:
                 low = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
                 high = low + timedelta(days=1)
-                session.run(
-                    f"CREATE TABLE IF NOT EXISTS tick_data_{low:%Y%m%d} PARTITION OF tick_data "
-                    f"FOR VALUES FROM ('{low.isoformat()}') TO ('{high.isoformat()}')"
-                )
+                name = f"tick_data_{low:%Y%m%d}"
+                if session.rows("SELECT to_regclass($1) IS NULL AS lacks", name)[0]["lacks"]:
+                    _attach(session, name, low.isoformat(), high.isoformat())
 
         await self._pool.write(work)
         self._known |= set(lacking)

@@ -45,12 +45,9 @@ class TickTables:
             microseconds_, batch.trade_id[order], batch.price[order], batch.size[order], batch.buyer_is_maker[order],
             batch.ts_recv_ns[order], rest,
         )  # fmt: skip
-        ends = np.flatnonzero(np.diff(stored)) + 1
-        parts = []
-        for low, high in zip([0, *ends.tolist()], [*ends.tolist(), stored.size], strict=True):
-            name = self._symbols[int(stored[low])].encode()
-            parts.append(copied(name, [column[low:high] for column in values]))
-        session.copy_in("tick_data", _COLUMNS, b"".join(parts))
+        asked, place = np.unique(stored, return_inverse=True)
+        names = np.array([self._symbols[each].encode() for each in asked.tolist()], np.bytes_)
+        session.copy_in("tick_data", _COLUMNS, copied(names, place, values))
 
     def symbol_ticks(
         self,
@@ -227,17 +224,26 @@ class TickTables:
         )
 
 
-def copied(text: bytes, columns: Sequence[NDArray[Any]]) -> bytes:
-    """Return rows in the binary form of COPY: one text that all have, then columns of a fixed width."""
-    fields: list[tuple[str, str]] = [("n", ">i2"), ("lt", ">i4"), ("t", f"S{max(len(text), 1)}")]
-    for k, column in enumerate(columns):
-        kind = "u1" if column.dtype == np.bool_ else f">{column.dtype.str[1:]}"
-        fields += [(f"l{k}", ">i4"), (f"c{k}", kind)]
-    table = np.empty(columns[0].size, np.dtype(fields))
-    table["n"], table["lt"], table["t"] = len(columns) + 1, len(text), text
-    for k, column in enumerate(columns):
-        table[f"l{k}"], table[f"c{k}"] = column.dtype.itemsize, column
-    return table.tobytes()
+def copied(names: NDArray[np.bytes_], place: NDArray[np.intp], columns: Sequence[NDArray[Any]]) -> bytes:
+    """Return rows in the binary form of COPY: a name each, by its place in ``names``, then columns of a fixed width.
+
+    Rows whose names are of one length follow each other, in the order that they have here.
+    """
+    sizes = np.char.str_len(names)[place]
+    parts = []
+    for size in np.unique(sizes).tolist():
+        at_ = slice(None) if sizes.size and (sizes == size).all() else np.flatnonzero(sizes == size)
+        fields: list[tuple[str, str]] = [("n", ">i2"), ("lt", ">i4"), ("t", f"S{max(size, 1)}")]
+        for k, column in enumerate(columns):
+            kind = "u1" if column.dtype == np.bool_ else f">{column.dtype.str[1:]}"
+            fields += [(f"l{k}", ">i4"), (f"c{k}", kind)]
+        mine = place[at_]
+        table = np.empty(mine.size, np.dtype(fields))
+        table["n"], table["lt"], table["t"] = len(columns) + 1, size, names[mine]
+        for k, column in enumerate(columns):
+            table[f"l{k}"], table[f"c{k}"] = column.dtype.itemsize, column[at_]
+        parts.append(table.tobytes())
+    return b"".join(parts)
 
 
 def _range(start_ns: int, end_ns: int) -> tuple[int, int, int, int]:

@@ -1,10 +1,11 @@
--- Symbols in the order of first sight.
-CREATE TABLE symbol (symbol_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE);
+-- Symbols in the order of first sight. Everywhere their names are compared by their bytes, which costs an index a third
+-- of what a language's order costs.
+CREATE TABLE symbol (symbol_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE);
 
 -- Trades, a UTC day a partition. timestamp is the exchange's time in microseconds, rest_ns what it has beyond them;
 -- received_ns is when ours saw it, in ns since 1970. The key says that a trade is stored once.
 CREATE TABLE tick_data (
-    symbol text NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
     "timestamp" timestamptz NOT NULL,
     id bigint NOT NULL,
     price double precision NOT NULL,
@@ -14,12 +15,14 @@ CREATE TABLE tick_data (
     rest_ns smallint NOT NULL DEFAULT 0,
     PRIMARY KEY (symbol, "timestamp", id)
 ) PARTITION BY RANGE ("timestamp");
-CREATE INDEX tick_data_received ON tick_data USING brin (received_ns) WITH (pages_per_range = 32);
+-- Rows lie nearly in the order of both times: a few bytes a range of pages find those of every symbol.
+CREATE INDEX tick_data_times ON tick_data USING brin ("timestamp", received_ns)
+    WITH (pages_per_range = 32, autosummarize = on);
 
 -- Closed bars of every timeframe that is kept: base bars (1s, 1m) and what people uploaded.
 CREATE TABLE resampled_data (
-    symbol text NOT NULL,
-    timeframe text NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
+    timeframe text COLLATE "C" NOT NULL,
     "timestamp" timestamptz NOT NULL,
     open double precision NOT NULL,
     high double precision NOT NULL,
@@ -40,7 +43,7 @@ CREATE INDEX resampled_data_timeframe ON resampled_data (timeframe, "timestamp")
 -- What is known of each symbol without asking its rows. version grows with every change, so that a writer sees that
 -- another one was here.
 CREATE TABLE continuity (
-    symbol text PRIMARY KEY,
+    symbol text COLLATE "C" PRIMARY KEY,
     version bigint NOT NULL DEFAULT 0,
     next_id bigint NOT NULL DEFAULT -1,
     first_id bigint NOT NULL DEFAULT -1,
@@ -56,7 +59,7 @@ CREATE TABLE continuity (
 
 -- Holes in the trade ids; ranges lists what is still missing, from and to in turn.
 CREATE TABLE gap (
-    symbol text NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
     from_id bigint NOT NULL,
     to_id bigint NOT NULL,
     status text NOT NULL,
@@ -71,7 +74,7 @@ CREATE TABLE gap (
 CREATE INDEX gap_unrepaired ON gap (symbol) WHERE status <> 'repaired';
 
 -- Ids that the exchange gave to what is no trade: no row has them, and they are no hole.
-CREATE TABLE void_id (symbol text NOT NULL, id bigint NOT NULL, PRIMARY KEY (symbol, id));
+CREATE TABLE void_id (symbol text COLLATE "C" NOT NULL, id bigint NOT NULL, PRIMARY KEY (symbol, id));
 
 -- Documents by collection and key; COLLATE "C" has keys in the order of their bytes.
 CREATE TABLE document (
