@@ -13,14 +13,21 @@ import numpy as np
 import pytest
 import structlog
 from hypothesis import settings
-from tests.postgres_server import postgres_process, postgres_server, postgres_url
+from tests.postgres_server import older_postgres_process, postgres_process, postgres_server, postgres_url
 from tests.redis_server import redis_process, redis_server
 
 from pairscope.market.bars import TIMEFRAMES, BarBatch
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 
-__all__ = ["postgres_process", "postgres_server", "postgres_url", "redis_process", "redis_server"]
+__all__ = [
+    "older_postgres_process",
+    "postgres_process",
+    "postgres_server",
+    "postgres_url",
+    "redis_process",
+    "redis_server",
+]
 
 settings.register_profile("search", deadline=None)
 settings.register_profile("suite", deadline=None, derandomize=True)

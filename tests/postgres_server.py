@@ -43,7 +43,7 @@ END $$
 class PostgresServer:
     """A server on a port of loopback that it keeps over a restart; nothing of it survives the test process."""
 
-    def __init__(self, folder: Path, binaries: Path) -> None:
+    def __init__(self, folder: Path, binaries: Path, *, standby_of: PostgresServer | None = None) -> None:
         self._binaries = binaries
         self._folder = folder / "data"
         self._ready = False
@@ -57,8 +57,13 @@ class PostgresServer:
             self._user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
             for place in (folder, self._folder):
                 os.chown(place, owner.pw_uid, owner.pw_gid)
-        words = ["--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", str(self._folder)]
-        self._run("initdb", *words)
+        if standby_of is None:
+            words = ["--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", str(self._folder)]
+            self._run("initdb", *words)
+        else:
+            words = ["-d", standby_of.url(), "-D", str(self._folder), "-R", "--checkpoint=fast", "--no-sync"]
+            self._folder.chmod(0o700)
+            self._run("pg_basebackup", *words)
         self.start()
 
     def url(self, database: str = "postgres") -> str:
@@ -135,11 +140,11 @@ def older_binaries() -> Path | None:
 
 
 @contextlib.contextmanager
-def running(binaries: Path) -> Iterator[PostgresServer]:
-    """A server for as long as it is needed."""
+def running(binaries: Path, *, standby_of: PostgresServer | None = None) -> Iterator[PostgresServer]:
+    """A server for as long as it is needed: of its own, or one that follows another."""
     with tempfile.TemporaryDirectory(prefix="pairscope-postgres-") as folder:
         Path(folder).chmod(0o755)
-        server = PostgresServer(Path(folder), binaries)
+        server = PostgresServer(Path(folder), binaries, standby_of=standby_of)
         try:
             yield server
         finally:
@@ -150,6 +155,16 @@ def running(binaries: Path) -> Iterator[PostgresServer]:
 def postgres_process() -> Iterator[PostgresServer]:
     """The server of this test process."""
     with running(binaries_of_the_wheel()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def older_postgres_process() -> Iterator[PostgresServer]:
+    """The machine's own PostgreSQL, 15 or newer; skips where there is none."""
+    binaries = older_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL of the machine's own")
+    with running(binaries) as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -62,7 +63,9 @@ class PostgresHome:
             await store.close()
 
 
-HOMES = ("duckdb", "postgres")
+HOMES = ["duckdb", "postgres"]
+if os.environ.get("PAIRSCOPE_TEST_ALL_STORES") == "1":
+    HOMES.append("older postgres")
 CACHES = {"memory": MemoryCache}
 BUSES = ("memory", "redis")
 
@@ -72,8 +75,10 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     """Where a store lives."""
     if request.param == "duckdb":
         place: Any = DuckDBHome(tmp_path)
-    else:
+    elif request.param == "postgres":
         place = PostgresHome(request.getfixturevalue("postgres_url"))
+    else:
+        place = PostgresHome(request.getfixturevalue("older_postgres_process").fresh())
     yield place
     await place.close()
 

@@ -8,7 +8,7 @@ import socket
 import numpy as np
 import pytest
 
-from pairscope.errors import ConfigError, SchemaMismatch, StorageError, StoreUnavailable, Superseded
+from pairscope.errors import ConfigError, SchemaMismatch, StoreUnavailable, Superseded
 from pairscope.market.bars import bars_of
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
@@ -146,10 +146,48 @@ async def test_a_server_that_is_not_there_is_said_to_be_away_without_its_passwor
     assert "hunter2" not in away.value.line()
 
 
-async def test_a_database_that_is_not_there_is_no_matter_of_waiting(postgres_server):
-    with pytest.raises(StorageError, match="nowhere") as wrong:
+async def test_a_database_that_is_not_there_is_a_matter_of_settings_and_not_of_waiting(postgres_server):
+    with pytest.raises(ConfigError, match=r"no such database.*nowhere") as wrong:
         await PostgresStore.open(postgres_server.url("nowhere"))
-    assert not wrong.value.retry or not isinstance(wrong.value, StoreUnavailable)
+    assert not wrong.value.retry
+    assert "DATABASE_URL" in wrong.value.loc
+
+
+async def test_a_store_that_is_open_waits_for_a_database_that_takes_no_writes(
+    opened, postgres_server, ticks_of, noon_ns
+):
+    store = await opened()
+    await store.append(ticks_of(rows_of("AAA", range(3), noon_ns)))
+    shut = "ALTER DATABASE pairscope SET default_transaction_read_only = on; "
+    leave = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'pairscope'"
+    postgres_server.sql(shut + leave)
+    try:
+        with pytest.raises(StoreUnavailable, match="no writes") as refused:
+            await until_it_differs(store, ticks_of(rows_of("AAA", range(3, 6), noon_ns)))
+        assert refused.value.retry
+    finally:
+        postgres_server.sql("ALTER DATABASE pairscope RESET default_transaction_read_only; " + leave)
+    await until_stored(store, ticks_of(rows_of("AAA", range(3, 6), noon_ns)))
+    assert await stored_ids(store, "AAA") == list(range(6))
+
+
+async def until_it_differs(store, batch):
+    """Append until the store answers again and says something else than that the connection was lost."""
+    while True:
+        try:
+            await store.append(batch)
+        except StoreUnavailable as error:
+            if "no writes" in str(error):
+                raise
+            await asyncio.sleep(0.02)
+
+
+async def until_stored(store, batch):
+    while True:
+        try:
+            return await store.append(batch)
+        except StoreUnavailable:
+            await asyncio.sleep(0.02)
 
 
 async def test_what_is_no_address_is_said_to_be_none():

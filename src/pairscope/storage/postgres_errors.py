@@ -1,64 +1,62 @@
-"""What PostgreSQL and the way to it say, in the terms of the error tree."""
+"""What PostgreSQL, the driver and the way to it say, in the terms of the error tree."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from pairscope.errors import ConfigError, SchemaMismatch, StorageError, StoreDamaged, StoreUnavailable
+from pairscope.errors import ConfigError, PairscopeError, SchemaMismatch, StorageError, StoreDamaged, StoreUnavailable
 
-__all__ = ["DEADLOCK", "NO_PARTITION", "UNIQUE", "refusal_of_settings", "translated"]
-
-UNIQUE: Final = "23505"
-NO_PARTITION: Final = "23514"
-DEADLOCK: Final = frozenset({"40P01", "40001"})
-"""What another transaction's timing causes: the same again succeeds."""
+__all__ = ["of_settings", "translated"]
 
 _DISK_FULL: Final = "53100"
 _READ_ONLY: Final = "25006"
-_SETTINGS: Final = {
+_REFUSED: Final = {
     "28000": "the server refuses the user",
     "28P01": "the server refuses the password",
     "3D000": "there is no such database",
     "42501": "the user may not do what is needed",
 }
-_PASSING: Final = ("08", "53", "55", "57", "58", "40")
 _DAMAGE: Final = ("XX001", "XX002")
-_SCHEMA: Final = ("42P01", "42703", "42883", "3F000")
+_NOT_OURS: Final = ("42P01", "42703", "42P07", "42883", "3F000")
+_PASSING: Final = ("08", "40", "53", "55", "57", "58")
+"""Classes of what another moment may change: connection, timing, resources, locks, an operator, the system."""
 
 
-def translated(error: BaseException, where: str) -> StorageError:
-    """Return the error of the tree that stands for one of the driver's or of the operating system's.
+def translated(error: Exception, name: str) -> Exception:
+    """Return the error of the tree for one of the driver's, without the address, which may hold a password.
 
-    ``where`` names the server and its database, without a password.
+    ``name`` is the setting that the address is of. A ``ValueError`` that is not about the address is none of ours.
     """
-    code = getattr(error, "sqlstate", None) or ""
-    said = " ".join(str(error).split()) or type(error).__name__
+    code: str = getattr(error, "sqlstate", None) or ""
+    said = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, ValueError) and not code:
+        about = said.lower()
+        if "dsn" in about or "port" in about or hasattr(error, "detail"):
+            return ConfigError(f"{name.removeprefix('PAIRSCOPE_')}: not an address of PostgreSQL", loc=name)
+        return error
     if code == _DISK_FULL:
-        return StoreUnavailable(f"{where} cannot grow ({said})", hint="free some space on the disk of the server")
+        return StoreUnavailable(f"PostgreSQL cannot grow: {said}", hint="free some space on its disk")
     if code == _READ_ONLY:
         return StoreUnavailable(
-            f"{where} takes no writes ({said})", hint="a standby was not promoted, or PAIRSCOPE_DATABASE_URL names it"
+            f"PostgreSQL takes no writes: {said}", hint=f"{name} names a standby, or it is not promoted"
         )
     if code in _DAMAGE:
-        return StoreDamaged(f"{where} is damaged ({said})", hint="restore it from a backup: docs/operations.md")
-    if code in _SCHEMA:
-        return SchemaMismatch(f"{where} lacks a table of this version ({said})", hint="restart, so that it migrates")
-    if code in _SETTINGS:
-        return StoreUnavailable(f"{where}: {_SETTINGS[code]} ({said})")
-    if not code or code[:2] in _PASSING:
-        return StoreUnavailable(
-            f"{where} does not answer ({said})", hint="is it running, and does it accept connections?"
+        return StoreDamaged(f"PostgreSQL is damaged: {said}", hint="restore it from a backup")
+    if code in _NOT_OURS:
+        return SchemaMismatch(f"PostgreSQL: {said}", hint="another program uses this database, or a newer Pairscope")
+    if code in _REFUSED:
+        return StorageError(
+            f"PostgreSQL: {_REFUSED[code]}: {said}", hint=f"look at user, password and database in {name}"
         )
-    return StorageError(f"{where}: {said}")
+    if not code or code[:2] in _PASSING:
+        return StoreUnavailable(f"PostgreSQL does not take it: {said}", hint=f"see whether {name} is up")
+    return StorageError(f"PostgreSQL: {said}")
 
 
-def refusal_of_settings(error: StorageError) -> ConfigError | None:
-    """Return the error of a setting that an error at the first connection speaks of; None where it is of another kind.
+def of_settings(error: StorageError, name: str) -> PairscopeError:
+    """Return the error of a setting where the first connection is refused for one, else the same error.
 
-    A store that is open never has it: what changes under it may change back.
+    Only of the first: what changes under a store that is open may change back, and its ticks wait in the spool.
     """
-    cause = error.__cause__
-    why = _SETTINGS.get(getattr(cause, "sqlstate", None) or "")
-    if why is None:
-        return None
-    return ConfigError(f"{error}", loc="database_url", hint="correct PAIRSCOPE_DATABASE_URL")
+    refused = (getattr(error.__cause__, "sqlstate", None) or "") in _REFUSED
+    return ConfigError(str(error), loc=name, hint=error.hint) if refused else error

@@ -12,7 +12,8 @@ import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
-from pairscope.errors import ConfigError, SchemaMismatch, StorageError, StoreUnavailable
+from pairscope.errors import StoreUnavailable
+from pairscope.storage.postgres_errors import translated
 
 __all__ = ["PostgresPool", "Session"]
 
@@ -168,27 +169,3 @@ async def _awaited(work: Awaitable[Any]) -> Any:
 
 
 _FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError)
-_NOT_OURS: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.DuplicateTableError)
-_REFUSED: Final = (
-    asyncpg.InvalidPasswordError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientPrivilegeError,
-)
-
-
-def translated(error: Exception, name: str) -> Exception:
-    """Return the error of the tree for one of the driver's, without the address, which may hold a password."""
-    said = " ".join(str(error).split())[:300] or type(error).__name__
-    if isinstance(error, ValueError):
-        if isinstance(error, asyncpg.InterfaceError) or "dsn" in said.lower() or "port" in said.lower():
-            return ConfigError(f"{name.removeprefix('PAIRSCOPE_')}: not an address of PostgreSQL", loc=name)
-        return error
-    if isinstance(error, _NOT_OURS):
-        return SchemaMismatch(f"PostgreSQL: {said}", hint="another program uses this database, or a newer Pairscope")
-    if isinstance(error, _REFUSED):
-        return StorageError(f"PostgreSQL: {said}", hint=f"look at user, password and database in {name}")
-    if isinstance(error, asyncpg.DataError | asyncpg.SyntaxOrAccessError | asyncpg.IntegrityConstraintViolationError):
-        return StorageError(f"PostgreSQL: {said}")
-    hint = "free some space on its disk" if isinstance(error, asyncpg.DiskFullError) else f"see whether {name} is up"
-    return StoreUnavailable(f"PostgreSQL does not take it: {said}", hint=hint)

@@ -38,6 +38,8 @@ async def migrate(pool: PostgresPool) -> None:
         applied = [(row["number"], row["checksum"]) for row in session.rows("SELECT number, checksum FROM migration")]
         for migration in pending(migrations_of("postgres"), applied, where="the database"):
             session.run(migration.sql)
+            if migration.number == 1:
+                _give_to_timescale(session)
             session.run(
                 "INSERT INTO migration VALUES ($1, $2, $3)", migration.number, migration.name, migration.checksum
             )
@@ -62,6 +64,23 @@ def _attach(session: Session, name: str, low: str, high: str) -> None:
     )
 
 
+def _give_to_timescale(session: Session) -> None:
+    """Hand the new and empty table of ticks to TimescaleDB where its extension was made in this database before.
+
+    It then makes the days itself, and compresses those that are a week old.
+    """
+    if not session.rows("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"):
+        return
+    session.run(
+        "CREATE TABLE whole (LIKE tick_data INCLUDING ALL); DROP TABLE tick_data; "
+        "ALTER TABLE whole RENAME TO tick_data; "
+        "SELECT create_hypertable('tick_data', 'timestamp', chunk_time_interval => interval '1 day'); "
+        "ALTER TABLE tick_data SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol', "
+        "timescaledb.compress_orderby = 'timestamp, id'); "
+        "SELECT add_compression_policy('tick_data', interval '7 days')"
+    )
+
+
 class Partitions:
     """The days of ``tick_data`` that are known to be there; a day that is not is made before its trades are written."""
 
@@ -79,6 +98,10 @@ class Partitions:
 
         def work(session: Session) -> None:
             session.rows("SELECT pg_advisory_xact_lock($1)", _LOCK)
+            if session.rows("SELECT relkind = 'r' AS whole FROM pg_class WHERE oid = 'tick_data'::regclass")[0][
+                "whole"
+            ]:
+                return  # TimescaleDB makes days itself
             for day in lacking:
                 low = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
                 high = low + timedelta(days=1)

@@ -2,83 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Final, Self, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 import numpy as np
 
-from pairscope.errors import InputError, StorageError
+from pairscope.errors import InputError
 from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch, BarOutcome, BarOutcomes, Origin
 from pairscope.market.continuity import Admission, Continuity, Gap, HeldIds
 from pairscope.market.id_ranges import Range, less
 from pairscope.market.symbols import normalize_symbol
 from pairscope.market.ticks import B1, TickBatch
-from pairscope.ports import Clock, Document, StoreStats, SymbolSummary, UploadedSpan
+from pairscope.ports import Document, StoreStats, SymbolSummary, UploadedSpan
 from pairscope.storage import bar_reading
 from pairscope.storage.ledger import LedgerView
+from pairscope.storage.postgres_base import PostgresBase
 from pairscope.storage.postgres_documents import add_document, document_at, documents_behind
-from pairscope.storage.postgres_ledger import SharedLedger
-from pairscope.storage.postgres_pool import PostgresPool, Session
-from pairscope.storage.postgres_schema import DAY_NS, Partitions, migrate
+from pairscope.storage.postgres_pool import Session
 from pairscope.storage.postgres_tables import PostgresTables
-from pairscope.storage.postgres_upkeep import PostgresUpkeep
 from pairscope.storage.postgres_writing import PostgresWriting
 from pairscope.storage.reading import gathered
 
 __all__ = ["PostgresStore"]
 
-T = TypeVar("T")
-
 _SECOND_NS: Final = 1_000_000_000
 _MINUTE_NS: Final = 60 * _SECOND_NS
 _QUARTER_NS: Final = 15 * _MINUTE_NS
 _PAGE: Final = 1000
-_REPLICA_REST_S: Final = 5.0
-"""So long a read replica that failed is left alone."""
-
-Reading = Callable[[Session, LedgerView, PostgresTables], T]
 
 
-class PostgresStore:
+class PostgresStore(PostgresBase):
     """``TickStore`` and ``Records`` on a PostgreSQL server. Made by :meth:`open`.
 
     What is known of each symbol stands in a row of its own, which a writer holds while it writes: see
     :class:`SharedLedger`. Reads look at those rows first, so that they see what any process has stored; ranges of ticks
-    and bars, and documents by the page, come from the read replica where there is one that answers.
+    and bars come from the read replica where there is one that is not far behind: see :class:`PostgresReplica`.
     """
-
-    def __init__(self, pool: PostgresPool, replica: PostgresPool | None, *, clock: Clock) -> None:
-        self._pool = pool
-        self._replica = replica
-        self._replica_rests_until_s = 0.0
-        self._clock = clock
-        self._partitions = Partitions(pool)
-        self.upkeep = PostgresUpkeep(pool, on_dropped=self._partitions.forget)
-        self._writing = asyncio.Lock()
-        self._shared = SharedLedger()
-        self._seen = SharedLedger()
-        self._looking = threading.Lock()
-
-    @classmethod
-    async def open(
-        cls, url: str, *, replica_url: str = "", pool: int = 10, clock: Callable[[], int] = time.time_ns
-    ) -> Self:
-        """Open the database at a URL, and make its tables where there are none.
-
-        Raises ``StoreUnavailable`` where it does not answer, ``SchemaMismatch`` where another version made it.
-        """
-        replica = PostgresPool(replica_url, size=pool, name="PAIRSCOPE_DATABASE_REPLICA_URL") if replica_url else None
-        store = cls(PostgresPool(url, size=pool), replica, clock=clock)
-        try:
-            await migrate(store._pool)
-            await store._partitions.make(set(), now_ns=clock())
-        except BaseException:
-            await store.close()
-            raise
-        return store
 
     # -- TickStore: writes ---------------------------------------------------------------------------------------------
 
@@ -297,11 +256,6 @@ class PostgresStore:
         )
         return StoreStats("PostgreSQL", row["ticks"], row["bars"], row["bytes"], f"database {row['name']}")
 
-    async def close(self) -> None:
-        """Close every connection. Twice does nothing."""
-        for pool in filter(None, (self._pool, self._replica)):
-            await pool.close()
-
     # -- Records -------------------------------------------------------------------------------------------------------
 
     async def put(self, collection: str, key: str, document: bytes, *, replace: bool = True) -> bool:
@@ -339,66 +293,6 @@ class PostgresStore:
             for entry in page:
                 yield entry
             after = page[-1][0]
-
-    # -- inside --------------------------------------------------------------------------------------------------------
-
-    async def _transact(
-        self, names: Iterable[str], work: Callable[[PostgresWriting], T], batch: TickBatch | None = None
-    ) -> T:
-        """Do work in one transaction that holds the rows of symbols; when it fails, the ledger is read again."""
-        held = sorted({normalize_symbol(name) for name in names})
-
-        def transaction(session: Session) -> T:
-            shared = self._shared
-            shared.take(session, held)
-            writing = PostgresWriting(session, shared.ledger)
-            result = work(writing)
-            writing.finish()
-            shared.save(session, held, added_bars=writing.added_bars)
-            if batch is not None:
-                shared.raise_watermark(session, batch.watermark_ns)
-            return result
-
-        async with self._writing:
-            try:
-                return await self._pool.write(transaction)
-            except BaseException:
-                self._shared = SharedLedger()
-                raise
-
-    async def _with_days(self, batch: TickBatch, write: Callable[[], Awaitable[T]]) -> T:
-        """Write ticks for whose days there are partitions; once more where one was dropped meanwhile."""
-        days = {int(day) for day in np.unique(batch.ts_event_ns // DAY_NS)}
-        await self._partitions.make(days, now_ns=self._clock())
-        try:
-            return await write()
-        except StorageError as error:
-            if "no partition" not in str(error):
-                raise
-        self._partitions.forget()
-        await self._partitions.make(days, now_ns=self._clock())
-        return await write()
-
-    async def _read(self, work: Reading[T], names: Sequence[str] | None = None, *, newest: bool = False) -> T:
-        """Read behind a look at the rows of symbols, or of all; not of the replica where it must be the ``newest``."""
-
-        wanted = None if names is None else [normalize_symbol(name) for name in names]
-
-        def reading(session: Session) -> T:
-            with self._looking:
-                self._seen.look(session, wanted)
-                view = self._seen.ledger.view(self._clock())
-            return work(session, view, PostgresTables(view.symbols))
-
-        if not newest and self._replica is not None and time.monotonic() >= self._replica_rests_until_s:
-            try:
-                return await self._replica.read(reading)
-            except StorageError:
-                self._replica_rests_until_s = time.monotonic() + _REPLICA_REST_S
-        return await self._pool.read(reading)
-
-    async def _is_stored(self, symbol: str) -> bool:
-        return await self._read(lambda _, view, __: view.find(symbol) is not None, [symbol], newest=True)
 
 
 def _names_of(batch: TickBatch | BarBatch) -> list[str]:
