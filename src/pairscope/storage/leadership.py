@@ -20,6 +20,8 @@ _log = structlog.get_logger(__name__)
 TTL_S: Final = 3.0
 """A lock that its holder does not take again for so long is free."""
 POLL_S: Final = 0.4
+_AWAY: Final = "away"
+"""In place of a server's run while none answers: whichever does next is another one."""
 
 Turn = Callable[[], Awaitable[object]]
 
@@ -30,7 +32,8 @@ class Leadership:
     Who holds it and cannot reach Redis stays the leader; who does not hold it and cannot reach Redis does not become
     one. Behind a Redis that has forgotten its keys (another run of the server) the leader takes its lock again at once,
     and the others wait twice the lock's time before they try. A process that stood still for longer than that finds the
-    lock taken and ends its turn; until then there may be two, so what leaders do must bear being done twice.
+    lock taken and ends its turn; until then there may be two, so what leaders do must bear being done twice. One that
+    began while Redis was away waits too: it cannot know who led before.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Leadership:
         self._wait_until_s = 0.0
         self._turn: asyncio.Future[object] | None = None
         self._closing = False
+        self._asking = asyncio.Lock()
         self._counters = {"gained_total": 0, "lost_total": 0, "unanswered_total": 0}
         self.is_leader = False
 
@@ -61,12 +65,10 @@ class Leadership:
         Raises what they raise: a leader that cannot lead should not hold the lock.
         """
         while not self._closing:
-            leads = await self._leads()
-            if leads != self.is_leader and not self._closing:
-                self.is_leader = leads
-                self._counters["gained_total" if leads else "lost_total"] += 1
-                _log.info("leader" if leads else "no longer the leader", of=self._name)
-                await self._take_turn(on_gain if leads else on_loss)
+            async with self._asking:
+                changed = await self._changes()
+            if changed:
+                await self._take_turn(on_gain if self.is_leader else on_loss)
             await self._pause()
 
     async def close(self) -> None:
@@ -75,13 +77,26 @@ class Leadership:
         if self._turn is not None and not self._turn.done():
             self._turn.cancel()
             await asyncio.gather(self._turn, return_exceptions=True)
-        if self.is_leader:
-            self.is_leader = False
-            await self._lock.let_go()
+        async with self._asking:  # what is asked now must not take the lock behind our back
+            if self.is_leader:
+                self.is_leader = False
+                await self._lock.let_go()
 
     def counters(self) -> Mapping[str, Any]:
         """Return whether this one leads and how often that changed."""
         return {**self._counters, "leads": self.is_leader}
+
+    async def _changes(self) -> bool:
+        """Ask for the lock, unless closed; return whether that changed who leads."""
+        if self._closing:
+            return False
+        leads = await self._leads()
+        if leads == self.is_leader:
+            return False
+        self.is_leader = leads
+        self._counters["gained_total" if leads else "lost_total"] += 1
+        _log.info("leader" if leads else "no longer the leader", of=self._name)
+        return True
 
     async def _leads(self) -> bool:
         """Return whether the lock is ours now; as before where Redis does not say."""
@@ -95,7 +110,7 @@ class Leadership:
         except CacheUnavailable:
             self._counters["unanswered_total"] += 1
             if not self.is_leader:
-                self._life = self._life and "away"
+                self._life = _AWAY
             return self.is_leader
 
     async def _look_at_the_server(self) -> None:
@@ -112,7 +127,8 @@ class Leadership:
             if self.is_leader:
                 with suppress(CacheUnavailable):
                     await self._lock.keep()
-        self._turn = asyncio.ensure_future(_awaited(turn))
+        if not self._closing:
+            self._turn = asyncio.ensure_future(_awaited(turn))
 
     async def _pause(self) -> None:
         """Wait for the next look; raise what a turn raised."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -13,27 +14,33 @@ import structlog
 from redis.asyncio.lock import Lock
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import LockNotOwnedError, ReadOnlyError, RedisError
+from redis.exceptions import LockNotOwnedError, ReadOnlyError, RedisError, ResponseError
 
 from pairscope.errors import CacheUnavailable, ConfigError
 
-__all__ = ["RedisClient", "RedisLock"]
+__all__ = ["RedisClient", "RedisLock", "uninterrupted"]
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-ANSWER_S: Final = 2.0
+ANSWER_S: Final = 1.0
 """A server that accepts and says nothing for so long counts as away."""
 CONNECT_S: Final = 1.0
+CONNECTIONS: Final = 32
+"""So many at a time; who comes then waits for one, for as long as an answer may take."""
 PAUSE_S: Final = 0.25
 """Behind a failure nobody is asked again for so long: who wants something hears at once that Redis is away."""
+REPLICA_PAUSE_S: Final = 5.0
+REFUSED_S: Final = 10.0
+"""So long a server that refused something (its memory is full, it is read-only) is said to do so."""
 
 
 class RedisClient:
     """One server, and where there is one a replica of it for reads. Nothing is sent before something is asked.
 
     ``url`` is ``redis://``, ``rediss://`` (TLS) or ``unix://``, with user, password and database as usual. A failing
-    replica is left alone for a while and the server itself asked. Every failure leaves as ``CacheUnavailable``.
+    replica is left alone for a while and the server itself asked. Every failure leaves as ``CacheUnavailable``: that
+    of a server that is away, behind which nobody is asked for a moment, and that of one that refuses what it is asked.
     """
 
     def __init__(self, url: str, *, replica_url: str = "", monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -44,7 +51,15 @@ class RedisClient:
         self._pause_until_s = 0.0
         self._replica_pause_until_s = 0.0
         self._away_since_s: float | None = None
-        self._counters = {"asked_total": 0, "failures_total": 0, "replica_failures_total": 0, "outages_total": 0}
+        self._refusal = ""
+        self._refused_until_s = 0.0
+        self._counters = {
+            "asked_total": 0,
+            "failures_total": 0,
+            "refusals_total": 0,
+            "replica_failures_total": 0,
+            "outages_total": 0,
+        }
 
     async def start(self) -> None:
         """Look whether the server answers; where it does not, say so in the log and go on."""
@@ -55,15 +70,18 @@ class RedisClient:
         """Do something with the server, or its replica where ``reading``; ``CacheUnavailable`` where it is away."""
         if reading and self._replica is not None and self._monotonic() >= self._replica_pause_until_s:
             try:
-                return await work(self._replica)
+                return await uninterrupted(work(self._replica))
             except (RedisError, OSError, TimeoutError):
                 self._counters["replica_failures_total"] += 1
-                self._replica_pause_until_s = self._monotonic() + 5.0
+                self._replica_pause_until_s = self._monotonic() + REPLICA_PAUSE_S
         if self._monotonic() < self._pause_until_s:
-            raise CacheUnavailable(self._trouble)
+            raise CacheUnavailable(self._trouble or "Redis did not answer a moment ago")
         self._counters["asked_total"] += 1
         try:
-            answer = await work(self._server)
+            answer = await uninterrupted(work(self._server))
+        except ResponseError as error:
+            self._answered()
+            raise CacheUnavailable(self._refused(error)) from error
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(error)
             raise CacheUnavailable(self._trouble) from error
@@ -90,9 +108,13 @@ class RedisClient:
 
     def status(self) -> Mapping[str, Any]:
         """Return the check of health: degraded while the server is away, for nothing is wrong, only slower."""
-        if not self._trouble:
-            return {"status": "ok", "kind": "Redis"}
-        return {"status": "degraded", "kind": "Redis", "reason": self._trouble}
+        reason = self._trouble or (self._refusal if self._monotonic() < self._refused_until_s else "")
+        found: dict[str, Any] = {"status": "degraded" if reason else "ok", "kind": "Redis"}
+        if reason:
+            found["reason"] = reason
+        if self._replica is not None:
+            found["replica"] = "ok" if self._monotonic() >= self._replica_pause_until_s else "does not answer"
+        return found
 
     def counters(self) -> Mapping[str, int]:
         """Return how often the server was asked and failed, and how many outages there were."""
@@ -106,15 +128,23 @@ class RedisClient:
 
     def _failed(self, error: BaseException) -> None:
         self._counters["failures_total"] += 1
-        words = " ".join(str(error).split())[:200] or type(error).__name__
-        if isinstance(error, ReadOnlyError):
-            words = "it is a read-only replica"
+        words = _words(error)
         if not self._trouble:
             self._counters["outages_total"] += 1
             self._away_since_s = self._monotonic()
             _log.warning("Redis does not answer; slower, not wrong", reason=words)
         self._trouble = f"Redis does not answer: {words}"
         self._pause_until_s = self._monotonic() + PAUSE_S
+
+    def _refused(self, error: ResponseError) -> str:
+        """Take note of a server that answers, and will not: others may still be served."""
+        self._counters["refusals_total"] += 1
+        words = "it is a read-only replica" if isinstance(error, ReadOnlyError) else _words(error)
+        if self._monotonic() >= self._refused_until_s:
+            _log.warning("Redis refuses what it is asked; slower, not wrong", reason=words)
+        self._refusal = f"Redis refuses: {words}"
+        self._refused_until_s = self._monotonic() + REFUSED_S
+        return self._refusal
 
     def _answered(self) -> None:
         if self._trouble:
@@ -124,18 +154,23 @@ class RedisClient:
 
 
 class RedisLock:
-    """redis-py's lock, with one answer in place of exceptions; ``CacheUnavailable`` where nobody can say."""
+    """redis-py's lock, with one answer in place of exceptions; ``CacheUnavailable`` where nobody can say.
+
+    Its token stays the same: a lock that was taken while the answer was lost is known again as ours.
+    """
 
     def __init__(self, client: RedisClient, lock: Any) -> None:
         self._client = client
         self._lock = lock
+        self._token = secrets.token_hex(16)
 
     async def take(self) -> bool:
         """Take the lock; False where somebody else has it."""
-        return bool(await self._client.ask(lambda _: self._lock.acquire(blocking=False)))
+        return bool(await self._client.ask(lambda _: self._lock.acquire(blocking=False, token=self._token)))
 
     async def keep(self) -> bool:
         """Have the lock for its whole time again; False where it is no longer ours."""
+        self._lock.local.token = self._token.encode()
 
         async def again(_: Any) -> bool:
             try:
@@ -147,25 +182,44 @@ class RedisLock:
 
     async def let_go(self) -> None:
         """Give the lock up, where it is ours and the server answers within a second."""
-        if self._lock.local.token is None:
-            return
+        self._lock.local.token = self._token.encode()
         with suppress(RedisError, OSError, TimeoutError):
-            await asyncio.wait_for(self._lock.release(), 1.0)
+            async with asyncio.timeout(ANSWER_S):
+                await uninterrupted(self._lock.release())
+
+
+async def uninterrupted(answer: Awaitable[T]) -> T:
+    """Await something of the driver without its hiding that the task was cancelled meanwhile.
+
+    Before Python 3.12 ``asyncio.wait_for``, by which the driver sends, forgets a cancellation that comes when it is
+    through, and the task would go on for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    result = await answer
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _connected(url: str, name: str) -> Any:
     try:
-        return redis.asyncio.Redis.from_url(
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
             url,
             socket_timeout=ANSWER_S,
             socket_connect_timeout=CONNECT_S,
-            socket_keepalive=True,
             health_check_interval=0,
-            max_connections=32,
+            max_connections=CONNECTIONS,
+            timeout=ANSWER_S,
             client_name="pairscope",
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
+        return redis.asyncio.Redis.from_pool(pool)
     except ValueError as error:
         raise ConfigError(
             f"{name.removeprefix('PAIRSCOPE_')}: not the address of a Redis server",

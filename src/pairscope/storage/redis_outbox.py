@@ -71,9 +71,13 @@ class RedisOutbox(Generic[T]):
         if self._task is None:
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await self._idle.wait()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        self.dropped += len(self._items)
+        self._items.clear()
+        self._bytes = 0
 
     def _drop_first(self) -> None:
         self._bytes -= self._size_of(self._items.popleft())
