@@ -34,8 +34,8 @@ DEADLINE_S = 60.0
 class Shard:
     """A shard's process as others see it: ticks into store and stream, a heartbeat."""
 
-    def __init__(self, number: int, symbol: str, store: DuckDBStore, redis: RedisClient, make: Any) -> None:
-        self.number, self.symbol, self._store, self._make = number, symbol, store, make
+    def __init__(self, number: int, symbol: str, store: Any, redis: RedisClient, make: Any, *, of: int = 2) -> None:
+        self.number, self.of, self.symbol, self._store, self._make = number, of, symbol, store, make
         self._stream, self._cache = MarketStreamWriter(redis, number), RedisCache(redis)
         self._engine = DataProcessor(Symbols([symbol]))
         self.last_id = 0
@@ -58,7 +58,7 @@ class Shard:
             empty = TickBatch.empty(self._engine.symbols_table, now_ns)
             await self._stream.put("batch", encode_parcel(Parcel(empty)))
             beat = {
-                "shard": f"{self.number}/2",
+                "shard": f"{self.number}/{self.of}",
                 "at_ms": now_ns // MS,
                 "symbols": [self.symbol],
                 "feed": {"status": "ok"},
