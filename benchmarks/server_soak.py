@@ -58,6 +58,7 @@ def measure(told: argparse.Namespace) -> Report:
             _, at = started.exchange(even=True, symbols=told.symbols, rate=told.rate, seconds=length, speed=1.0)
             shards = Shards(started, postgres, redis, at)
             shards.start()
+            print(f"{time.strftime('%H:%M:%S')} every shard has its active process", file=sys.stderr, flush=True)
             time.sleep(told.seconds)
             took = [killed(shards, k % shards.count) for k in range(told.kills)]
             drained(shards)
@@ -160,6 +161,7 @@ def drained(shards: Shards) -> None:
 def add(report: Report, what: str, judged: Judgement) -> None:
     """Tell what is stored."""
     value = f"{judged.missing} missing, {judged.twice} twice, {judged.wrong} wrong of {judged.rows:,} rows"
+    print(f"{time.strftime('%H:%M:%S')} {what}: {value}", file=sys.stderr, flush=True)
     report.add(what, value, "0, 0, 0", judged.missing == judged.twice == judged.wrong == 0 and judged.rows > 0)
 
 

