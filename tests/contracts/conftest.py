@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 from pairscope.storage.postgres_store import PostgresStore
 from pairscope.storage.redis_bus import RedisBus
+from pairscope.storage.redis_cache import RedisCache
 from pairscope.storage.redis_client import RedisClient
 
 
@@ -66,7 +68,7 @@ class PostgresHome:
 HOMES = ["duckdb", "postgres"]
 if os.environ.get("PAIRSCOPE_TEST_ALL_STORES") == "1":
     HOMES.append("older postgres")
-CACHES = {"memory": MemoryCache}
+CACHES = ("memory", "redis")
 BUSES = ("memory", "redis")
 
 
@@ -89,9 +91,52 @@ async def store(home: Any) -> Any:
     return await home.open()
 
 
-@pytest.fixture(params=sorted(CACHES))
-def make_cache(request: pytest.FixtureRequest) -> Any:
-    return CACHES[request.param]
+class MemoryCacheHome:
+    """A cache in process, whose time is a number."""
+
+    def __init__(self) -> None:
+        self._now_s = 1000.0
+        self.cache = MemoryCache(clock=lambda: self._now_s)
+
+    async def elapse(self, seconds: float) -> None:
+        self._now_s += seconds
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class RedisCacheHome:
+    """A cache in Redis, in which time passes by taking it from what is left to each key."""
+
+    def __init__(self, url: str) -> None:
+        self._client = RedisClient(url)
+        self.cache = RedisCache(self._client)
+
+    async def elapse(self, seconds: float) -> None:
+        async with asyncio.timeout(60):
+            while self.cache.counters()["waiting"]:
+                await asyncio.sleep(0.01)
+
+        async def age(server: Any) -> None:
+            for key in await server.keys("*"):
+                await server.pexpire(key, int(await server.pttl(key) - seconds * 1000))
+
+        await self._client.ask(age)
+
+    async def close(self) -> None:
+        await self.cache.close()
+        await self._client.close()
+
+
+@pytest.fixture(params=CACHES)
+async def cache_home(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """A cache and a way to let time pass."""
+    if request.param == "memory":
+        place: Any = MemoryCacheHome()
+    else:
+        place = RedisCacheHome(request.getfixturevalue("redis_server").url)
+    yield place
+    await place.close()
 
 
 @pytest.fixture(params=BUSES)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 import redis
 
+from pairscope.storage import market_stream
 from pairscope.storage.market_stream import MarketStreamReader, MarketStreamWriter, StreamEntry, StreamLoss
 from pairscope.storage.redis_client import RedisClient
 
@@ -114,3 +115,20 @@ async def test_a_reader_begins_at_a_time(client, redis_server):
         other.xadd("market:0", {"w": "z", "n": 5, "k": "batch", "d": "", "t": 1, "p": b"new"}, id=f"{newest_ms + 10}-0")
     reader = MarketStreamReader(client, [0], since_ns=(newest_ms + 5) * 1_000_000)
     assert told(await read(reader, 1)) == [(0, b"new")], "what was said before is no loss"
+    early = MarketStreamReader(client, [0], since_ns=(newest_ms - 5) * 1_000_000)
+    assert told(await read(early, 1)) == [(0, b"old")], "who began to speak then lacks nothing"
+    with redis.Redis.from_url(redis_server.url) as other:
+        other.xtrim("market:0", maxlen=1, approximate=False)
+    late = MarketStreamReader(client, [0], since_ns=(newest_ms - 5) * 1_000_000)
+    assert await read(late, 1) == [StreamLoss(0, (newest_ms - 5) * 1_000_000)], "what was trimmed is told"
+
+
+async def test_what_redis_keeps_has_a_bound_in_bytes(client, redis_server, monkeypatch):
+    monkeypatch.setattr(market_stream, "KEPT_BYTES", 200_000)
+    writer = MarketStreamWriter(client, 0)
+    for _ in range(400):
+        await writer.put("batch", b"x" * 9_900)
+    await writer.close()
+    with redis.Redis.from_url(redis_server.url) as other:
+        kept = other.xlen("market:0")
+    assert 20 <= kept < 150, "twenty make so much; the driver sends 64 at once, and Redis trims by nodes"

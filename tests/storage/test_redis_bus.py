@@ -122,3 +122,45 @@ async def test_listeners_here_hear_on_while_redis_is_away_and_those_elsewhere_af
 
     await again()
     assert (await asyncio.wait_for(far.next(), 60))[-1].value in {b"1", b"2"}
+
+
+async def test_one_that_has_just_begun_learns_the_numbers_of_what_it_has_not_heard(processes):
+    desk, other = await processes(), await processes()
+    await heard(desk, other)
+    for _ in range(3):
+        desk.publish("jobs", b"1")
+    await until(lambda: other.seq("jobs") == 3)
+    young = await processes()
+    await until(lambda: young.seq("jobs") == 3)
+
+
+async def test_one_whose_numbers_are_behind_is_heard_all_the_same_and_once(processes, redis_server):
+    listening = await processes()
+    desk = await processes()
+    listener = await heard(desk, listening)
+    listening.resume("jobs", 50)
+    desk.publish("jobs", b'"a"')
+    (message,) = await asyncio.wait_for(listener.next(), 60)
+    assert (message.seq, message.value) == (51, b'"a"')
+    again = b'{"from":"x","topic":"jobs","seq":1,"value":%s}'
+    async with redis.asyncio.Redis.from_url(redis_server.url) as outsider:
+        for value in (b'"b"', b'"b"'):  # sent again, since an answer was lost
+            await outsider.publish("topics", again % value)
+        await outsider.publish("topics", again.replace(b":1,", b":2,") % b'"c"')
+    await until(lambda: listening.seq("jobs") >= 53)
+    assert listening.seq("jobs") == 53
+
+
+async def test_a_notice_that_cannot_be_followed_leaves_the_bus_hearing(processes):
+    heard_of = []
+
+    def hear(notice):
+        heard_of.append(notice["key"])
+        raise ZeroDivisionError
+
+    desk, other = await processes(), await processes(hear)
+    await heard(desk, other)
+    for key in ("a", "b"):
+        desk.notify("records", {"key": key})
+    await until(lambda: heard_of == ["a", "b"])
+    assert other.counters()["crashes_total"] == 2

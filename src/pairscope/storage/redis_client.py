@@ -78,7 +78,7 @@ class RedisClient:
             raise CacheUnavailable(self._trouble or "Redis did not answer a moment ago")
         self._counters["asked_total"] += 1
         try:
-            answer = await uninterrupted(work(self._server))
+            answer = await self._answer(work)
         except ResponseError as error:
             self._answered()
             raise CacheUnavailable(self._refused(error)) from error
@@ -87,6 +87,15 @@ class RedisClient:
             raise CacheUnavailable(self._trouble) from error
         self._answered()
         return answer
+
+    async def _answer(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Do something, and once more where the connection turns out to have been closed since it was used last."""
+        try:
+            return await uninterrupted(work(self._server))
+        except redis.exceptions.ConnectionError as error:
+            if type(error) is not redis.exceptions.ConnectionError:  # a wrong password, a server that still loads
+                raise
+            return await uninterrupted(work(self._server))
 
     def subscription(self) -> Any:
         """Return a Pub/Sub connection of its own; its errors are those of the driver, see ``is_failure``."""
