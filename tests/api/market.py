@@ -99,9 +99,10 @@ class Market:
     sent: Mapping[str, Sequence[Sent]]
     symbols: Symbols
     engine: DataProcessor
-    store: DuckDBStore
-    cache: MemoryCache = field(default_factory=MemoryCache)
-    bus: MemoryBus = field(default_factory=MemoryBus)
+    store: Any
+    folder: Path
+    cache: Any = field(default_factory=MemoryCache)
+    bus: Any = field(default_factory=MemoryBus)
     source: str = "synthetic"
     checks: dict[str, Any] = field(
         default_factory=lambda: {name: {"status": "ok"} for name in ("feed", "store", "cache")}
@@ -163,7 +164,7 @@ class Market:
             jobs=self.jobs,
             imported=self.screens.bars_came,
             clock=lambda: self.now_ns,
-            directory=self.store.path.parent / "incoming",
+            directory=self.folder / "incoming",
         )
         self.keeping = StoreKeeper(
             self.store, jobs=self.jobs, clock=lambda: self.now_ns, lifecycle=Lifecycle(retention_days=400)
@@ -259,11 +260,15 @@ class Market:
         return updates.closed
 
 
-async def open_market(folder: Path) -> Market:
-    """Play the whole history, ten minutes a batch, the last seconds into the engine only."""
+async def open_market(folder: Path, store: Any = None) -> Market:
+    """Play the whole history, ten minutes a batch, the last seconds into the engine only; into an embedded store."""
     sent = history()
     symbols = Symbols(sent)
-    market = Market(sent, symbols, DataProcessor(symbols), await DuckDBStore.open(folder / "market.duckdb", threads=1))
+    if store is None:
+        store = await DuckDBStore.open(folder / "market.duckdb", threads=1)
+    else:
+        await store.prepare()
+    market = Market(sent, symbols, DataProcessor(symbols), store, folder)
     trades = sorted(
         ((name, t) for name, ts in sent.items() for t in ts), key=lambda item: (item[1].timestamp, item[1].id)
     )

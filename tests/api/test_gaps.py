@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx2
@@ -47,11 +47,11 @@ async def lose_trades(market: Market) -> None:
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+def broken(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[], Any]) -> Iterator[Market]:
     """A market that has lost trades; nobody may change it."""
 
     async def open_broken() -> Market:
-        market = await open_market(tmp_path_factory.mktemp("broken"))
+        market = await open_market(tmp_path_factory.mktemp("broken"), new_store())
         await lose_trades(market)
         return market
 
