@@ -13,6 +13,7 @@ from pairscope.market.bars import bars_of
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Document
+from pairscope.storage.postgres_ledger import SharedLedger
 from pairscope.storage.postgres_store import PostgresStore
 
 S = 1_000_000_000
@@ -107,6 +108,39 @@ async def test_a_server_that_falls_and_comes_back_has_what_was_acknowledged_and_
     postgres_server.start()
     await store.append(ticks_of(rows_of("AAA", range(45, 65), noon_ns)))
     assert await stored_ids(store, "AAA") == list(range(65))
+
+
+async def test_a_server_that_falls_between_the_rows_and_their_commit_has_none_of_them_and_takes_them_again(
+    opened, postgres_server, ticks_of, noon_ns, monkeypatch
+):
+    store = await opened()
+    await store.append(ticks_of(rows_of("AAA", range(10), noon_ns)))
+    batch = ticks_of(rows_of("AAA", range(10, 20), noon_ns), watermark_ns=noon_ns)
+
+    def fall(*_):
+        monkeypatch.undo()
+        postgres_server.stop(kill=True)
+
+    monkeypatch.setattr(SharedLedger, "save", fall)
+    with pytest.raises(StoreUnavailable):
+        await store.append(batch, [bars_of(batch, "1s")], [Document("firings", "1", b"x")])
+    postgres_server.start()
+    assert await stored_ids(store, "AAA") == list(range(10))
+    assert await store.get("firings", "1") is None
+    assert (await store.append(batch, [bars_of(batch, "1s")], [Document("firings", "1", b"x")])).new.all()
+    assert not (await store.append(batch)).new.any()
+    assert await stored_ids(store, "AAA") == list(range(20))
+
+
+async def test_connections_that_were_cut_while_they_lay_idle_are_made_anew_and_nobody_hears_of_it(
+    opened, postgres_server, ticks_of, noon_ns
+):
+    store = await opened()
+    await store.append(ticks_of(rows_of("AAA", range(4), noon_ns)))
+    await asyncio.gather(*(store.ticks("AAA", 0, 1 << 62, limit=1) for _ in range(4)))
+    postgres_server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'pairscope'")
+    assert await stored_ids(store, "AAA") == list(range(4))
+    assert (await store.append(ticks_of(rows_of("AAA", range(4, 8), noon_ns)))).new.all()
 
 
 async def test_of_documents_that_must_be_new_one_process_of_two_stores_them(opened):

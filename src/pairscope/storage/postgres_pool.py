@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -22,6 +22,9 @@ T = TypeVar("T")
 CONNECT_S: Final = 3.0
 """A server that does not answer for so long is away: ticks go to the spool."""
 COMMAND_S: Final = 60.0
+_PATIENCE_S: Final = 20.0
+"""So long one waits for a connection while all are lent, and for one whose statement was broken off."""
+_FOREVER_S: Final = 24 * 3600.0
 _HEAD: Final = b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
 _TAIL: Final = b"\xff\xff"
 
@@ -105,8 +108,8 @@ class PostgresPool:
         """Run a statement that no transaction may hold, like VACUUM."""
         try:
             pool = await self._open()
-            async with pool.acquire(timeout=CONNECT_S) as connection:
-                await connection.execute(sql, timeout=None)
+            async with self._lent(pool) as connection:
+                await connection.execute(sql, timeout=_FOREVER_S)
         except _FAILURES as error:
             raise translated(error, self._name) from error
 
@@ -122,14 +125,42 @@ class PostgresPool:
     async def _with(self, work: Callable[[Session], T], *, isolation: str, readonly: bool) -> T:
         loop = asyncio.get_running_loop()
         try:
-            pool = await self._open()
-            async with (
-                pool.acquire(timeout=CONNECT_S) as connection,
-                connection.transaction(isolation=isolation, readonly=readonly),
-            ):
+            async with self._begun(isolation, readonly=readonly) as connection:
                 return await _finished(asyncio.to_thread(work, Session(connection, loop)))
         except _FAILURES as error:
             raise translated(error, self._name) from error
+
+    @asynccontextmanager
+    async def _begun(self, isolation: str, *, readonly: bool) -> AsyncIterator[Any]:
+        """Lend a connection with a transaction; another one where the first was lost while it lay idle."""
+        pool = await self._open()
+        for left in reversed(range(self._size + 1)):
+            async with self._lent(pool) as connection:
+                transaction = connection.transaction(isolation=isolation, readonly=readonly)
+                try:
+                    await transaction.start()
+                except _FAILURES:
+                    if left and connection.is_closed():
+                        continue
+                    raise
+                try:
+                    yield connection
+                except BaseException:
+                    with suppress(*_FAILURES):
+                        await transaction.rollback()
+                    raise
+                await transaction.commit()
+                return
+
+    @asynccontextmanager
+    async def _lent(self, pool: Any) -> AsyncIterator[Any]:
+        """Lend a connection. What giving it back fails of is not the borrower's: the pool makes another then."""
+        connection = await pool.acquire(timeout=_PATIENCE_S)
+        try:
+            yield connection
+        finally:
+            with suppress(*_FAILURES):
+                await pool.release(connection, timeout=_PATIENCE_S)
 
     async def _open(self) -> Any:
         if self._closed:
@@ -161,6 +192,8 @@ async def _finished(work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # nobody asks for it any more
         raise
 
 
