@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,7 @@ class NoJournal:
         return {}
 
 
-class Instance:
+class Instance(ABC):
     """Engine, live pairs, rules, positions, screens, jobs, cache, bus, and how they are told of the market.
 
     Those that it is made for bring the feed, and say how they do (``health``, ``stats``). ``writing`` makes the way
@@ -219,6 +220,7 @@ class Instance:
 
     def pair_changed(self, key: str) -> None:
         """Hear that a pair of the watch-list was changed here."""
+        del key  # nobody else has the list
 
     # -- bars that are no batch's --------------------------------------------------------------------------------------
 
@@ -281,9 +283,9 @@ class Instance:
             waits_for=self.waits_for,
         )
 
+    @abstractmethod
     def health(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the checks of ``/api/health``."""
-        raise NotImplementedError
 
     def stats(self) -> Mapping[str, Any]:
         """Return the counters of ``/api/stats``."""
