@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -14,6 +14,7 @@ import structlog
 
 from pairscope.errors import InputError, StoreUnavailable
 from pairscope.market.bars import BASE_TIMEFRAMES
+from pairscope.storage.archive_parts import day_of
 from pairscope.storage.kept_days import KeptDay
 from pairscope.storage.ledger import NEVER
 from pairscope.storage.postgres_ledger import SharedLedger
@@ -22,7 +23,7 @@ from pairscope.storage.postgres_schema import DAY_NS
 from pairscope.storage.postgres_time import at, microseconds
 from pairscope.storage.upkeep import Moved, Progress, never, untold
 
-__all__ = ["PostgresUpkeep", "partition_of"]
+__all__ = ["PostgresUpkeep"]
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -78,7 +79,7 @@ class PostgresUpkeep:
         high = None if end_ns is None else -(-end_ns // DAY_NS)
         counts: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0])
         sizes: dict[int, float] = {}
-        for day, size in (await self._pool.read(_partitions)).items():
+        for day, (_, size) in (await self._pool.read(_tables_of_days)).items():
             if (low is not None and day < low) or (high is not None and day >= high):
                 continue
             rows = await self._pool.read(partial(_ticks_of, day=day))
@@ -189,15 +190,6 @@ class PostgresUpkeep:
         return await check_database(self._pool, repair=repair, progress=progress, spool=spool)
 
 
-def partition_of(day: int) -> str:
-    """Return the name of the table that has a day's ticks.
-
-    >>> partition_of(20000)
-    'tick_data_20241004'
-    """
-    return f"tick_data_{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day):%Y%m%d}"
-
-
 def _kept(day: int, name: str, rows: Sequence[int], size: int) -> KeptDay:
     ticks, seconds, minutes = rows
     return KeptDay(day, name, ticks, seconds, minutes, ticks, seconds + minutes, size, 0, 0)
@@ -206,16 +198,29 @@ def _kept(day: int, name: str, rows: Sequence[int], size: int) -> KeptDay:
 # -- what there is -----------------------------------------------------------------------------------------------------
 
 
-def _partitions(session: Session) -> dict[int, int]:
-    """Return the days that have a partition, each with its bytes."""
+def _tables_of_days(session: Session) -> dict[int, tuple[str, int]]:
+    """Return the days that have a table of ticks, each with its name and bytes, whoever made it."""
+    if _is_hypertable(session):
+        rows = session.rows(
+            "SELECT (extract(epoch FROM c.range_start) / 86400)::bigint AS day, d.total_bytes AS bytes, "
+            "format('%I.%I', c.chunk_schema, c.chunk_name) AS name FROM timescaledb_information.chunks AS c "
+            "JOIN chunks_detailed_size('tick_data') AS d USING (chunk_schema, chunk_name) "
+            "WHERE c.hypertable_name = 'tick_data' ORDER BY 1"
+        )
+        return {int(row["day"]): (row["name"], int(row["bytes"])) for row in rows}
     found = {}
     for row in session.rows(
         "SELECT c.relname AS name, pg_total_relation_size(c.oid) AS bytes FROM pg_inherits AS i "
         "JOIN pg_class AS c ON c.oid = i.inhrelid WHERE i.inhparent = 'tick_data'::regclass ORDER BY c.relname"
     ):
         date = datetime.strptime(row["name"].removeprefix("tick_data_"), "%Y%m%d").replace(tzinfo=UTC)
-        found[(date - datetime(1970, 1, 1, tzinfo=UTC)).days] = int(row["bytes"])
+        found[day_of(date)] = (row["name"], int(row["bytes"]))
     return found
+
+
+def _is_hypertable(session: Session) -> bool:
+    """Whether TimescaleDB has the table of ticks: to PostgreSQL it is no partitioned one."""
+    return bool(session.rows("SELECT 1 FROM pg_class WHERE oid = 'tick_data'::regclass AND relkind = 'r'"))
 
 
 def _ticks_of(session: Session, *, day: int) -> dict[str, int]:
@@ -266,9 +271,8 @@ def _drop_ticks(session: Session, *, day: int) -> tuple[int, int]:
     Writes to that day wait from the count on; all else waits for the drop alone.
     """
     session.rows("SELECT pg_advisory_xact_lock($1)", _LOCK)
-    name = partition_of(day)
-    [row] = session.rows("SELECT to_regclass($1)::text AS name, pg_total_relation_size(to_regclass($1)) AS bytes", name)
-    if row["name"] is None:
+    name, size = _tables_of_days(session).get(day, ("", 0))
+    if not name:
         return 0, 0
     session.run(f"SET LOCAL lock_timeout = '{WAIT_MS}ms'")
     session.run(f"LOCK TABLE {name} IN SHARE MODE")
@@ -287,8 +291,11 @@ def _drop_ticks(session: Session, *, day: int) -> tuple[int, int]:
     session.run_many("DELETE FROM gap WHERE symbol = $1 AND to_id < $2", before)
     session.run_many("DELETE FROM void_id WHERE symbol = $1 AND id < $2", before)
     shared.save(session, ticks)
-    session.run(f"DROP TABLE {name}")
-    return sum(ticks.values()), int(row["bytes"])
+    if _is_hypertable(session):
+        session.rows(f"SELECT drop_chunks('tick_data', newer_than => {at('$1')}, older_than => {at('$2')})", *_of(day))
+    else:
+        session.run(f"DROP TABLE {name}")
+    return sum(ticks.values()), size
 
 
 def _first_left(session: Session, day: int, names: Sequence[str]) -> dict[str, tuple[int, int]]:
