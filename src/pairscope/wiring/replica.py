@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
@@ -57,6 +58,7 @@ __all__ = ["Replica", "run_api"]
 _log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 0.5
+HEARD_WITHIN_S: Final = 3.0
 CHANGED_FOR_S: Final = 5.0
 """So long another number of shards has to be heard of before the streams are chosen anew."""
 BEFORE_NS: Final = 60_000_000_000
@@ -165,8 +167,9 @@ class Replica(Instance):
     async def _follow(self) -> None:
         """Follow as many shards as there are; choose the streams anew where that changes."""
         while True:
-            await self.beats.heard.wait()
-            shards = self.beats.count
+            with suppress(TimeoutError):  # where nobody says how many there are, the store is followed meanwhile
+                await asyncio.wait_for(self.beats.heard.wait(), HEARD_WITHIN_S)
+            shards = self.beats.count or 1
             self.feed = ReplicaFeed(
                 StreamSource(self.redis, range(shards), since_ns=self._position_ns()),
                 range(shards),
@@ -199,7 +202,7 @@ class Replica(Instance):
         while True:
             await asyncio.sleep(LOOK_S)
             now_s = time.monotonic()
-            since_s = None if self.beats.count == shards else since_s or now_s
+            since_s = None if self.beats.count in {0, shards} else since_s or now_s
             if since_s is not None and now_s - since_s > CHANGED_FOR_S and self.feed is not None:
                 _log.info("there are other shards now", before=shards, now=self.beats.count)
                 await self.feed.close()
