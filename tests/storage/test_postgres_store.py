@@ -117,7 +117,7 @@ async def test_a_server_that_falls_between_the_rows_and_their_commit_has_none_of
     await store.append(ticks_of(rows_of("AAA", range(10), noon_ns)))
     batch = ticks_of(rows_of("AAA", range(10, 20), noon_ns), watermark_ns=noon_ns)
 
-    def fall(*_):
+    def fall(*_, **__):
         monkeypatch.undo()
         postgres_server.stop(kill=True)
 

@@ -139,8 +139,8 @@ class PostgresPool:
                 transaction = connection.transaction(isolation=isolation, readonly=readonly)
                 try:
                     await transaction.start()
-                except _FAILURES:
-                    if left and connection.is_closed():
+                except _FAILURES as error:
+                    if left and _is_lost(connection, error):
                         continue
                     raise
                 try:
@@ -181,6 +181,16 @@ class PostgresPool:
         return self._pool
 
 
+def _is_lost(connection: Any, error: Exception) -> bool:
+    """Whether a lent connection was cut: the driver notices it before, while or after it sends, and says so its way."""
+    try:
+        if isinstance(error, asyncpg.InternalClientError | asyncpg.OperatorInterventionError):
+            connection.terminate()
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the pool has it back already
+        return True
+
+
 async def _leave_as_it_is(_: Any) -> None:
     """Reset nothing: no session state is ever set, and pgbouncer shares connections between transactions."""
 
@@ -201,4 +211,6 @@ async def _awaited(work: Awaitable[Any]) -> Any:
     return await work
 
 
-_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError)
+_FAILURES: Final = (
+    asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError, ValueError,
+)  # fmt: skip
