@@ -204,8 +204,7 @@ class RedisBus:
         finally:
             self._hears_since_s = None
             self._counters["interruptions_total"] += 1
-            with suppress(Exception):
-                await ear.aclose()
+            await self._client.hang_up(ear)
 
     def _hear(self, channel: str, message: bytes) -> None:
         try:

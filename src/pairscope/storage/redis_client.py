@@ -101,6 +101,11 @@ class RedisClient:
         """Return a Pub/Sub connection of its own; its errors are those of the driver, see ``is_failure``."""
         return self._server.pubsub(ignore_subscribe_messages=True)
 
+    async def hang_up(self, subscription: Any) -> None:
+        """Close a Pub/Sub connection, also one that is broken."""
+        with suppress(RedisError, OSError, TimeoutError):
+            await subscription.aclose()
+
     @staticmethod
     def is_failure(error: BaseException) -> bool:
         """Whether an error says that the server is away or refuses, and not that the program is wrong."""
