@@ -249,6 +249,9 @@ class Replica(Instance):
             store = {"status": "degraded", "reason": f"waiting for {self.waiting_for}"}
         elif store["status"] == "ok":
             store = dict(self.writer.status())
+        told = getattr(self.store, "replica_status", None)  # of a server with a read replica
+        if told is not None and (standing := told()) is not None:
+            store["replica"] = dict(standing)
         return replica_health(self.beats, self.feed, store, self.redis.status())
 
     def stats(self) -> Mapping[str, Any]:
@@ -345,7 +348,9 @@ async def _run(settings: Settings, port: int, options: ApiOptions) -> int:
 
 async def _opened(settings: Settings, stop: asyncio.Event) -> Store | None:
     """Open the store, again while it is away; None where the process is asked to stop meanwhile."""
-    opening = asyncio.create_task(until_stored(partial(open_store, settings.store_url)), name="open the store")
+    pool, replica_url = settings.database_pool, settings.database_replica_url
+    ask = partial(open_store, settings.store_url, replica_url=replica_url, pool=pool)
+    opening = asyncio.create_task(until_stored(ask), name="open the store")
     asked = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait({opening, asked}, return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
