@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,14 +23,18 @@ QUICK = ("fsync=off", "synchronous_commit=off", "shared_buffers=64MB", "max_conn
 
 
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[tuple[Postgres, Redis]]:
-    """A PostgreSQL and a Redis that can be stopped and started again where they are."""
-    postgres, redis = Postgres(tmp_path, settings=QUICK), Redis(tmp_path)
-    postgres.start()
-    redis.start()
-    yield postgres, redis
-    redis.stop()
-    postgres.stop()
+def servers() -> Iterator[tuple[Postgres, Redis]]:
+    """A PostgreSQL and a Redis that can be stopped and started again where they are.
+
+    In a folder that other users may enter, which those of pytest are not: PostgreSQL does not run as root.
+    """
+    with tempfile.TemporaryDirectory(prefix="pairscope-shards-") as folder:
+        postgres, redis = Postgres(Path(folder), settings=QUICK), Redis(Path(folder))
+        postgres.start()
+        redis.start()
+        yield postgres, redis
+        redis.stop()
+        postgres.stop()
 
 
 class Ingest:
@@ -70,6 +75,13 @@ def stored(postgres: Postgres) -> dict[str, list[int]]:
     for symbol, number in postgres.rows("SELECT symbol, id FROM tick_data ORDER BY symbol, id"):
         found.setdefault(symbol, []).append(int(number))
     return found
+
+
+def holes(postgres: Postgres) -> int:
+    """How many ids lack between the first and the last of their symbol."""
+    spans = "SELECT max(id) - min(id) + 1 - count(DISTINCT id) AS lacking FROM tick_data GROUP BY symbol"
+    [[lacking]] = postgres.rows(f"SELECT sum(lacking) FROM ({spans}) AS each")
+    return int(lacking)
 
 
 def sent(url: str, symbol: str, first: int, last: int) -> list[int]:
@@ -117,7 +129,7 @@ def test_nothing_is_missing_or_twice_whoever_dies_and_whichever_server_goes_away
 
     before = sum(map(len, stored(postgres).values()))
     until(lambda: sum(map(len, stored(postgres).values())) > before, what="trades stored after all of it")
-    until(lambda: not second.holds_back(), what="the end of all repairs")
+    until(lambda: not second.holds_back() and holes(postgres) == 0, what="the end of all repairs")
     code, _ = second.program.stop(signal.SIGTERM)
     assert code == 0, second.program.said()
 

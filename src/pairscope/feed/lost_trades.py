@@ -22,7 +22,7 @@ __all__ = ["LostTrades"]
 
 _log = structlog.get_logger(__name__)
 
-EVERY_S: Final = 5.0
+EVERY_S: Final = 3.0
 PAGES_A_LOOK: Final = 50
 """Requests of one look, at a weight of 20 each; the rest waits for the next."""
 
@@ -50,11 +50,11 @@ class LostTrades:
     async def run(self) -> None:
         """Look for ever."""
         while True:
-            await self.sleep(EVERY_S)
             try:
                 await self.look()
             except (StorageError, FeedError) as error:
                 _log.info("lost_trades_wait", error=str(error))
+            await self.sleep(EVERY_S)
 
     async def look(self) -> int:
         """Fetch what was missing in this look and in the one before; return how many trades that were."""
