@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
@@ -27,6 +27,7 @@ _PATIENCE_S: Final = 20.0
 _FOREVER_S: Final = 24 * 3600.0
 _HEAD: Final = b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
 _TAIL: Final = b"\xff\xff"
+_PART: Final = 1 << 19
 
 _DURABLE: Final = (
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
@@ -58,7 +59,7 @@ class Session:
 
     def copy_in(self, table: str, columns: Sequence[str], rows: bytes) -> None:
         """Append rows in the binary form of COPY, without its head and tail."""
-        source = io.BytesIO(_HEAD + rows + _TAIL)
+        source = _in_parts(_HEAD + rows + _TAIL)
         self._wait(self._connection.copy_to_table(table, source=source, columns=columns, format="binary"))
 
     def columns(self, sql: str, kinds: Sequence[tuple[str, str]], *values: Any) -> Columns:
@@ -66,13 +67,18 @@ class Session:
 
         Kinds are ``i2``, ``i4``, ``i8``, ``f8`` and ``?``, as the columns are in the answer.
         """
-        found = io.BytesIO()
-        self._wait(self._connection.copy_from_query(sql, *values, output=found, format="binary"))
+        found = bytearray()
+
+        async def take(part: bytes) -> None:
+            # A file would be written by a thread of the pool whose threads wait here: enough reads at once never end.
+            found.extend(part)
+
+        self._wait(self._connection.copy_from_query(sql, *values, output=take, format="binary"))
         fields: list[tuple[str, str]] = [("#", ">i2")]
         for name, kind in kinds:
             fields += [(f"#{name}", ">i4"), (name, kind if kind == "?" else f">{kind}")]
         layout = np.dtype(fields)
-        raw = found.getvalue()[len(_HEAD) : -len(_TAIL)]
+        raw = bytes(found[len(_HEAD) : -len(_TAIL)])
         table = np.frombuffer(raw, layout, len(raw) // layout.itemsize)
         return {name: table[name].astype(kind if kind == "?" else f"={kind}") for name, kind in kinds}
 
@@ -88,6 +94,7 @@ class PostgresPool:
         self._size = size
         self._name = name
         self._pool: Any = None
+        self._threads = ThreadPoolExecutor(size, "postgres")
         self._opening = asyncio.Lock()
         self._closed = False
 
@@ -118,15 +125,17 @@ class PostgresPool:
         self._closed = True
         pool, self._pool = self._pool, None
         if pool is not None:
-            with suppress(Exception):
+            with suppress(*_FAILURES):
                 await asyncio.wait_for(pool.close(), 3.0)
             pool.terminate()
+        self._threads.shutdown(wait=False)
 
     async def _with(self, work: Callable[[Session], T], *, isolation: str, readonly: bool) -> T:
         loop = asyncio.get_running_loop()
         try:
             async with self._begun(isolation, readonly=readonly) as connection:
-                return await _finished(asyncio.to_thread(work, Session(connection, loop)))
+                # Threads of its own: a server that answers slowly must not take those with which ticks are spooled.
+                return await _finished(loop.run_in_executor(self._threads, work, Session(connection, loop)))
         except _FAILURES as error:
             raise translated(error, self._name) from error
 
@@ -195,7 +204,7 @@ async def _leave_as_it_is(_: Any) -> None:
     """Reset nothing: no session state is ever set, and pgbouncer shares connections between transactions."""
 
 
-async def _finished(work: Coroutine[Any, Any, T]) -> T:
+async def _finished(work: Awaitable[T]) -> T:
     """Wait for a thread's work to its end also where nobody waits for it any more: it is using the connection."""
     task = asyncio.ensure_future(work)
     try:
@@ -205,6 +214,12 @@ async def _finished(work: Coroutine[Any, Any, T]) -> T:
         if not task.cancelled():
             task.exception()  # nobody asks for it any more
         raise
+
+
+async def _in_parts(rows: bytes) -> AsyncIterator[bytes]:
+    """Give bytes as COPY takes them, without a thread for each part."""
+    for start in range(0, len(rows), _PART):
+        yield rows[start : start + _PART]
 
 
 async def _awaited(work: Awaitable[Any]) -> Any:
