@@ -49,7 +49,7 @@ def measure(told: argparse.Namespace) -> Report:
         "each symbol's ids are consecutive from the first to the last stored, none is there twice, and each row's size "
         "is the one that the exchange gave to its id",
     )
-    length = 4 * told.seconds + 20 * told.kills + 2 * (told.postgres + told.redis + told.both) + 240
+    length = 4 * told.seconds + 40 * told.kills + 3 * (told.postgres + told.redis + told.both) + 360
     with children() as started:
         postgres, redis = Postgres(started.folder), Redis(started.folder)
         postgres.start()
