@@ -9,7 +9,7 @@ from time import perf_counter
 
 import httpx2
 import pytest
-from tests.api.conftest import client_of, played  # noqa: F401 - the fixture
+from tests.api.conftest import client_of, new_store, played  # noqa: F401 - the fixture
 from tests.api.market import Market
 from tests.api.test_stream import hear, running, subscribe, until
 from websockets.asyncio.client import connect

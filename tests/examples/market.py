@@ -34,7 +34,7 @@ async def open_synthetic_market(folder: Path) -> Market:
     source = SyntheticMarket(symbols=LISTED)
     symbols = Symbols(SYMBOLS)
     store = await DuckDBStore.open(folder / "market.duckdb", threads=1)
-    market = Market({}, symbols, DataProcessor(symbols), store, now_ns=END_MS * MS)
+    market = Market({}, symbols, DataProcessor(symbols), store, folder, now_ns=END_MS * MS)
     for symbol in SYMBOLS:
         bars = minutes(source, symbols, symbol, BEGIN_MS, END_MS - TRADED_MINUTES * MINUTE_MS)
         await store.put_bars(bars)
