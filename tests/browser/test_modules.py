@@ -72,6 +72,31 @@ def test_a_bar_that_lacks_trades_lacks_them_until_it_is_corrected(script: Script
     assert script("bars", body) == [True, True, False]
 
 
+@pytest.mark.parametrize(("early", "asked"), [(True, 1), (False, 2)])
+def test_bars_between_the_history_and_a_stream_that_began_after_it_are_asked_for(
+    script: Script, early: bool, asked: int
+) -> None:
+    body = (
+        BAR
+        + f"const early = {str(early).lower()};"
+        + """
+        const pages = [[bar(1000, 1, {closed: true})], [1000, 2000, 3000].map((at) => bar(at, 1, {closed: true}))];
+        const listener = {}, asked = [];
+        const feed = {subscribe: (topic, heard) => Object.assign(listener, heard) && (() => {})};
+        window.fetch = async (url) => ({ok: true, json: async () => ({bars: pages[asked.push(String(url)) - 1]})});
+        const silent = {onPage: () => {}, onBar: () => {}, onNotice: () => {}};
+        const history = new m.History({symbol: "A", timeframe: "1s", feed, rest: location.origin, ...silent});
+        if (early) listener.update(bar(2000, 1, {closed: true}));
+        while (!history.loaded) await new Promise((resolve) => setTimeout(resolve, 5));
+        for (const at of early ? [3000, 4000] : [4000, 5000]) listener.update(bar(at, 1));
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        history.stop();
+        return [asked.length, history.bars.list.map(({timestamp}) => timestamp).slice(0, 4)];
+        """
+    )
+    assert script("history", body) == [asked, [1000, 2000, 3000, 4000]]
+
+
 def test_the_oldest_bars_are_let_go(script: Script) -> None:
     body = (
         BAR + "const b = new m.Bars(); b.merge([bar(1, 1), bar(2, 1), bar(3, 1)]); b.trim(2); return b.oldest.timestamp"

@@ -26,6 +26,7 @@ export class History {
     this.bars = new Bars();
     this.waiting = [];
     this.loaded = false;
+    this.heard = false; // whether the stream has said anything yet
     this.whole = false; // nothing older exists
     this.first = null;
     this.lost = null;
@@ -85,8 +86,11 @@ export class History {
   receive(bar) {
     if (!this.loaded) {
       this.waiting = [...this.waiting.slice(-PAGE), bar];
+      this.heard = true;
       return;
     }
+    if (!this.heard) this.mendSoon("connection"); // it began after the history had been answered: bars may lie between
+    this.heard = true;
     const what = this.bars.apply(bar);
     if (what === "old") return;
     if (this.bars.list.length === 1) this.onNotice(null);
