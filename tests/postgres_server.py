@@ -29,6 +29,7 @@ SETTINGS = {
 }
 _EMPTY = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+DROP TABLE IF EXISTS set_aside;
 DO $$ DECLARE tables text; BEGIN
     SELECT string_agg(quote_ident(c.relname), ', ') INTO tables
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
