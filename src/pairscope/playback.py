@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.websocket_client import WebSocketFeed
 from pairscope.market.continuity import Continuity
 from pairscope.market.symbols import Symbols
-from pairscope.process import configure_logs, loop_factory
+from pairscope.process import configure_logs, loop_factory, stop_event
 from pairscope.wiring.following import whom_to_follow
 
 __all__ = ["Playing", "parse_time_ms", "record_feed", "serve_replay"]
@@ -65,7 +64,7 @@ def serve_replay(words: Sequence[str], playing: Playing, *, say: Say) -> int:
     source = open_source(words, loop=playing.loop)
 
     async def run() -> int:
-        stop = _stop_event()
+        stop = stop_event()
         server = await serve(
             source,
             host=playing.host,
@@ -98,7 +97,7 @@ def record_feed(settings: Settings, path: Path, *, seconds: float | None, say: S
         )
 
     async def run() -> int:
-        stop = _stop_event()
+        stop = stop_event()
         rest = ExchangeRest(settings.exchange_rest_url, clock=time.time_ns)
         symbols = Symbols()
         follow = await whom_to_follow(settings, rest, lambda reason: say(f"waiting for {reason}"))
@@ -142,12 +141,3 @@ async def _stopped(stop: asyncio.Event, seconds: float | None) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:
         return
-
-
-def _stop_event() -> asyncio.Event:
-    """Return an event that SIGINT and SIGTERM set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop.set)
-    return stop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from pairscope.config import Settings
 from pairscope.errors import ConfigError
 
-__all__ = ["configure_logs", "guard_host", "load_settings", "loop_factory"]
+__all__ = ["configure_logs", "guard_host", "load_settings", "loop_factory", "stop_event"]
 
 
 def load_settings(**given: Any) -> Settings:
@@ -68,3 +69,12 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
+
+
+def stop_event() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    return stop

@@ -291,7 +291,7 @@ def test_a_form_half_filled_in_is_still_there_after_another_tab(watched: Watched
     page.get_by_text("Uploaded bars", exact=True).wait_for()
     page.get_by_role("tab", name=TAB).click()
     page.get_by_label("X (its hedge)", exact=True).wait_for()
-    expect(note).to_have_value("for later")  # a field is drawn empty first, and in the next frame filled
+    expect(note).to_have_value("for later")  # a field is drawn empty first, and filled a little later
     note.fill("for much later")  # and straight away to the other tab, out of the field
     page.get_by_role("tab", name="Data Management").click()
     page.get_by_text("Uploaded bars", exact=True).wait_for()

@@ -20,6 +20,7 @@ __all__ = ["Metrics", "RequestTimes"]
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _TAKEN = frozenset(metric.name for metric in STABLE)
+_HISTOGRAMS = frozenset(tuple(metric.path.split(".")) for metric in STABLE if metric.kind == "histogram")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -101,7 +102,7 @@ class _Counters(Collector):
         families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
         for path, label, value in _leaves(self._counters(), (), ""):
             name = "pairscope_" + "_".join((*path, "by_key") if label else path)
-            if name in _TAKEN:
+            if name in _TAKEN or path[:-1] in _HISTOGRAMS:
                 continue
             family = families.get(name)
             if family is None:

@@ -15,7 +15,7 @@ from pairscope.market.symbols import normalize_symbol
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Clock
 from pairscope.storage.ledger import LedgerView
-from pairscope.storage.postgres_errors import of_settings
+from pairscope.storage.postgres_errors import lacks_partition, of_settings
 from pairscope.storage.postgres_ledger import SharedLedger
 from pairscope.storage.postgres_pool import PostgresPool, Session
 from pairscope.storage.postgres_replica import PostgresReplica
@@ -109,7 +109,7 @@ class PostgresBase:
         try:
             return await write()
         except StorageError as error:
-            if "no partition" not in str(error):
+            if not lacks_partition(error):
                 raise
         self._partitions.forget()
         await self._partitions.make(days, now_ns=self._clock())

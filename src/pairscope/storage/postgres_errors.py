@@ -6,7 +6,7 @@ from typing import Final
 
 from pairscope.errors import ConfigError, PairscopeError, SchemaMismatch, StorageError, StoreDamaged, StoreUnavailable
 
-__all__ = ["of_settings", "translated"]
+__all__ = ["lacks_partition", "of_settings", "translated"]
 
 _DISK_FULL: Final = "53100"
 _READ_ONLY: Final = "25006"
@@ -16,6 +16,8 @@ _REFUSED: Final = {
     "3D000": "there is no such database",
     "42501": "the user may not do what is needed",
 }
+_NO_PARTITION: Final = "23514"
+"""A row that no partition takes: our tables have no other check."""
 _DAMAGE: Final = ("XX001", "XX002")
 _NOT_OURS: Final = ("42P01", "42703", "42P07", "42883", "3F000")
 _PASSING: Final = ("08", "40", "53", "55", "57", "58")
@@ -60,3 +62,8 @@ def of_settings(error: StorageError, name: str) -> PairscopeError:
     """
     refused = (getattr(error.__cause__, "sqlstate", None) or "") in _REFUSED
     return ConfigError(str(error), loc=name, hint=error.hint) if refused else error
+
+
+def lacks_partition(error: StorageError) -> bool:
+    """Whether rows were refused because there is no partition for them, in whatever language the server says so."""
+    return getattr(error.__cause__, "sqlstate", None) == _NO_PARTITION

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
-import structlog
-
 from pairscope.api_settings import api_options
 from pairscope.config import Settings, spool_name
 from pairscope.errors import ConfigError
-from pairscope.process import configure_logs, guard_host, loop_factory
+from pairscope.process import configure_logs, guard_host, loop_factory, stop_event
 from pairscope.sharding import Shard
 from pairscope.storage.redis_client import RedisClient
 from pairscope.storage.tick_storage import open_store
@@ -24,11 +21,10 @@ from pairscope.supervisor import take_port
 from pairscope.wiring.patience import until_stored
 from pairscope.wiring.server_mode import demand_servers
 from pairscope.wiring.shard_ingest import ShardIngest
-from pairscope.wiring.verdict import report
+from pairscope.wiring.verdict import until_one_ends
 
 __all__ = ["run_ingest"]
 
-_log = structlog.get_logger(__name__)
 
 STOP_S: Final = 4.5
 MAX_PLACES: Final = 64
@@ -90,10 +86,7 @@ class _Process:
         from pairscope.api.server import make_server
 
         settings = self._settings
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, stop.set)
+        stop = stop_event()
         probe = create_probe(
             health=self._health,
             stats=self._stats,
@@ -108,12 +101,7 @@ class _Process:
         asked = asyncio.create_task(stop.wait(), name="stop")
         code = 0
         try:
-            await asyncio.wait({serving, working, asked}, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                code = report(working)
-            elif serving.done():
-                _log.error("the probe ended")
-                code = 1
+            code = await until_one_ends(working, serving, asked)
         finally:
             await self._stop(working)
             server.should_exit = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +27,7 @@ from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Continuity
 from pairscope.pipeline import LiveJournal, Pipeline
 from pairscope.ports import Document, Services
-from pairscope.process import configure_logs, guard_host, loop_factory
+from pairscope.process import configure_logs, guard_host, loop_factory, stop_event
 from pairscope.replica_feed import ReplicaFeed
 from pairscope.replica_status import Heartbeats, StorePulse, replica_health, replica_stats
 from pairscope.storage.buffered_records import BufferedRecords
@@ -51,7 +50,7 @@ from pairscope.wiring.patience import until_stored
 from pairscope.wiring.replica_start import start_engine
 from pairscope.wiring.server_mode import demand_servers
 from pairscope.wiring.shard_source import StreamSource
-from pairscope.wiring.verdict import report
+from pairscope.wiring.verdict import until_one_ends
 
 __all__ = ["Replica", "run_api"]
 
@@ -301,10 +300,7 @@ async def _run(settings: Settings, port: int, options: ApiOptions) -> int:
     from pairscope.api.server import make_server
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop.set)
+    stop = stop_event()
     redis = RedisClient(settings.redis_url, replica_url=settings.redis_replica_url)
     await redis.start()
     store = await _opened(settings, stop)
@@ -323,12 +319,7 @@ async def _run(settings: Settings, port: int, options: ApiOptions) -> int:
     asked = asyncio.create_task(stop.wait(), name="stop")
     code = 0
     try:
-        await asyncio.wait({serving, working, asked}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            code = report(working)
-        elif serving.done():
-            _log.error("the server ended")
-            code = 1
+        code = await until_one_ends(working, serving, asked)
         replica.stopping = True
         await asyncio.sleep(NOT_READY_S if asked.done() else 0)
         await replica.desk.close()  # another takes it up while what is under way here ends

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import structlog
 
 from pairscope.errors import PairscopeError
 
-__all__ = ["report"]
+__all__ = ["report", "until_one_ends"]
 
 _log = structlog.get_logger(__name__)
 
@@ -23,3 +24,14 @@ def report(task: asyncio.Task[None]) -> int:
         return 1
     _log.error("ingest ended", exc_info=error)
     return 1
+
+
+async def until_one_ends(working: asyncio.Task[None], serving: asyncio.Task[None], asked: asyncio.Task[Any]) -> int:
+    """Wait until the work or its server ends by itself, which is reported, or a stop is asked; return the exit code."""
+    await asyncio.wait({serving, working, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        return report(working)
+    if serving.done():
+        _log.error("the server ended")
+        return 1
+    return 0
