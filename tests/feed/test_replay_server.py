@@ -507,3 +507,12 @@ async def test_closing_says_goodbye_and_frees_the_port(play: Serve):
         assert (await closed(ws)).rcvd.code == 1001
     again = await play(port=server.port)
     assert again.port == server.port
+
+
+@pytest.mark.parametrize("fault", ["disconnect:200ms", "stall:200ms/100s"])
+async def test_faults_by_the_clock_wait_for_the_market_to_begin(play: Serve, fault: str):
+    """A client that is slow to subscribe, so that the recording begins late, does not miss its head by them."""
+    server = await play(settle_s=0.5, faults=[parse_fault(fault)])
+    async with listen(server, f"/market/stream?streams={'/'.join(STREAMS)}") as ws:
+        heard = [frame["data"] for frame in await take(ws, 2)]
+    assert [(frame["s"], frame["a"]) for frame in heard] == [("AUSDT", 1000), ("币USDT", 1000)]

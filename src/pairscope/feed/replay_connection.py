@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from typing import Protocol
 
@@ -42,6 +43,8 @@ class Connection(WSListener):  # type: ignore[misc]
         self.ready = asyncio.Event()
         self.ready.set()
         self.born_s = time.monotonic()
+        self.afflicted_s = math.inf
+        """Since when faults that come by the clock befall it: since it and a market that runs were both there."""
         self._hub = hub
         self._limits = limits
         self._transport: WSTransport | None = None
@@ -135,7 +138,7 @@ class Connection(WSListener):  # type: ignore[misc]
         if not self.open or self._transport is None:
             return
         limits, age_s = self._limits, now_s - self.born_s
-        if self.faults.cut_after_s is not None and age_s >= self.faults.cut_after_s:
+        if self.faults.cut_after_s is not None and now_s - self.afflicted_s >= self.faults.cut_after_s:
             self.cut()
         elif age_s >= limits.life_s:
             self.end(1001, "Connection expired")

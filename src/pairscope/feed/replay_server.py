@@ -159,6 +159,8 @@ class ReplayServer:
             self.now_ms = self._start_ms = self.source.start_ms + ahead_ms
         self._clock.begin(self.now_ms)
         self._evented_ms = self.now_ms
+        for connection in self.connections:
+            connection.afflicted_s = time.monotonic()
         self.started.set()
 
     # -- the market's time ----------------------------------------------------------------------------------------
@@ -226,7 +228,7 @@ class ReplayServer:
 
     def _silent(self, connection: Connection) -> bool:
         """Return whether a requested stall keeps data from a connection now."""
-        silent = bool(connection.faults) and connection.faults.stalled(time.monotonic() - connection.born_s)
+        silent = bool(connection.faults) and connection.faults.stalled(time.monotonic() - connection.afflicted_s)
         self.counters["stalled_prints"] += silent
         return silent
 
@@ -257,6 +259,8 @@ class ReplayServer:
     def joined(self, connection: Connection) -> None:
         """Take a new client."""
         self.counters["connections"] += 1
+        if self._clock.running:
+            connection.afflicted_s = connection.born_s
         self.changed(connection)
 
     def changed(self, connection: Connection) -> None:
@@ -323,8 +327,8 @@ async def serve(
     ``speed`` is a factor, None plays as fast as clients read. A recording begins, unless ``wait`` says otherwise, when
     its first subscriber on /market has been subscribed for ``settle_s`` seconds; the synthetic market begins at once,
     by default now. ``start_ms`` is the market time to begin at; what lies before it is history. ``shift_to_now`` moves
-    all times so that it begins at the present. ``faults`` befall every connection, each drawn from ``seed``. Port 0
-    takes a free one. With a speed the market prints every ``tick_s`` seconds. Raises ``ConfigError`` where the port
+    all times so that it begins at the present. ``faults`` befall every connection, each drawn from ``seed``; those by
+    the clock count from when it and a running market are there. Port 0 takes a free one. With a speed the market prints every ``tick_s`` seconds. Raises ``ConfigError`` where the port
     cannot be had.
     """
     if start_ms is None:
