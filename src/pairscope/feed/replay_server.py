@@ -328,8 +328,8 @@ async def serve(
     its first subscriber on /market has been subscribed for ``settle_s`` seconds; the synthetic market begins at once,
     by default now. ``start_ms`` is the market time to begin at; what lies before it is history. ``shift_to_now`` moves
     all times so that it begins at the present. ``faults`` befall every connection, each drawn from ``seed``; those by
-    the clock count from when it and a running market are there. Port 0 takes a free one. With a speed the market prints every ``tick_s`` seconds. Raises ``ConfigError`` where the port
-    cannot be had.
+    the clock count from when it and a running market are there. Port 0 takes a free one. With a speed the market
+    prints every ``tick_s`` seconds. Raises ``ConfigError`` where the port cannot be had.
     """
     if start_ms is None:
         start_ms = source.start_ms if source.waits else time.time_ns() // 1_000_000
