@@ -67,6 +67,11 @@ class PostgresServer:
             self._run("pg_basebackup", *words)
         self.start()
 
+    @property
+    def data(self) -> Path:
+        """Where its files are."""
+        return self._folder
+
     def url(self, database: str = "postgres") -> str:
         """The address of a database."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
