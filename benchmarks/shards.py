@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.processes import Child, Children, free_port, until
 from benchmarks.servers import Postgres, Redis
 
-__all__ = ["Ingest", "Judgement", "Shards", "judge"]
+__all__ = ["Alerts", "Ingest", "Judgement", "Shards", "judge", "judge_alerts"]
 
 
 @dataclass
@@ -126,23 +126,63 @@ class Shards:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is stored: rows, ids that lack between a symbol's first and last, rows of an id that is there already."""
+    """What is stored: rows, ids that lack between a symbol's first and last, rows of an id that is there already.
+
+    ``first_last`` and ``last`` are the newest ids of the symbol that has come least far, and of all together.
+    """
 
     symbols: int
     rows: int
     missing: int
     twice: int
     wrong: int
+    first_last: int
+    last: int
 
 
-def judge(postgres: Postgres) -> Judgement:
-    """Count it by SQL; ``wrong`` are rows whose size is not the one that the exchange gave to their id."""
+def judge(postgres: Postgres, *, since_ms: int = 0) -> Judgement:
+    """Count it by SQL, of trades since a time; ``wrong`` are rows whose size is not the one of their id."""
     [row] = postgres.rows(
-        "SELECT count(*), sum(n), sum(last - first + 1 - different), sum(n - different), sum(wrong) FROM ("
+        "SELECT count(*), sum(n), sum(last - first + 1 - different), sum(n - different), sum(wrong), min(last), "
+        "sum(last) FROM ("
         "SELECT symbol, count(*) AS n, count(DISTINCT id) AS different, min(id) AS first, max(id) AS last, "
-        "count(*) FILTER (WHERE abs(size * 1000 - id) > 0.5) AS wrong FROM tick_data GROUP BY symbol) AS each"
+        "count(*) FILTER (WHERE abs(size * 1000 - id) > 0.5) AS wrong FROM tick_data "
+        f'WHERE "timestamp" >= to_timestamp({since_ms / 1000}) GROUP BY symbol) AS each'
     )
     return Judgement(*(int(value or 0) for value in row))
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Firings in PostgreSQL: how many, told again for the same tick, sooner than their rule may, and ones that lack."""
+
+    firings: int
+    twice: int
+    early: int
+    lacking: int
+    holes: int
+
+
+def judge_alerts(postgres: Postgres, *, wave_s: float, cooldown_s: float) -> Alerts:
+    """Count the firings of rules that come true once in every wave of a price.
+
+    ``twice`` are those of the same rule, symbol and tick (its time, its price) and those without a claim of their own,
+    ``early`` those within the cooldown behind another, ``lacking`` the waves between two firings of a rule that made
+    none, and ``holes`` numbers that no firing has.
+    """
+    [row] = postgres.rows(
+        "WITH told AS (SELECT d->>'alert_id' AS rule, d->>'symbol' AS symbol, (d->>'timestamp')::bigint AS at, "
+        "d->>'value' AS value, (d->>'seq')::bigint AS seq "
+        "FROM (SELECT convert_from(body, 'UTF8')::json AS d FROM document WHERE collection = 'alert_firings') AS one), "
+        "steps AS (SELECT at - lag(at) OVER (PARTITION BY rule ORDER BY at) AS ms FROM told) "
+        "SELECT (SELECT count(*) FROM told), "
+        "(SELECT count(*) FROM told) - (SELECT count(*) FROM (SELECT DISTINCT rule, symbol, at, value FROM told) AS o) "
+        "+ abs((SELECT count(*) FROM told) - (SELECT count(*) FROM document WHERE collection = 'alert_claims')), "
+        f"(SELECT count(*) FROM steps WHERE ms < {cooldown_s * 1000:.0f}), "
+        f"(SELECT coalesce(sum(greatest(round(ms / {wave_s * 1000:.1f}) - 1, 0)), 0) FROM steps), "
+        "(SELECT coalesce(max(seq) - min(seq) + 1 - count(*), 0) FROM told)"
+    )
+    return Alerts(*(int(float(value or 0)) for value in row))
 
 
 def seconds_until(condition: Any, *, seconds: float) -> float:
