@@ -28,9 +28,13 @@ from .test_stream import hear, subscribe, until
 
 KEY = "a-long-random-key"
 LOCKED = ApiOptions(
-    api_keys=(f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()}",), jwt_secret="s" * 32, stats_period_s=0.1
+    api_keys=(f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()}",),
+    jwt_secret="s" * 32,
+    stats_period_s=0.1,
+    desk_wait_s=0.5,
 )
-OPEN = ApiOptions(stats_period_s=0.1)
+OPEN = ApiOptions(stats_period_s=0.1, desk_wait_s=0.5)
+PATIENT = ApiOptions(stats_period_s=0.1, desk_wait_s=30.0)
 ALERT = {"type": "price", "symbol": "BTCUSDT", "condition": "above", "threshold": 10_000_000}
 
 
@@ -183,6 +187,22 @@ async def test_a_desk_that_has_moved_is_found_again(market: Market) -> None:
         assert (await api.post("/api/alerts", json=ALERT)).status_code == 201
         other.seat.found = "http://127.0.0.1:9"
         assert (await api.get("/api/jobs")).status_code == 503
+
+
+async def test_what_is_asked_while_the_desk_is_dead_waits_for_the_next_one(market: Market) -> None:
+    """Whoever is the next, even the replica that was asked, and whatever was asked for."""
+    async with two(market, PATIENT) as (desk, other), other.asks() as api:
+        for next_one in (desk, other):
+            other.seat.known, other.seat.found, other.seat.asked = "http://127.0.0.1:9", None, 0
+            asked = [
+                asyncio.create_task(api.get("/api/jobs")),
+                asyncio.create_task(api.post("/api/alerts", json=ALERT)),
+            ]
+            await until(lambda: other.seat.asked >= 4)
+            assert not any(task.done() for task in asked)
+            other.seat.here, other.seat.found = next_one is other, next_one.url
+            assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200, 201]
+        assert len((await api.get("/api/alerts")).json()["alerts"]) == 1
 
 
 async def test_two_replicas_that_each_take_the_other_for_the_desk_refuse_and_do_not_go_in_circles(

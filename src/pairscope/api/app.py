@@ -63,7 +63,9 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
     counts = SharedCounts(options.rate_storage)
     keys, tickets = Keys(options), Tickets(options.jwt_secret, services.clock, counts)
     passes = None if services.desk is None else Passes(options.jwt_secret, services.clock)
-    link = None if services.desk is None or passes is None else DeskLink(services.desk, passes)
+    link = None
+    if services.desk is not None and passes is not None:
+        link = DeskLink(services.desk, passes, wait_s=options.desk_wait_s)
     workers = Workers()
     topics = Topics(services, catalog, stats, link)
     stream = Stream(services, options, topics, stats)

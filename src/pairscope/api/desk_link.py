@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from time import monotonic
 from typing import Final, Protocol
 
 import httpx2
@@ -22,6 +24,8 @@ READ_S: Final = 600.0
 """The longest silence within an answer: a request may wait for a whole sweep."""
 MOST_CONNECTIONS: Final = 256
 KEPT_S: Final = 20.0
+MOST_WAITING: Final = 256
+LOOK_S: Final = 0.2
 
 _log = structlog.get_logger(__name__)
 
@@ -37,12 +41,20 @@ class Body(Protocol):
 
 
 class DeskLink:
-    """Sends requests to the desk under a pass, and once more where another replica has become the desk meanwhile.
+    """Sends requests to the desk under a pass, and again where another replica has become the desk meanwhile.
 
-    At most ``MOST_CONNECTIONS`` requests are on their way at once; one more waits two seconds for its turn.
+    While there is no desk to be reached a request waits, at most ``wait_s`` seconds long and beside ``MOST_WAITING``
+    others. At most ``MOST_CONNECTIONS`` requests are on their way at once; one more waits two seconds for its turn.
     """
 
-    def __init__(self, seat: DeskSeat, passes: Passes, *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        seat: DeskSeat,
+        passes: Passes,
+        *,
+        wait_s: float = 0.0,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
         self._seat = seat
         self._passes = passes
         limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=KEPT_S)
@@ -51,7 +63,10 @@ class DeskLink:
             limits=limits, timeout=timeout, transport=transport, trust_env=False, default_encoding="utf-8"
         )
         self._http.headers.clear()
+        self._wait_s = wait_s
+        self._waiting = 0
         self._sent = 0
+        self._waited = 0
         self._refused = 0
 
     @property
@@ -64,25 +79,15 @@ class DeskLink:
     ) -> httpx2.Response:
         """Return the desk's answer, whose body is still to be read; ``DeskAway`` where there is no desk to be reached.
 
-        ``target`` is path and query as they came, ``path`` the path as it is understood. The second time is for a
-        request that was not begun, or that asks and changes nothing.
+        ``target`` is path and query as they came, ``path`` the path as it is understood. What was begun is sent again
+        only where it asks and changes nothing.
         """
-        first = await self._seat.address()
-        try:
-            return await self._try(first, method, target, path, holder, headers, body)
-        except DeskAway:
-            again = await self._seat.address(fresh=True)
-            safe = method in {"GET", "HEAD"} or body is None or not body.begun
-            if again == first or not safe:
-                self._refused += 1
-                raise
-            _log.info("another replica is the desk now", desk=again)
-            return await self._try(again, method, target, path, holder, headers, body)
+        return await self._send(method, target, path, holder, headers, body, wait_s=self._wait_s)
 
     async def ask(self, path: str, query: Mapping[str, str]) -> httpx2.Response:
-        """Return what the desk answers to a question of this replica's own, read whole."""
+        """Return what the desk answers to a question of this replica's own, read whole; without a wait for a desk."""
         target = f"{path}?{httpx2.QueryParams(query)}" if query else path
-        answer = await self.send("GET", target, path=path, holder="replica")
+        answer = await self._send("GET", target, path, "replica", (), None, wait_s=0.0)
         try:
             await answer.aread()
         except httpx2.HTTPError as error:
@@ -92,12 +97,52 @@ class DeskLink:
         return answer
 
     def counters(self) -> dict[str, float]:
-        """Return how many requests went to the desk, and how many found none."""
-        return {"sent_total": self._sent, "refused_total": self._refused}
+        """Return how many requests went to the desk, had to wait for one, wait now, and found none."""
+        return {
+            "sent_total": self._sent,
+            "waited_total": self._waited,
+            "waiting": self._waiting,
+            "refused_total": self._refused,
+        }
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._http.aclose()
+
+    async def _send(
+        self,
+        method: str,
+        target: str,
+        path: str,
+        holder: str,
+        headers: _Headers,
+        body: Body | None,
+        *,
+        wait_s: float,
+    ) -> httpx2.Response:
+        """Send; again at once where another desk is known by then, else again and again for ``wait_s``."""
+        known, waits, until_s = await self._seat.address(), False, 0.0
+        try:
+            while True:
+                try:
+                    return await self._try(known, method, target, path, holder, headers, body)
+                except DeskAway:
+                    before, known = known, await self._seat.address(fresh=True)
+                    safe = method in {"GET", "HEAD"} or body is None or not body.begun
+                    moved = known != before
+                    if not waits and not moved and safe and wait_s and self._waiting < MOST_WAITING:
+                        waits, until_s = True, monotonic() + wait_s
+                        self._waiting += 1
+                        self._waited += 1
+                    if not safe or not (moved or (waits and monotonic() < until_s)):
+                        self._refused += 1
+                        raise
+                if moved:
+                    _log.info("another replica is the desk now", desk=known)
+                else:
+                    await asyncio.sleep(LOOK_S)
+        finally:
+            self._waiting -= waits
 
     async def _try(
         self, address: str, method: str, target: str, path: str, holder: str, headers: _Headers, body: Body | None

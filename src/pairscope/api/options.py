@@ -15,6 +15,7 @@ class ApiOptions:
     ``dashboard_key`` is accepted as well and not rate-limited. ``rate_limit`` is like ``600/minute``, empty for none;
     ``rate_storage`` says where its counters live. ``hosts`` are the names in a request's ``Host`` header that are
     answered, without port; empty for any. ``jwt_secret`` signs WebSocket tickets; empty for one made at start.
+    ``desk_wait_s`` is how long a request that is the desk's waits at a replica for there to be one.
     """
 
     api_keys: tuple[str, ...] = ()
@@ -33,3 +34,4 @@ class ApiOptions:
     max_topics: int = 2048
     stall_s: float = 10.0
     stats_period_s: float = 1.0
+    desk_wait_s: float = 8.0
