@@ -10,9 +10,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.storage.days import FIRST_DAY, FOREVER, day_start, fill, rows
+from tests.storage.days import FIRST_DAY, FOREVER, all_rows, day_start, fill, rows
 
 from pairscope.storage.duckdb_store import DuckDBStore
+from pairscope.storage.postgres_store import PostgresStore
 
 STORE = "pairscope.duckdb"
 
@@ -21,7 +22,9 @@ STORE = "pairscope.duckdb"
 def processes():
     """Processes that start quickly, with this module loaded."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pairscope.storage.duckdb_store", "tests.storage.days"])
+    context.set_forkserver_preload(
+        ["pairscope.storage.duckdb_store", "pairscope.storage.postgres_store", "tests.storage.days"]
+    )
     return context
 
 
@@ -84,4 +87,53 @@ async def test_a_kill_in_the_middle_of_archiving_or_deleting_loses_no_row_and_do
     store = await DuckDBStore.open(tmp_path / STORE)
     assert not len(await store.ticks("BTCUSDT", 0, day_start(1), limit=1))
     assert len(await store.ticks("BTCUSDT", day_start(1), day_start(2), limit=1))
+    await store.close()
+
+
+def die_at_server(url: str, place: str, step: str, forget: bool) -> None:
+    """Do as ``die_at`` on PostgreSQL."""
+
+    def on_step(at: str) -> None:
+        if at == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def work() -> None:
+        store = await PostgresStore.open(url, pool=2)
+        store.upkeep.on_step = on_step
+        await (store.upkeep.forget([FIRST_DAY]) if forget else store.upkeep.archive(FIRST_DAY + 2, place=place))
+
+    asyncio.run(work())
+
+
+STEPS = ("placed", "committing", "committed")
+
+
+async def test_a_process_that_is_killed_while_it_archives_days_of_postgresql_loses_no_row_and_doubles_none(
+    processes, postgres_url, tmp_path
+):
+    store = await PostgresStore.open(postgres_url, pool=4)
+    store.upkeep.files.leftover_s = 0.0
+    await fill(store)
+    whole = await all_rows(store)
+    for step in STEPS:
+        child = processes.Process(target=die_at_server, args=(postgres_url, str(tmp_path), step, False))
+        child.start()
+        child.join(60)
+        assert child.exitcode == -signal.SIGKILL, f"it was not killed when {step}"
+        assert await all_rows(store) == whole, step
+        assert await store.upkeep.check_archive() == []
+    await store.upkeep.archive(FIRST_DAY + 2, place=str(tmp_path))
+    assert await all_rows(store) == whole
+    await store.upkeep.sweep()
+    assert len(list((tmp_path / "ticks").rglob("*.parquet"))) == 4
+    child = processes.Process(target=die_at_server, args=(postgres_url, str(tmp_path), "forgotten", True))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    await store.upkeep.forget([FIRST_DAY])
+    assert not len(await store.ticks("BTCUSDT", 0, day_start(1), limit=1))
+    assert not await store.upkeep.days("BTCUSDT", 0, day_start(1))
+    await store.upkeep.sweep()
+    assert not list(tmp_path.rglob("date=2024-10-04"))
+    assert await store.upkeep.check_archive() == []
     await store.close()

@@ -63,9 +63,11 @@ async def test_two_writers_of_the_same_symbols_store_each_trade_once(opened, tic
 
 async def test_writers_of_different_symbols_go_on_side_by_side_and_see_each_other(opened, ticks_of, noon_ns):
     one, other = await opened(), await opened()
+    await one.append(ticks_of(rows_of("AAA", [0], noon_ns)))  # a symbol begins with its first trade
+    await other.append(ticks_of(rows_of("BBB", [0, 100], noon_ns)))
     await asyncio.gather(
-        *(one.append(ticks_of(rows_of("AAA", [n], noon_ns))) for n in range(20)),
-        *(other.append(ticks_of(rows_of("BBB", [n, n + 100], noon_ns))) for n in range(20)),
+        *(one.append(ticks_of(rows_of("AAA", [n], noon_ns))) for n in range(1, 20)),
+        *(other.append(ticks_of(rows_of("BBB", [n, n + 100], noon_ns))) for n in range(1, 20)),
     )
     assert await stored_ids(other, "AAA") == list(range(20))
     assert len(await stored_ids(one, "BBB")) == 40

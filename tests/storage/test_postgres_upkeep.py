@@ -6,10 +6,9 @@ import asyncio
 import threading
 
 import pytest
-from tests.storage.days import FIRST_DAY, SYMBOLS, all_rows, answers, bars_of_day, day_start, fill, ticks_of_day
+from tests.storage.days import FIRST_DAY, all_rows, answers, bars_of_day, day_start, fill, ticks_of_day
 
 from pairscope.errors import ConfigError, InputError
-from pairscope.market.ticks import TickBatch
 from pairscope.ports_storage import ArchiveRequest, RetentionRequest
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.keeping import Lifecycle, StoreKeeper
@@ -129,9 +128,16 @@ async def test_deleted_room_is_used_again_and_nothing_is_lost_by_that(store):
     assert await store.upkeep.used_bytes() > 0
 
 
-async def test_what_is_not_archived_is_said_at_once(store):
-    with pytest.raises(ConfigError, match="ARCHIVE_DAYS"):
+async def test_an_archive_without_a_place_that_every_process_reaches_is_refused_at_once(store):
+    with pytest.raises(ConfigError, match="not where the archive is"):
         keeper(store, archive_days=3)
-    with pytest.raises(InputError, match="not archived"):
+    with pytest.raises(ConfigError, match="ARCHIVE_URL is not set"):
         await keeper(store).archive_now(ArchiveRequest(before_ns=day_start(1)))
-    await store.append(TickBatch.empty(SYMBOLS, day_start(2)))
+
+
+async def test_what_timescaledb_has_is_not_archived_and_that_is_said_at_once(store, tmp_path):
+    store.upkeep.archives = False  # as it is where its extension is
+    with pytest.raises(ConfigError, match="ARCHIVE_DAYS"):
+        keeper(store, archive_days=3, archive_url=str(tmp_path))
+    with pytest.raises(InputError, match="TimescaleDB"):
+        await keeper(store, archive_url=str(tmp_path)).archive_now(ArchiveRequest(before_ns=day_start(1)))

@@ -7,16 +7,16 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from pairscope.errors import ConfigError, StorageError, StoreUnavailable
+from pairscope.errors import StoreUnavailable
 from pairscope.storage.archive_catalogue import KINDS, ArchivedFile
+from pairscope.storage.archive_moving import fault_of, gathered_days, place_parts, remove_files
 from pairscope.storage.archive_parts import Part, first_left, movable, of_day, write_parts
 from pairscope.storage.archive_place import Place, archive_beside, register_places
 from pairscope.storage.archive_tables import (
-    CatalogueRow,
     add_files,
     add_litter,
     drop_files,
@@ -34,10 +34,6 @@ __all__ = ["Upkeep"]
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
-
-CHUNK_ROWS: Final = 1_000_000
-"""Rows of a day that are moved in one go: what their one transaction removes holds up other writes for so long."""
-CHUNK_SYMBOLS: Final = 64
 
 
 class _File(Protocol):
@@ -137,7 +133,7 @@ class Upkeep:
             todo = await self._file.aside(lambda con, view: movable(con, view, before_day, symbols))
             done, total = 0, sum(rows for _, _, rows in todo)
             seen: set[int] = set()
-            for day, ids, rows in _chunks(todo):
+            for day, ids, rows in gathered_days(todo):
                 if cancelled():
                     break
                 write = partial(write_parts, day=day, ids=ids, place=place, scratch=self._scratch())
@@ -162,7 +158,7 @@ class Upkeep:
         self._swept = False
         await self._file.within(lambda writing: add_litter(writing.connection, names))
         self.on_step("announced")
-        await asyncio.to_thread(self._place, parts)
+        await asyncio.to_thread(place_parts, self._file.view.archive.beside, parts)
         self.on_step("placed")
         try:
             await self._file.within(lambda writing: _have_read(writing, parts))
@@ -177,17 +173,6 @@ class Upkeep:
         self._swept = True
         await self._remove([(file.place, file.path) for file in old])
         self.on_step("cleaned")
-
-    def _place(self, parts: Sequence[Part]) -> None:
-        """Put files where they belong and read them back."""
-        beside = self._file.view.archive.beside
-        for part in parts:
-            where = Place(beside, part.file.place)
-            where.put(part.written, part.file.path)
-            if where.sha256(part.file.path) != (part.sha256, part.file.bytes):
-                raise StorageError(
-                    f"{part.file.path} was not placed as it was written", hint="look at the disk under the archive"
-                )
 
     def _settle(self, writing: Writing, parts: Sequence[Part], old: Sequence[ArchivedFile]) -> None:
         """Remove moved rows, enter their files: the one transaction that moves a chunk."""
@@ -299,7 +284,7 @@ class Upkeep:
         for k, row in enumerate(rows):
             beside = self._file.view.archive.beside
 
-            reason, answered = await asyncio.to_thread(_fault, Place(beside, row.file.place), row)
+            reason, answered = await asyncio.to_thread(fault_of, Place(beside, row.file.place), row)
             if not reason:
                 reason = await self._file.aside(partial(_counted, file=row.file))
             if reason:
@@ -328,21 +313,8 @@ class Upkeep:
         """Remove files that are no part of the archive any more, and forget them; those that resist stay noted."""
         if not files:
             return
-        beside = self._file.view.archive.beside
-
-        def work() -> list[tuple[str, str]]:
-            gone = []
-            for place, path in files:
-                try:
-                    Place(beside, place).remove(path)
-                except (OSError, ConfigError, StorageError) as error:
-                    self._swept = False
-                    _log.warning("a file stays in the archive", file=path, error=str(error))
-                else:
-                    gone.append((place, path))
-            return gone
-
-        gone = await asyncio.to_thread(work)
+        gone = await asyncio.to_thread(remove_files, self._file.view.archive.beside, files)
+        self._swept = self._swept and len(gone) == len(files)
         await self._file.within(lambda writing: drop_litter(writing.connection, gone))
 
     def _scratch(self) -> Path:
@@ -353,31 +325,6 @@ def _have_read(writing: Writing, parts: Sequence[Part]) -> None:
     """Let reads look into files whose rows are still in the store: each row counts once."""
     register_places(writing.connection, {part.file.place for part in parts})
     writing.ledger.archive = writing.ledger.archive.changed((part.file for part in parts), ())
-
-
-def _chunks(todo: Sequence[tuple[int, int, int]]) -> Iterable[tuple[int, list[int], int]]:
-    """Gather (day, symbol id, rows) of one day until they are many."""
-    day, rows = 0, 0
-    ids: list[int] = []
-    for at, symbol_id, count in todo:
-        if ids and (at != day or rows + count > CHUNK_ROWS or len(ids) == CHUNK_SYMBOLS):
-            yield day, ids, rows
-            ids, rows = [], 0
-        day, rows = at, rows + count
-        ids.append(symbol_id)
-    if ids:
-        yield day, ids, rows
-
-
-def _fault(place: Place, row: CatalogueRow) -> tuple[str, bool]:
-    """Return what is wrong with a file as bytes, nothing where it is as written, and whether its place told of it."""
-    try:
-        found = place.sha256(row.file.path)
-    except FileNotFoundError:
-        return "it is not there", True
-    except (OSError, ConfigError, StorageError) as error:
-        return f"it cannot be read: {error}", False
-    return "" if found == (row.sha256, row.file.bytes) else "it is not what was written (SHA-256)", True
 
 
 def _counted(connection: Connection, view: LedgerView, file: ArchivedFile) -> str:

@@ -76,10 +76,14 @@ _Shelves = Mapping[tuple[str, int], tuple[ArchivedFile, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All files of the archive as of one commit. ``beside`` is the directory of the archive that has no address."""
+    """All files of the archive as of one commit. ``beside`` is the directory of the archive that has no address.
+
+    No row of any is of ``newest_ns`` or later.
+    """
 
     beside: Path = Path()
     shelves: _Shelves = field(default_factory=lambda: MappingProxyType({}))
+    newest_ns: int = field(default=-_LONGEST, compare=False)
 
     @classmethod
     def of(cls, beside: Path, files: Iterable[ArchivedFile]) -> Self:
@@ -104,19 +108,21 @@ class Catalogue:
 
         for kind, symbol_id, day in gone:
             shelf(kind, symbol_id).pop(day, None)
+        newest_ns = self.newest_ns
         for file in come:
             shelf(file.kind, file.symbol_id)[file.day] = file
+            newest_ns = max(newest_ns, file.last_ns + 1)
         kept = {at: files for at, files in self.shelves.items() if at not in shelves}
         kept |= {at: tuple(files[day] for day in sorted(files)) for at, files in shelves.items() if files}
-        return replace(self, shelves=MappingProxyType(kept))
+        return replace(self, shelves=MappingProxyType(kept), newest_ns=newest_ns)
 
     def at(self, kind: str, symbol_id: int, day: int) -> ArchivedFile | None:
         """Return the file of a symbol's day, None where there is none."""
         return next((file for file in self.shelves.get((kind, symbol_id), ()) if file.day == day), None)
 
     def within(self, kind: str, reach: Reach) -> list[ArchivedFile]:
-        """Return the files of a kind that a read may need. O(1) where nothing is archived."""
-        if not self.shelves:
+        """Return the files of a kind that a read may need. O(1) where nothing is archived, or only older times."""
+        if not self.shelves or (reach.low_ns >= self.newest_ns and not reach.received):
             return []
         if reach.symbol_id is not None:
             return [file for file in self.shelves.get((kind, reach.symbol_id), ()) if file.touches(reach)]

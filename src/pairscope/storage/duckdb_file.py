@@ -26,7 +26,7 @@ from pairscope.storage.recovery import check_whole, migrate, read_ledger
 from pairscope.storage.tables import Connection, Tables
 from pairscope.storage.writing import Writing
 
-__all__ = ["DuckDBFile"]
+__all__ = ["DuckDBFile", "empty_store", "telling"]
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -306,6 +306,23 @@ class DuckDBFile:
             self._connection = None
             self._at_work.wait_until_none(LEAVE_S)
             connection.close()
+
+
+def empty_store(path: Path | None, *, memory_limit_mb: int) -> duckdb.DuckDBPyConnection:
+    """Open a new store without a ledger, in a file or in memory, for rows that are kept elsewhere to pass through."""
+    config: dict[str, Any] = {"memory_limit": f"{memory_limit_mb}MiB", "autoinstall_known_extensions": False}
+    connection = duckdb.connect(":memory:" if path is None else str(path), config=config)
+    migrate(connection, path or Path("memory"))
+    return connection
+
+
+@contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """Hold for work whose errors, DuckDB's or the system's, are told as those of a file or a folder."""
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        raise translated(error, path) from error
 
 
 def _wal_of(path: Path) -> Path:

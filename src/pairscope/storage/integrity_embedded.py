@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from pairscope.market.bars import timeframe_ns
-from pairscope.storage.archive_catalogue import EVERYWHERE
+from pairscope.storage.archive_catalogue import EVERYWHERE, ArchivedFile
+from pairscope.storage.archive_tables import CatalogueRow, Litter, drop_files, drop_litter, litter, read_rows
 from pairscope.storage.integrity_files import archive_findings, spool_findings
 from pairscope.storage.integrity_findings import Checked, Finding
 from pairscope.storage.integrity_ids import Look, StoredRows, look_at
@@ -23,8 +24,9 @@ from pairscope.storage.integrity_mending import (
 from pairscope.storage.ledger import LedgerView
 from pairscope.storage.recovery import read_ledger
 from pairscope.storage.tables import Connection, Tables
+from pairscope.storage.writing import Writing
 
-__all__ = ["WRONG_BAR", "StoredFile"]
+__all__ = ["WRONG_BAR", "StoredFile", "wrong_bars"]
 
 _PRICES = " AND ".join(f"isfinite({name}) AND {name} > 0" for name in ("open", "high", "low", "close"))
 _VOLUMES = " AND ".join(f"isfinite({name}) AND {name} >= 0" for name in ("volume", "quote_volume", "buy_volume"))
@@ -49,7 +51,7 @@ class StoredFile:
 
     async def files(self, spool: Path | None) -> tuple[int, list[Finding]]:
         """Return how many files the archive has, and what is wrong with them and with those of a spool."""
-        found = await archive_findings(self._store, self._aside)
+        found = await archive_findings(_Archive(self._store), self._aside.file)
         if spool is not None:
             found += await asyncio.to_thread(spool_findings, spool, self._aside)
         return self._store.upkeep.totals()["files"], found
@@ -60,7 +62,7 @@ class StoredFile:
 
     async def wrong_bars(self, timeframe: str) -> tuple[int, list[tuple[str, int]]]:
         """Return how many bars there are of a timeframe, and (symbol, open time) of those that are none."""
-        rows, wrong = await self._store.aside(partial(_wrong_bars, timeframe=timeframe))
+        rows, wrong = await self._store.aside(partial(wrong_bars, timeframe=timeframe))
         return rows, [(self._store.view.symbols[symbol_id], at) for symbol_id, at in wrong]
 
     async def look(self, symbol: str) -> Look:
@@ -90,6 +92,34 @@ class StoredFile:
         await self._store.within(make_again(look.symbol, look.symbol_id, dict(times)))
 
 
+class _Archive:
+    """``Shelves`` of the embedded store."""
+
+    def __init__(self, store: Checked) -> None:
+        self._store = store
+        self.beside = Path(store.upkeep.default_place)
+        self.faults = store.upkeep.check_archive
+
+    async def rows(self) -> list[CatalogueRow]:
+        return await self._store.aside(lambda connection, _: read_rows(connection))
+
+    async def litter(self) -> list[Litter]:
+        return await self._store.aside(lambda connection, _: litter(connection))
+
+    def name(self, file: ArchivedFile) -> str:
+        return self._store.view.symbols[file.symbol_id]
+
+    async def uncatalogue(self, file: ArchivedFile) -> None:
+        def work(writing: Writing) -> None:
+            drop_files(writing.connection, [file])
+            drop_litter(writing.connection, [(file.place, file.path)])
+            writing.ledger.archive = writing.ledger.archive.changed((), [file.key])
+            if file.kind != "tick":
+                writing.added_bars -= file.rows
+
+        await self._store.within(work)
+
+
 def _look(connection: Connection, view: LedgerView, *, symbol: str) -> Look:
     """Look at a symbol's rows and at the ledger as stored, in one state of the store."""
     connection.execute("BEGIN")
@@ -101,7 +131,7 @@ def _look(connection: Connection, view: LedgerView, *, symbol: str) -> Look:
         connection.execute("ROLLBACK")
 
 
-def _wrong_bars(connection: Connection, view: LedgerView, *, timeframe: str) -> tuple[int, list[tuple[int, int]]]:
+def wrong_bars(connection: Connection, view: LedgerView, *, timeframe: str) -> tuple[int, list[tuple[int, int]]]:
     """Return how many bars there are of a timeframe, and the (symbol id, open time) of those that are none."""
     source = Tables(view.symbols, view.archive).bars_from(timeframe, EVERYWHERE)
     (count,) = connection.execute(f"SELECT count(*) FROM {source}").fetchone()

@@ -55,7 +55,7 @@ class StoreKeeper:
 
     Days are UTC days. Ages of days to delete count from the newest tick where that is older than the clock, so that a
     store that was not filled for a while, or that replays an old market, does not lose all it has. ``ConfigError``
-    where days are to be archived by themselves and the store does not archive.
+    where days are to be archived by themselves and the store does not archive, or nobody says where to.
     """
 
     def __init__(self, store: Any, *, jobs: Jobs | None, clock: Clock, lifecycle: Lifecycle) -> None:
@@ -64,6 +64,12 @@ class StoreKeeper:
                 "ARCHIVE_DAYS is set, and the days of this store are not archived",
                 loc="archive_days",
                 hint="unset it; PAIRSCOPE_RETENTION_DAYS deletes old days",
+            )
+        if lifecycle.archive_days and not (lifecycle.archive_url or store.upkeep.default_place):
+            raise ConfigError(
+                "ARCHIVE_DAYS is set, and not where the archive is",
+                loc="archive_url",
+                hint="PAIRSCOPE_ARCHIVE_URL names a directory that every process reaches, or s3://…",
             )
         self._store: StoreOfDays = store
         self._jobs = jobs

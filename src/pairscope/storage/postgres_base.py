@@ -15,6 +15,7 @@ from pairscope.market.symbols import normalize_symbol
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Clock
 from pairscope.storage.ledger import LedgerView
+from pairscope.storage.postgres_archive_reading import ColdFiles, tables_of
 from pairscope.storage.postgres_errors import lacks_partition, of_settings
 from pairscope.storage.postgres_ledger import SharedLedger
 from pairscope.storage.postgres_pool import PostgresPool, Session
@@ -38,11 +39,18 @@ class PostgresBase:
         self._replica = None if replica is None else PostgresReplica(replica, pool)
         self._clock = clock
         self._partitions = Partitions(pool)
-        self.upkeep = PostgresUpkeep(pool, on_dropped=self._partitions.forget)
+        self._cold = ColdFiles()
         self._writing = asyncio.Lock()
         self._shared = SharedLedger()
         self._seen = SharedLedger()
         self._looking = threading.Lock()
+        self.upkeep = PostgresUpkeep(
+            pool,
+            self._cold,
+            catalogue=lambda: self._seen.ledger.archive,
+            look=self._look,
+            on_dropped=self._partitions.forget,
+        )
 
     @classmethod
     async def open(
@@ -58,6 +66,7 @@ class PostgresBase:
         try:
             await migrate(store._pool)
             await store._partitions.make(set(), now_ns=clock())
+            await store.upkeep.look()
         except StorageError as error:
             await store.close()
             raise of_settings(error, "PAIRSCOPE_DATABASE_URL") from error.__cause__
@@ -71,6 +80,7 @@ class PostgresBase:
         if self._replica is not None:
             await self._replica.close()
         await self._pool.close()
+        self._cold.close()
 
     def replica_status(self) -> Mapping[str, Any] | None:
         """How the read replica does, see :meth:`PostgresReplica.status`; None where there is none."""
@@ -87,7 +97,8 @@ class PostgresBase:
         def transaction(session: Session) -> T:
             shared = self._shared
             shared.take(session, held)
-            writing = PostgresWriting(session, shared.ledger)
+            ledger = shared.ledger
+            writing = PostgresWriting(session, ledger, tables_of(ledger.symbols, ledger.archive, self._cold))
             result = work(writing)
             writing.finish()
             shared.save(session, held, added_bars=writing.added_bars)
@@ -124,11 +135,15 @@ class PostgresBase:
             with self._looking:
                 self._seen.look(session, wanted)
                 view = self._seen.ledger.view(self._clock())
-            return work(session, view, PostgresTables(view.symbols))
+            return work(session, view, tables_of(view.symbols, view.archive, self._cold))
 
         if newest or self._replica is None:
             return await self._pool.read(reading)
         return await self._replica.read(reading)
+
+    async def _look(self) -> None:
+        """Take note of what other processes have moved to the archive or deleted."""
+        await self._read(lambda *_: None, [], newest=True)
 
     async def _is_stored(self, symbol: str) -> bool:
         return await self._read(lambda _, view, __: view.find(symbol) is not None, [symbol], newest=True)

@@ -11,13 +11,17 @@ import numpy as np
 
 from pairscope.market.bars import BASE_TIMEFRAMES, BarBatch, Origin, timeframe_ns
 from pairscope.market.ticks import TickBatch
+from pairscope.storage.archive_catalogue import EVERYWHERE, Catalogue
 from pairscope.storage.integrity import check
-from pairscope.storage.integrity_embedded import WRONG_BAR
-from pairscope.storage.integrity_files import spool_findings
+from pairscope.storage.integrity_embedded import WRONG_BAR, wrong_bars
+from pairscope.storage.integrity_files import archive_findings, spool_findings
 from pairscope.storage.integrity_findings import Finding
 from pairscope.storage.integrity_ids import Look, look_at
 from pairscope.storage.integrity_mending import SetAside, count_again
 from pairscope.storage.ledger import Ledger
+from pairscope.storage.postgres_archive import PostgresArchive
+from pairscope.storage.postgres_archive_check import CheckedShelves, set_file_aside
+from pairscope.storage.postgres_archive_reading import ArchivedTables, ColdFiles, tables_of
 from pairscope.storage.postgres_documents import document_at
 from pairscope.storage.postgres_ledger import SharedLedger
 from pairscope.storage.postgres_pool import PostgresPool, Session
@@ -43,35 +47,45 @@ _WRONG_TICK: Final = (
 
 
 async def check_database(
-    pool: PostgresPool, *, repair: bool = False, progress: Progress = untold, spool: Path | None = None
+    pool: PostgresPool,
+    cold: ColdFiles,
+    files: PostgresArchive,
+    *,
+    repair: bool = False,
+    progress: Progress = untold,
+    spool: Path | None = None,
 ) -> Mapping[str, Any]:
     """Look at everything that a database holds, beside all other work; see ``integrity.check``.
 
-    What no read can use any more is set aside in the table ``set_aside``, as JSON.
+    What no read can use any more is set aside in the table ``set_aside``, as JSON; files in ``set-aside`` beside them.
     """
-    return await check(await Database.of(pool), repair=repair, progress=progress, spool=spool)
+    return await check(await Database.of(pool, cold, files), repair=repair, progress=progress, spool=spool)
 
 
 class Database:
     """``Subject`` of one database. Made by :meth:`of`."""
 
-    def __init__(self, pool: PostgresPool) -> None:
+    def __init__(self, pool: PostgresPool, cold: ColdFiles, files: PostgresArchive) -> None:
         self._pool = pool
+        self._cold = cold
+        self._archive = files
         self.set_aside: str | None = None
 
     @classmethod
-    async def of(cls, pool: PostgresPool) -> Database:
+    async def of(cls, pool: PostgresPool, cold: ColdFiles, files: PostgresArchive) -> Database:
         """Return a database as it is; what was set aside earlier is known."""
-        found = cls(pool)
+        found = cls(pool, cold, files)
         await found._ask_aside()
         return found
 
     async def files(self, spool: Path | None) -> tuple[int, list[Finding]]:
-        """Return that nothing is archived, and what is wrong with a spool, whose unreadable end goes beside it."""
-        if spool is None:
-            return 0, []
-        aside = SetAside(spool.with_name(spool.name + ".aside"))
-        return 0, await asyncio.to_thread(spool_findings, spool, aside)
+        """Return how many files the archive has, and what is wrong with them and with those of a spool."""
+        shelves = CheckedShelves(self._pool, self._archive)
+        found = await archive_findings(shelves, set_file_aside)
+        if spool is not None:
+            aside = SetAside(spool.with_name(spool.name + ".aside"))
+            found += await asyncio.to_thread(spool_findings, spool, aside)
+        return shelves.count, found
 
     async def names(self) -> list[str]:
         """Return the symbols of the database."""
@@ -84,13 +98,27 @@ class Database:
         wrong_bar = _of_postgres(WRONG_BAR)
 
         def work(session: Session) -> tuple[int, list[tuple[str, int]]]:
+            shared = _looked(session)
             [row] = session.rows("SELECT count(*) AS count FROM resampled_data WHERE timeframe = $1", timeframe)
-            wrong = session.rows(
+            stored = session.rows(
                 f"SELECT symbol, {_OPENED} AS ns FROM resampled_data WHERE timeframe = $1 "
                 f"AND ({wrong_bar} OR {off_grid})",
                 timeframe,
             )
-            return int(row["count"]), [(each["symbol"], int(each["ns"])) for each in wrong]
+            count, wrong = int(row["count"]), [(each["symbol"], int(each["ns"])) for each in stored]
+            view = shared.ledger.view()
+            if files := view.archive.within(f"bar_{timeframe}", EVERYWHERE):
+                tables = ArchivedTables(view.symbols, view.archive, self._cold)
+                twice = {
+                    (file.symbol_id, ns)
+                    for file in files
+                    for ns in tables.bars_in_both(session, timeframe, file).tolist()
+                }
+                with self._cold.lent(files) as connection:
+                    archived, bad = wrong_bars(connection, view, timeframe=timeframe)
+                count += archived - len(twice)
+                wrong += [(view.symbols[symbol_id], ns) for symbol_id, ns in bad if (symbol_id, ns) not in twice]
+            return count, wrong
 
         return await self._pool.read(work, snapshot=True)
 
@@ -98,11 +126,9 @@ class Database:
         """Return what the rows of a symbol say, beside its ledger, in one state of the database."""
 
         def work(session: Session) -> Look:
-            shared = SharedLedger()
-            shared.look(session, [symbol])
-            [row] = session.rows("SELECT value FROM meta WHERE key = 'watermark_ns'")
-            shared.ledger.watermark_ns = int(row["value"])
-            return look_at(_Rows(session, shared.ledger, symbol), shared.ledger, symbol)
+            ledger = _looked(session, [symbol]).ledger
+            tables = tables_of(ledger.symbols, ledger.archive, self._cold)
+            return look_at(_Rows(session, ledger, symbol, tables), ledger, symbol)
 
         return await self._pool.read(work, snapshot=True)
 
@@ -138,13 +164,23 @@ class Database:
         await self._ask_aside()
 
     async def remove_repeats(self, look: Look) -> None:
-        """Keep the row of each id that came first; the key allows an id again at another time alone."""
+        """Keep the row of each id that came first; the key allows an id again at another time alone.
+
+        What the archive has stands first.
+        """
         ids = sorted(set(look.twice))
         repeated = (
             "id = ANY($2::bigint[]) AND EXISTS (SELECT 1 FROM tick_data AS o WHERE o.symbol = t.symbol AND o.id = t.id "
             'AND o.id = ANY($2::bigint[]) AND (o.received_ns, o."timestamp") < (t.received_ns, t."timestamp"))'
         )
-        await self._write([look.symbol], lambda session, _: _set_ticks_aside(session, look.symbol, repeated, ids))
+
+        def work(session: Session, writing: PostgresWriting) -> None:
+            archived = _archived_of(writing.ledger.archive, look, ids, self._cold)
+            if archived:
+                _set_ticks_aside(session, look.symbol, "id = ANY($2::bigint[])", archived)
+            _set_ticks_aside(session, look.symbol, repeated, ids)
+
+        await self._write([look.symbol], work)
         await self._ask_aside()
 
     async def count_again(self, look: Look) -> None:
@@ -174,9 +210,8 @@ class Database:
         def transaction(session: Session) -> None:
             shared = SharedLedger()
             shared.take(session, names)
-            [row] = session.rows("SELECT value FROM meta WHERE key = 'watermark_ns'")
-            shared.ledger.watermark_ns = int(row["value"])
-            writing = PostgresWriting(session, shared.ledger)
+            ledger = shared.ledger
+            writing = PostgresWriting(session, ledger, tables_of(ledger.symbols, ledger.archive, self._cold))
             work(session, writing)
             shared.save(session, names, added_bars=writing.added_bars)
 
@@ -190,10 +225,10 @@ class Database:
 class _Rows:
     """``SymbolRows`` of a symbol, under a transaction that sees one moment."""
 
-    def __init__(self, session: Session, ledger: Ledger, symbol: str) -> None:
+    def __init__(self, session: Session, ledger: Ledger, symbol: str, tables: PostgresTables) -> None:
         self._session, self._symbol = session, symbol
         self._id = ledger.id_of(symbol)
-        self._tables = PostgresTables(ledger.symbols)
+        self._tables = tables
 
     def portions(self) -> list[tuple[int, int]]:
         rows = self._tables.counts(self._session, _BEGIN, _QUARTER_NS, symbol=self._symbol)
@@ -216,6 +251,27 @@ class _Rows:
 
     def pending(self) -> bytes | None:
         return document_at(self._session, COLLECTION, self._symbol)
+
+
+def _looked(session: Session, names: Sequence[str] | None = None) -> SharedLedger:
+    """Return the ledger as it stands in the one state that a transaction sees, which is fixed here."""
+    session.run("LOCK TABLE ONLY tick_data IN ACCESS SHARE MODE")  # before: no day goes that this state has
+    shared = SharedLedger()
+    shared.look(session, names)
+    return shared
+
+
+def _archived_of(archive: Catalogue, look: Look, ids: Sequence[int], cold: ColdFiles) -> list[int]:
+    """Return which ids of a symbol's ticks are in the archive."""
+    files = [file for file in archive if file.kind == "tick" and file.symbol_id == look.symbol_id]
+    if not files:
+        return []
+    with cold.lent(files) as connection:
+        rows = connection.execute(
+            f"SELECT DISTINCT a.id FROM {archive.rows_of(files)} WHERE a.id IN (SELECT unnest(?::BIGINT[]))",
+            [list(ids)],
+        ).fetchall()
+    return [number for (number,) in rows]
 
 
 def _keep_aside(session: Session) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 from pairscope.market.bars import TIMEFRAMES
 from pairscope.market.continuity import Gap
 from pairscope.market.gaps import HeldGap
+from pairscope.storage.archive_catalogue import Catalogue
 from pairscope.storage.ledger import NEVER, Ledger
+from pairscope.storage.postgres_archive_tables import read_rows
 from pairscope.storage.postgres_pool import Session
 
 __all__ = ["GAP_FIELDS", "SharedLedger", "gap_of", "ranges_of", "spelled"]
@@ -16,25 +18,32 @@ __all__ = ["GAP_FIELDS", "SharedLedger", "gap_of", "ranges_of", "spelled"]
 GAP_FIELDS = "symbol, from_id, to_id, status, missing, after_ns, before_ns, seen_ns, ended_ns, ranges"
 _FIELDS = "symbol, version, next_id, first_id, first_ns, last_ns, tick_count, live, spans, uploaded_seconds"
 
+_META = "SELECT key, value FROM meta WHERE NOT EXISTS (SELECT 1 FROM ONLY tick_data)"
+"""Reads the numbers of the whole store, and holds ``tick_data`` until the transaction ends; of its rows it reads none.
+So no day moves to the archive between a look at the catalogue and the rows that are read by it."""
+
 
 class SharedLedger:
     """A ledger that several processes keep together, a row a symbol; ``version`` of a row says who wrote it last.
 
     Who changes a symbol holds its row until the transaction ends: disjoint shards never wait for each other, and two
     writers of the same symbols take turns, each on what the other has left. Rows are always taken by name, so that
-    nobody waits in a circle.
+    nobody waits in a circle. The archive's catalogue goes with it, as of the look.
     """
 
     def __init__(self) -> None:
         self.ledger = Ledger()
         self._versions: dict[str, int] = {}
+        self._catalogues: dict[int, Catalogue] = {0: Catalogue()}
 
     def take(self, session: Session, names: Iterable[str]) -> None:
         """Hold the rows of symbols, made where they are new, and bring the ledger to where they stand."""
         wanted = sorted(set(names))
-        self._look_at_time(session)
-        if not wanted:
-            return
+        if wanted:
+            self._hold(session, wanted)
+        self._look_at_whole(session)  # last: who holds tick_data must wait for nobody who moves days
+
+    def _hold(self, session: Session, wanted: Sequence[str]) -> None:
         new = [name for name in wanted if name not in self._versions]
         if new:
             session.run("INSERT INTO symbol (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", new)
@@ -46,7 +55,7 @@ class SharedLedger:
 
     def look(self, session: Session, names: Sequence[str] | None = None) -> None:
         """Bring the ledger to where the rows of symbols, or of all, stand; holds none of them."""
-        self._look_at_time(session)
+        self._look_at_whole(session)
         if names is None:
             rows = session.rows("SELECT symbol, version FROM continuity")
         else:
@@ -97,9 +106,18 @@ class SharedLedger:
         """Write a watermark that is greater than all before; last of all, as every writer has to pass here."""
         session.run("UPDATE meta SET value = $1 WHERE key = 'watermark_ns' AND value < $1", watermark_ns)
 
-    def _look_at_time(self, session: Session) -> None:
-        [row] = session.rows("SELECT value FROM meta WHERE key = 'watermark_ns'")
-        self.ledger.watermark_ns = max(self.ledger.watermark_ns, row["value"])
+    def _look_at_whole(self, session: Session) -> None:
+        """Bring watermark and catalogue to where they stand; days stay where they are until the transaction ends."""
+        found = {row["key"]: int(row["value"]) for row in session.rows(_META)}
+        self.ledger.watermark_ns = max(self.ledger.watermark_ns, found["watermark_ns"])
+        version = found["archive"]
+        if version not in self._catalogues:
+            known = max((v for v in self._catalogues if found["archive_gone"] <= v < version), default=0)
+            come = read_rows(session, self.ledger.id_of, since=known)
+            before = self._catalogues[known] if known else Catalogue()
+            # The one before stays: a read replica may still be there.
+            self._catalogues = {known: before, version: before.changed((row.file for row in come), ())}
+        self.ledger.archive = self._catalogues[version]
 
     def _read(self, session: Session, names: Sequence[str]) -> None:
         """Take up symbols from their rows and their unrepaired gaps."""

@@ -135,27 +135,37 @@ class TickTables:
 
     def time_of(self, session: Session, symbol_id: int, trade_id: int, start_ns: int, end_ns: int) -> int | None:
         """Return the event time of a stored tick, looked up in the minutes whose bars hold its id, else everywhere."""
-        name = self._symbols[symbol_id]
-        minutes = session.rows(
+        for low, high in [*self.minutes_of(session, symbol_id, trade_id, start_ns, end_ns), (start_ns, end_ns)]:
+            found = self.time_within(session, symbol_id, trade_id, low, high)
+            if found is not None:
+                return found
+        return None
+
+    def minutes_of(
+        self, session: Session, symbol_id: int, trade_id: int, start_ns: int, end_ns: int
+    ) -> list[tuple[int, int]]:
+        """Return the minutes of a range whose stored bars hold an id."""
+        rows = session.rows(
             'SELECT (extract(epoch FROM "timestamp") * 1000000)::bigint * 1000 AS low FROM resampled_data '
             "WHERE symbol = $1 AND timeframe = '1m' AND first_id <= $2 AND last_id >= $2 "
             f'AND "timestamp" >= {at("$3")} AND "timestamp" < {at("$4")}',
-            name,
+            self._symbols[symbol_id],
             trade_id,
             microseconds(start_ns - _MINUTE_NS),
             microseconds(end_ns),
         )
-        for low, high in [*((row["low"], row["low"] + _MINUTE_NS) for row in minutes), (start_ns, end_ns)]:
-            found = session.rows(
-                'SELECT (extract(epoch FROM "timestamp") * 1000000)::bigint * 1000 + rest_ns AS ns FROM tick_data AS t '
-                f"WHERE symbol = $1 AND id = $6 AND {_within('$2', '$3', '$4', '$5')}",
-                name,
-                *_range(low, high),
-                trade_id,
-            )
-            if found:
-                return int(found[0]["ns"])
-        return None
+        return [(row["low"], row["low"] + _MINUTE_NS) for row in rows]
+
+    def time_within(self, session: Session, symbol_id: int, trade_id: int, low_ns: int, high_ns: int) -> int | None:
+        """Return the event time of a stored tick of a range, None where it is not there."""
+        found = session.rows(
+            'SELECT (extract(epoch FROM "timestamp") * 1000000)::bigint * 1000 + rest_ns AS ns FROM tick_data AS t '
+            f"WHERE symbol = $1 AND id = $6 AND {_within('$2', '$3', '$4', '$5')}",
+            self._symbols[symbol_id],
+            *_range(low_ns, high_ns),
+            trade_id,
+        )
+        return int(found[0]["ns"]) if found else None
 
     def put_gaps(self, session: Session, gaps: Sequence[tuple[int, Gap, Sequence[tuple[int, int]]]]) -> None:
         """Store gaps with the ranges still missing, in place of what was known of them."""

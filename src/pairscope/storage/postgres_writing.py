@@ -26,8 +26,8 @@ __all__ = ["PostgresWriting"]
 class PostgresWriting(Writing):
     """The steps of one transaction on a session, whose symbols' rows are held."""
 
-    def __init__(self, session: Session, ledger: Ledger) -> None:
-        super().__init__(session, ledger, tables=PostgresTables(ledger.symbols))
+    def __init__(self, session: Session, ledger: Ledger, tables: PostgresTables) -> None:
+        super().__init__(session, ledger, tables=tables)
         self._session = session
 
     def add_document(self, collection: str, key: str, body: bytes, *, replace: bool) -> bool:

@@ -35,7 +35,7 @@ class DaysKept(Protocol):
 
     @property
     def default_place(self) -> str:
-        """Where files go that are given no place."""
+        """Where files go that are given no place; "" where they must be given one."""
         ...
 
     def totals(self) -> Mapping[str, int]:
@@ -70,7 +70,10 @@ class DaysKept(Protocol):
         progress: Progress = untold,
         cancelled: Callable[[], bool] = never,
     ) -> Moved:
-        """Move the days before a day to files. ``InputError`` where the store does not archive."""
+        """Move the days before a day to files. ``InputError`` where the store does not archive.
+
+        ``ConfigError`` where files need a place and are given none.
+        """
         ...
 
     async def forget(
