@@ -38,6 +38,7 @@ class Seen:
     changes: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
+    by_route: dict[str, list[float]] = field(default_factory=dict)
     closes: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     messages: int = 0
@@ -72,6 +73,7 @@ class Caller:
             seen = self._seen[0]
             (seen.answers if method == "GET" else seen.changes)[said] += 1
             seen.took.append(loop.time() - began)
+            seen.by_route.setdefault(f"{method} {path.split('/')[2].split('?')[0]}", []).append(seen.took[-1])
             if said not in {"200", "201"} and len(seen.failed) < 20:
                 seen.failed.append(f"{time.strftime('%H:%M:%S')} {method} {path} {said}")
             due = max(due + every_s, loop.time())
@@ -245,6 +247,10 @@ def summary(seen: Seen, listeners: list[Listener]) -> dict[str, Any]:
         "p50_ms": took[len(took) // 2] * 1e3,
         "p99_ms": took[int(len(took) * 0.99)] * 1e3,
         "max_ms": took[-1] * 1e3,
+        "routes": {
+            name: f"{sorted(each)[len(each) // 2] * 1e3:.0f}/{max(each) * 1e3:.0f}"
+            for name, each in seen.by_route.items()
+        },
         "closes": dict(seen.closes),
         "refused": dict(seen.refused),
         "messages": seen.messages,

@@ -75,13 +75,14 @@ class Replicas:
     held: ExitStack = field(default_factory=ExitStack)
 
     def start(self) -> None:
-        """Start all of them, and nginx in front; wait until one is the desk."""
+        """Start all of them, and nginx in front; wait until one is the desk and all have compiled what they compile."""
         ports = [free_port() for _ in range(self.count)]
         self.replicas = [Replica(self._process(port), port) for port in ports]
         for replica in self.replicas:
             self.wait(replica)
         self._open_door(ports)
         until(lambda: self.desk() is not None, what="a desk")
+        until(lambda: not any(each.child.usage.children() for each in self.replicas), seconds=300, what="kernels")
 
     def wait(self, replica: Replica, *, seconds: float = 120.0) -> None:
         """Wait until a replica is ready."""
@@ -109,7 +110,7 @@ class Replicas:
         request = urllib.request.Request(f"{self.addresses[0]}{path}", data=data, headers=headers)
         context = UNCHECKED if request.type == "https" else None
         try:
-            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=60, context=context) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{path}: {error.code} {error.read()[:300]!r}") from error

@@ -367,7 +367,7 @@ class Soak:
             f"{what}: alerts to clients", f"{twice} twice, {unheard} unheard, of {said['alerts']:,}", "0, 0",
             twice == unheard == 0,
         )  # fmt: skip
-        note(f"failed: {said['failed']}")
+        note(f"failed: {said['failed']}; median and longest ms by route: {said['routes']}")
 
     def _people_end(self) -> None:
         assert self.load.process.stdin is not None
