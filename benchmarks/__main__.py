@@ -19,6 +19,7 @@ from benchmarks import (
     rest,
     screen,
     screen_live,
+    server_clients,
     startup,
     storage,
     sweep,
@@ -30,7 +31,7 @@ __all__ = ["main"]
 
 NAMES = (
     "startup", "rest", "ingest", "lag", "ws", "pairs", "screen", "screen_live", "sweep", "alerts", "exports", "storage",
-    "market",
+    "market", "server_clients",
 )  # fmt: skip
 
 
@@ -41,7 +42,10 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="rounds in turns where there is a peer")
     parser.add_argument("--ticks", type=int, default=1_600_000, help="trades of the ingest benchmark")
     parser.add_argument(
-        "--seconds", type=int, default=20, help="how long lag, ws, pairs, alerts and market are watched"
+        "--seconds",
+        type=int,
+        default=20,
+        help="how long lag, ws, pairs, alerts, market and server_clients are watched",
     )
     parser.add_argument("--millions", type=float, default=5.0, help="million ticks in the store that rest reads from")
     parser.add_argument("--export-millions", type=float, default=10.0, help="million trades that leave in exports")
@@ -88,6 +92,8 @@ def measure(name: str, told: argparse.Namespace) -> Report:
             return exports.measure(millions=told.export_millions)
         case "alerts":
             return alerts.measure(seconds=told.seconds)
+        case "server_clients":
+            return server_clients.measure(seconds=told.seconds)
         case "pairs":
             return pairs.measure(seconds=told.seconds)
         case _:

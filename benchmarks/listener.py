@@ -1,8 +1,8 @@
 """Clients of the stream in a process of their own: each message with the moment at which it was read.
 
 ``python -m benchmarks.listener '{"url": …, "topics": [[…], …], "seconds": 10, "out": …}'`` opens one connection a list
-of topics, says ``{"open": n}``, listens for so long, and writes the messages' moments and sizes to a file. ``"stuck"``
-names topics of one more connection that subscribes and never reads.
+of topics, says ``{"open": n}``, listens for so long, and writes the messages' moments, sizes and prices to a file.
+``"stuck"`` names topics of one more connection that subscribes and never reads, ``"key"`` is the API key of all.
 """
 
 from __future__ import annotations
@@ -47,31 +47,35 @@ class Client(picows.WSListener):  # type: ignore[misc]
         self.kept.append((time.time_ns(), frame.get_payload_as_bytes()))
 
 
-def stuck(url: str, topics: list[str]) -> socket.socket:
+def stuck(url: str, topics: list[str], api_key: str = "") -> socket.socket:
     """Open a connection that asks for topics and never reads an answer."""
     parts = urlsplit(url)
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     held.connect((parts.hostname, parts.port))
     key = base64.b64encode(os.urandom(16)).decode()
+    known = f"X-API-Key: {api_key}\r\n" if api_key else ""
     held.sendall(
         f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        f"{known}Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
     )
-    held.recv(1024)
+    if not (answer := held.recv(1024)).startswith(b"HTTP/1.1 101"):
+        raise RuntimeError(f"the stream refuses: {answer!r}")
     for at in range(0, len(topics), 20):
         body = json.dumps({"op": "subscribe", "topics": topics[at : at + 20]}).encode()
-        held.sendall(b"\x81\xfe" + len(body).to_bytes(2, "big") + bytes(4) + body)
+        size = bytes([0x80 | len(body)]) if len(body) < 126 else b"\xfe" + len(body).to_bytes(2, "big")
+        held.sendall(b"\x81" + size + bytes(4) + body)
     return held
 
 
 async def listen(told: dict[str, Any]) -> None:
     clients = []
+    headers = {"X-API-Key": told["key"]} if told.get("key") else None
     for topics in told["topics"]:
-        _, client = await picows.ws_connect(lambda topics=topics: Client(topics), told["url"])
+        _, client = await picows.ws_connect(lambda topics=topics: Client(topics), told["url"], extra_headers=headers)
         client.ask()
         clients.append(client)
-    held = stuck(told["url"], told["stuck"]) if told.get("stuck") else None
+    held = stuck(told["url"], told["stuck"], told.get("key", "")) if told.get("stuck") else None
     await asyncio.sleep(1.0)
     for client in clients:
         client.kept.clear()
@@ -88,12 +92,12 @@ async def listen(told: dict[str, Any]) -> None:
         for at_ns, message in client.kept:
             said = json.loads(message)
             if said.get("topic", "").startswith("price:"):
-                size = said["data"]["size"]
+                size, price = said["data"]["size"], round(said["data"]["price"] * 100)
                 name = names.setdefault(said["data"]["symbol"], len(names))
-                rows.append((number, name, at_ns, -1 if size is None else round(size * 1000)))
+                rows.append((number, name, at_ns, -1 if size is None else round(size * 1000), price))
             elif said.get("topic") == "alerts" and at_ns <= until_ns:
                 alerts.append({**said["data"], "at_ns": at_ns})
-    shown = np.array(rows, np.int64).reshape(-1, 4)
+    shown = np.array(rows, np.int64).reshape(-1, 5)
     np.savez(told["out"], rows=shown, names=np.array(list(names)), alerts=np.array(json.dumps(alerts)))
     fewest = min(sum(at_ns <= until_ns for at_ns, _ in client.kept) for client in clients)
     messages = sum(at_ns <= until_ns for client in clients for at_ns, _ in client.kept)
@@ -106,10 +110,10 @@ def say(document: dict[str, Any]) -> None:
 
 
 def arrivals(path: str) -> dict[str, np.ndarray[Any, Any]]:
-    """By symbol: rows (client, moment in ns, number of the trade shown) of a file that a listener wrote."""
+    """By symbol: rows (client, moment in ns, number of the trade shown, price in cents) of a listener's file."""
     with np.load(path) as held:
         rows, names = held["rows"], held["names"]
-    return {str(name): rows[rows[:, 1] == i][:, [0, 2, 3]] for i, name in enumerate(names)}
+    return {str(name): rows[rows[:, 1] == i][:, [0, 2, 3, 4]] for i, name in enumerate(names)}
 
 
 def heard_alerts(path: str) -> list[dict[str, Any]]:
