@@ -6,11 +6,15 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import structlog
+
 from pairscope.errors import SchemaMismatch
 from pairscope.storage.postgres_pool import PostgresPool, Session
 from pairscope.storage.schema import migrations_of, pending
 
 __all__ = ["DAY_NS", "Partitions", "days_of", "migrate"]
+
+_log = structlog.get_logger(__name__)
 
 DAY_NS: Final = 86_400 * 1_000_000_000
 AHEAD: Final = 2
@@ -67,14 +71,23 @@ def _attach(session: Session, name: str, low: str, high: str) -> None:
 def _give_to_timescale(session: Session) -> None:
     """Hand the new and empty table of ticks to TimescaleDB where its extension was made in this database before.
 
-    It then makes the days itself, and compresses those that are a week old.
+    It then makes the days itself, and compresses those that are a week old where its licence lets it.
     """
     if not session.rows("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"):
         return
     session.run(
-        "CREATE TABLE whole (LIKE tick_data INCLUDING ALL); DROP TABLE tick_data; "
+        "CREATE TABLE whole (LIKE tick_data INCLUDING ALL EXCLUDING INDEXES); DROP TABLE tick_data; "
         "ALTER TABLE whole RENAME TO tick_data; "
-        "SELECT create_hypertable('tick_data', 'timestamp', chunk_time_interval => interval '1 day'); "
+        'ALTER TABLE tick_data ADD PRIMARY KEY (symbol, "timestamp", id); '
+        'CREATE INDEX tick_data_times ON tick_data USING brin ("timestamp", received_ns) '
+        "WITH (pages_per_range = 32, autosummarize = on); "
+        "SELECT create_hypertable('tick_data', 'timestamp', chunk_time_interval => interval '1 day', "
+        "create_default_indexes => false)"
+    )
+    if session.rows("SELECT current_setting('timescaledb.license', true) AS licence")[0]["licence"] == "apache":
+        _log.warning("this TimescaleDB has no compression", licence="apache")
+        return
+    session.run(
         "ALTER TABLE tick_data SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol', "
         "timescaledb.compress_orderby = 'timestamp, id'); "
         "SELECT add_compression_policy('tick_data', interval '7 days')"
