@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from tests.api.market import Market, open_market
 from tests.served_api import served_api
-from tests.storage.days import day_start, open_filled, ticks_of_day
+from tests.storage.days import day_start, fill, open_filled, ticks_of_day
 
 from pairscope.archiving import Asked, archive
 from pairscope.config import Settings
 from pairscope.errors import ConfigError, InputError
+from pairscope.storage.postgres_store import PostgresStore
 from pairscope.storage.tick_storage import open_store
 
 
@@ -54,6 +55,26 @@ def test_a_dry_run_names_days_and_moves_none_and_then_they_move_to_where_it_is_s
     shown, _ = told(stored, older_than=30, json=True)
     assert json.loads(shown[0])["ticks"] == 3 * len(ticks_of_day(0)) - one
     assert told(stored, older_than=30)[0] == ["nothing to archive"]
+
+
+def test_days_of_postgresql_move_the_same_way_and_its_password_is_said_to_nobody(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    async def filled() -> None:
+        store = await PostgresStore.open(postgres_url)
+        await fill(store)
+        await store.close()
+
+    asyncio.run(filled())
+    settings = Settings(
+        data_dir=tmp_path, database_url=postgres_url.replace("@", ":hush@"), archive_url=str(tmp_path / "cold"),
+        _env_file=None,
+    )  # type: ignore[call-arg]  # fmt: skip
+    said: list[str] = []
+    assert archive(settings, Asked(before="2024-10-05"), say=said.append, show=said.append) == 0
+    assert said[0] == f"archiving from the store postgresql://{postgres_url.partition('@')[2]}"
+    assert said[1].startswith(f"archived 1 day: {len(ticks_of_day(0)):,} ticks and ")
+    assert len(files(tmp_path / "cold")) == 6
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pairscope.market.symbols import normalize_symbol
 from pairscope.market_closes import store_to_read
 from pairscope.ports_storage import ArchiveRequest
 from pairscope.supervisor import already_running
-from pairscope.terminal import Meter
+from pairscope.terminal import Meter, spoken
 
 __all__ = ["Asked", "archive"]
 
@@ -51,7 +51,7 @@ def archive(settings: Settings, asked: Asked, *, say: Say, show: Say) -> int:
             found = _through_api(settings, str(running["api"]), asked, request, say, meter)
         else:
             url = store_to_read(settings.data_dir, settings.database_url)
-            say(f"archiving from the store {url.removeprefix('duckdb:///')}")
+            say(f"archiving from the store {spoken(url)}")
             found = asyncio.run(_in_store(settings, url, asked, request, meter))
         meter.clear()
     except (InputError, ConfigError) as error:

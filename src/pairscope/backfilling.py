@@ -21,7 +21,7 @@ from pairscope.feed.rest import ExchangeRest
 from pairscope.ports_bulk import BulkRequest, Kind
 from pairscope.research.closes import iso
 from pairscope.supervisor import already_running
-from pairscope.terminal import Meter
+from pairscope.terminal import Meter, spoken
 
 __all__ = ["Asked", "backfill"]
 
@@ -59,7 +59,7 @@ def backfill(settings: Settings, asked: Asked, *, say: Say, show: Say) -> int:
             say(f"through the Pairscope that runs at {running['api']} (source {running.get('source', 'unknown')})")
             found = _through(str(running["api"]), settings.dashboard_key, request, meter)
         else:
-            say(f"into the store {settings.store_url.removeprefix('duckdb:///')}")
+            say(f"into the store {spoken(settings.store_url)}")
             found = asyncio.run(_filled(settings, request, say, meter))
     finally:
         meter.clear()

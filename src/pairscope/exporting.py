@@ -21,7 +21,7 @@ from pairscope.market.bars import TIMEFRAMES
 from pairscope.market.symbols import normalize_symbol
 from pairscope.market_closes import store_to_read
 from pairscope.supervisor import already_running
-from pairscope.terminal import Meter
+from pairscope.terminal import Meter, spoken
 from pairscope.transfer.export_format import Format
 from pairscope.transfer.export_history import HISTORIES
 from pairscope.transfer.export_name import file_name
@@ -254,7 +254,7 @@ async def _opened(settings: Settings, say: Say) -> AsyncGenerator[Origin, None]:
     from pairscope.storage.tick_storage import open_store
 
     url = store_to_read(settings.data_dir, settings.database_url)
-    say(f"reading from the store {url.removeprefix('duckdb:///')}")
+    say(f"reading from the store {spoken(url)}")
     store = await open_store(url)
     try:
         yield FromStore(store)

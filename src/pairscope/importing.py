@@ -22,7 +22,7 @@ from pairscope.feed.tick_import import import_ticks
 from pairscope.market.bars import TIMEFRAMES
 from pairscope.research.closes import iso
 from pairscope.supervisor import already_running
-from pairscope.terminal import Meter
+from pairscope.terminal import Meter, spoken
 from pairscope.transfer.tick_file import TickFile, is_tick_file
 from pairscope.transfer.upload_reading import UploadAsked, read_upload, upload_symbol
 from pairscope.transfer.upload_storing import judge_upload, store_upload
@@ -77,7 +77,7 @@ def import_files(settings: Settings, asked: Asked, *, say: Say, show: Say) -> in
         with Client(str(running["api"]), api_key=settings.dashboard_key or None, timeout=_PATIENCE_S) as api:
             _each(_ThroughApi(api), files, asked, found, meter, say=say, show=show)
     else:
-        say(f"into the store {settings.store_url.removeprefix('duckdb:///')}")
+        say(f"into the store {spoken(settings.store_url)}")
         with asyncio.Runner() as runner:
             store = _IntoStore(settings, runner)
             try:

@@ -18,6 +18,7 @@ from pairscope.config import Settings, spool_name
 from pairscope.errors import ConfigError, ForeignFile
 from pairscope.process import guard_host
 from pairscope.supervisor import Child, Supervisor, already_running, free_port, http_json, take_port
+from pairscope.terminal import spoken
 
 __all__ = ["Plan", "decide_source", "forget_replay", "plan_run", "run_dashboard", "run_everything"]
 
@@ -213,7 +214,7 @@ class _Run:
             f"\n  Pairscope: {kind[self._plan.source]} ({self._plan.why}), up in {seconds:.1f} s\n"
             f"  dashboard  {dashboard}\n"
             f"  API        {self.api_url}/docs\n"
-            f"  data       {self._plan.store_url.removeprefix('duckdb:///')}\n"
+            f"  data       {spoken(self._plan.store_url)}\n"
             "  Ctrl-C stops everything in order\n"
         )
 

@@ -25,6 +25,7 @@ from pairscope.research.pair_bars import FundingRate, LegBars, PairBars
 from pairscope.research.pair_file import pair_of_legs
 from pairscope.research.pair_reading import USUAL_BARS, read_pair
 from pairscope.supervisor import already_running
+from pairscope.terminal import spoken
 
 if TYPE_CHECKING:
     from pairscope.ports import TickStore
@@ -62,7 +63,7 @@ def market_closes(
         with Client(str(running["api"]), api_key=api_key or None, timeout=_PATIENCE_S) as api:
             return closes_from_api(api, symbols=symbols, timeframe=timeframe, bars=bars, progress=progress)
     url = store_to_read(data_dir, database_url)
-    say(f"reading from the store {url.removeprefix('duckdb:///')}")
+    say(f"reading from the store {spoken(url)}")
     return asyncio.run(_from_url(url, symbols=symbols, timeframe=timeframe, bars=bars, progress=progress))
 
 
@@ -86,7 +87,7 @@ def market_pair(
             bars = _pair_from_api(api, request, funding=funding, progress=progress)
         return replace(bars, source=str(running.get("source", "unknown")))
     url = store_to_read(data_dir, database_url)
-    say(f"reading from the store {url.removeprefix('duckdb:///')}")
+    say(f"reading from the store {spoken(url)}")
     bars = asyncio.run(_pair_from_url(url, request, funding=funding))
     name = Path(url.removeprefix("duckdb:///")).stem
     return replace(bars, source={"pairscope": "live"}.get(name, name))

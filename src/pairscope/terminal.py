@@ -1,4 +1,4 @@
-"""What a command shows of its progress on a terminal: one line, taken away when it is done."""
+"""What a command shows on a terminal: its progress, on one line that is taken away, and addresses without secrets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Meter"]
+__all__ = ["Meter", "spoken"]
 
 
 class Meter:
@@ -40,3 +40,16 @@ class Meter:
         self._width = len(padded)
         self._stream.write(f"\r{padded}")
         self._stream.flush()
+
+
+def spoken(url: str) -> str:
+    """Return the address of a store as people may see it: the file, or the server without user, password and options.
+
+    >>> spoken("duckdb:////srv/pairscope.duckdb"), spoken("postgresql://me:secret@db:5432/pairscope?password=secret")
+    ('/srv/pairscope.duckdb', 'postgresql://db:5432/pairscope')
+    """
+    if url.startswith("duckdb:///"):
+        return url.removeprefix("duckdb:///")
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    return f"{scheme}://{host}{slash}{path}"

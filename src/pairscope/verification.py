@@ -26,7 +26,7 @@ from pairscope.research.verify_journal import verify_journal
 from pairscope.schemas.journal import unpack_entries
 from pairscope.storage.journal import COLLECTION
 from pairscope.supervisor import already_running
-from pairscope.terminal import Meter
+from pairscope.terminal import Meter, spoken
 
 __all__ = ["SHOWN", "Asked", "Verdict", "verify", "verify_source"]
 
@@ -120,7 +120,7 @@ async def _verified(
     from pairscope.storage.tick_storage import open_store
 
     url = store_to_read(settings.data_dir, settings.database_url)
-    say(f"reading from the store {url.removeprefix('duckdb:///')}")
+    say(f"reading from the store {spoken(url)}")
     store = await open_store(url)
     try:
         return await verify_source(store, symbols=symbols, since_ns=since_ns, until_ns=until_ns, meter=meter)

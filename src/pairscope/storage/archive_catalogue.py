@@ -78,7 +78,7 @@ _Shelves = Mapping[tuple[str, int], tuple[ArchivedFile, ...]]
 class Catalogue:
     """All files of the archive as of one commit. ``beside`` is the directory of the archive that has no address.
 
-    No row of any is of ``newest_ns`` or later.
+    Nothing of any happened or came at ``newest_ns`` or later.
     """
 
     beside: Path = Path()
@@ -111,7 +111,7 @@ class Catalogue:
         newest_ns = self.newest_ns
         for file in come:
             shelf(file.kind, file.symbol_id)[file.day] = file
-            newest_ns = max(newest_ns, file.last_ns + 1)
+            newest_ns = max(newest_ns, file.last_ns + 1, file.last_recv_ns + 1)
         kept = {at: files for at, files in self.shelves.items() if at not in shelves}
         kept |= {at: tuple(files[day] for day in sorted(files)) for at, files in shelves.items() if files}
         return replace(self, shelves=MappingProxyType(kept), newest_ns=newest_ns)
@@ -122,7 +122,7 @@ class Catalogue:
 
     def within(self, kind: str, reach: Reach) -> list[ArchivedFile]:
         """Return the files of a kind that a read may need. O(1) where nothing is archived, or only older times."""
-        if not self.shelves or (reach.low_ns >= self.newest_ns and not reach.received):
+        if not self.shelves or reach.low_ns >= self.newest_ns:
             return []
         if reach.symbol_id is not None:
             return [file for file in self.shelves.get((kind, reach.symbol_id), ()) if file.touches(reach)]

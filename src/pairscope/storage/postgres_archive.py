@@ -50,10 +50,10 @@ _log = structlog.get_logger(__name__)
 
 LEFTOVER_S: Final = 900.0
 """What was announced so long ago and is no part of the archive is of a run that was broken off."""
-_PATIENT: Final = 20
+_PATIENT: Final = 40
 """How often a move asks to be let in between reads; it holds up nobody in between."""
 _QUARTER_NS: Final = 15 * 60_000_000_000
-_HOUR_NS: Final = 3_600_000_000_000
+_PARTS: Final = 6
 _MEMORY_MB: Final = 512
 _SCRATCH: Final = "pairscope-archiving-"
 _BESIDE: Final = Path()
@@ -160,15 +160,10 @@ class PostgresArchive:
                 batch = tables.symbol_ticks(session, symbol_id, max(first, low), min(last, high))
                 staged.add_ticks(store, batch, own, flush=0, watermark_ns=0)
             for timeframe in BASE_TIMEFRAMES:
-                for hour in range(low, high, 6 * _HOUR_NS):
-                    bars = tables.symbol_bars(
-                        session, timeframe, symbol_id, hour, hour + 6 * _HOUR_NS, uploads_only=False
-                    )
-                    bars = bars.take(bars.origin != Origin.UPLOAD)
-                    if len(bars):
-                        staged.add_bars(
-                            store, timeframe, {name_: getattr(bars, name_) for name_ in BAR_FIELDS}, flush=0
-                        )
+                bars = tables.symbol_bars(session, timeframe, symbol_id, low, high, uploads_only=False)
+                bars = bars.take(bars.origin != Origin.UPLOAD)
+                if len(bars):
+                    staged.add_bars(store, timeframe, {field: getattr(bars, field) for field in BAR_FIELDS}, flush=0)
         return _Exported(ledger.view(), ids, digests)
 
     async def _move(self, exported: _Exported, parts: Sequence[Part]) -> None:
@@ -303,10 +298,14 @@ def _said(session: Session, kind: str, day: int, names: Collection[str], *, dele
         rows = f"DELETE FROM {table} AS t WHERE {where} RETURNING {fields}"
     else:
         rows = f"SELECT {fields} FROM {table} AS t WHERE {where}"
-    found = session.rows(
-        f"WITH r AS ({rows}) SELECT symbol, count(*) AS rows, bit_xor(said) AS said FROM r GROUP BY symbol",
-        list(names),
-        microseconds(day * DAY_NS),
-        microseconds((day + 1) * DAY_NS),
-    )
-    return {(kind, row["symbol"]): (row["rows"], row["said"]) for row in found}
+    found: _Digests = {}
+    for part in range(_PARTS):  # of a day of ten million trades each statement is done in time
+        for row in session.rows(
+            f"WITH r AS ({rows}) SELECT symbol, count(*) AS rows, bit_xor(said) AS said FROM r GROUP BY symbol",
+            list(names),
+            microseconds(day * DAY_NS + part * DAY_NS // _PARTS),
+            microseconds(day * DAY_NS + (part + 1) * DAY_NS // _PARTS),
+        ):
+            count, said = found.get((kind, row["symbol"]), (0, 0))
+            found[kind, row["symbol"]] = count + row["rows"], said ^ row["said"]
+    return found

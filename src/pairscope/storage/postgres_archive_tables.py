@@ -17,8 +17,8 @@ __all__ = [
 ARCHIVE_LOCK: Final = 7_035_284_120
 """The advisory lock of whoever moves or deletes days: one transaction at a time."""
 
-WAIT_MS: Final = 800
-"""So long readers are held out for while earlier ones end: below the second behind which the server breaks circles."""
+WAIT_MS: Final = 250
+"""So long whoever comes waits while earlier reads end; then all go on, and it is tried again."""
 
 _FIELDS: Final = (
     "kind, symbol, day, place, path, rows, first_ns, last_ns, first_recv_ns, last_recv_ns, bytes, first_id, last_id, "
