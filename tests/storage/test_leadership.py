@@ -10,14 +10,23 @@ import pytest
 import redis
 
 from pairscope.storage.leadership import Leadership
-from pairscope.storage.redis_client import RedisClient
+from pairscope.storage.redis_client import RedisClient, RedisLife
+
+
+class Client(RedisClient):
+    """Of a server that has run for long, where a test does not say how old it is."""
+
+    age_s = 3600.0
+
+    async def life(self):
+        return RedisLife((await super().life()).run, self.age_s)
 
 
 class Candidate:
     """One of several; a lock lasts so long that no pause of the machine ends it, and tests end it where it should."""
 
-    def __init__(self, url, name="desk", **keywords):
-        self.client = RedisClient(url)
+    def __init__(self, url, name="desk", *, client=Client, **keywords):
+        self.client = client(url)
         self.later_s = 0.0
         keywords = {"ttl_s": 30.0, "poll_s": 0.02, "monotonic": lambda: time.monotonic() + self.later_s, **keywords}
         self.leadership = Leadership(self.client, name, **keywords)
@@ -124,6 +133,27 @@ async def test_one_that_begins_while_redis_is_away_leaves_the_leader_its_lock(ca
     redis_server.start()
     await until(lambda: holder(server) and first.client.status()["status"] == "ok")
     assert (first.turns, second.turns) == (["gain"], [])
+
+
+async def test_one_that_begins_behind_a_redis_that_has_just_begun_leaves_a_leader_the_time_to_come_back(
+    candidates, redis_server, server
+):
+    first = candidates(poll_s=0.5)
+    await until(lambda: first.leads)
+    await first.die()  # to others it is on the far side of a cut, and leads on
+    redis_server.stop(kill=True)
+    redis_server.start()
+    fresh = candidates(client=RedisClient)
+    await until(lambda: fresh.client.counters()["asked_total"] > 10)
+    assert (fresh.leads, holder(server)) == (False, None)
+    first.task = asyncio.create_task(first.leadership.run(first.gain, first.lose))
+    await until(lambda: holder(server))
+    fresh.later_s = 61.0
+    asked = fresh.client.counters()["asked_total"]
+    await until(lambda: fresh.client.counters()["asked_total"] > asked + 3)
+    assert (first.turns, fresh.turns) == (["gain"], [])
+    await first.leadership.close()
+    await until(lambda: fresh.turns == ["gain"])
 
 
 async def test_a_leader_that_stood_still_too_long_finds_another_and_ends_its_turn(candidates, server):

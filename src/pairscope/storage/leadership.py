@@ -33,7 +33,7 @@ class Leadership:
     one. Behind a Redis that has forgotten its keys (another run of the server) the leader takes its lock again at once,
     and the others wait twice the lock's time before they try. A process that stood still for longer than that finds the
     lock taken and ends its turn; until then there may be two, so what leaders do must bear being done twice. One that
-    began while Redis was away waits too: it cannot know who led before.
+    began while Redis was away, or finds it younger than that, waits too: it cannot know who led before.
     """
 
     def __init__(
@@ -115,10 +115,11 @@ class Leadership:
 
     async def _look_at_the_server(self) -> None:
         """Where another run of the server answers than before, leave its leader the time to take the lock again."""
-        life = await self._client.life()
-        if self._life and life != self._life:
-            self._wait_until_s = self._monotonic() + 2 * self._ttl_s
-        self._life = life
+        patience_s = 2 * self._ttl_s
+        run, age_s = await self._client.life()
+        if run != self._life and (self._life or age_s < patience_s):
+            self._wait_until_s = self._monotonic() + (patience_s if self._life else patience_s - age_s)
+        self._life = run
 
     async def _take_turn(self, turn: Turn) -> None:
         """Begin a turn behind the one before; a leader keeps its lock meanwhile."""

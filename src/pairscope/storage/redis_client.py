@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import redis.asyncio
 import structlog
@@ -18,7 +18,7 @@ from redis.exceptions import LockNotOwnedError, ReadOnlyError, RedisError, Respo
 
 from pairscope.errors import CacheUnavailable, ConfigError
 
-__all__ = ["RedisClient", "RedisLock", "uninterrupted"]
+__all__ = ["RedisClient", "RedisLife", "RedisLock", "uninterrupted"]
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -33,6 +33,13 @@ PAUSE_S: Final = 0.25
 REPLICA_PAUSE_S: Final = 5.0
 REFUSED_S: Final = 10.0
 """So long a server that refused something (its memory is full, it is read-only) is said to do so."""
+
+
+class RedisLife(NamedTuple):
+    """A run of the server: its name, and the whole seconds that it is old."""
+
+    run: str
+    age_s: float
 
 
 class RedisClient:
@@ -115,10 +122,10 @@ class RedisClient:
         """Return a lock of redis-py under a name, which lapses where it is not taken again within ``ttl_s``."""
         return RedisLock(self, Lock(self._server, name, timeout=ttl_s, blocking=False, thread_local=False))
 
-    async def life(self) -> str:
-        """Return the name of the server's present run: another one has forgotten what it was not told to keep."""
+    async def life(self) -> RedisLife:
+        """Return what the server says of its present run: another one has forgotten what it was not told to keep."""
         told: Any = await self.ask(lambda server: server.info("server"))
-        return str(told.get("run_id", ""))
+        return RedisLife(str(told.get("run_id", "")), float(told.get("uptime_in_seconds", 0)))
 
     def status(self) -> Mapping[str, Any]:
         """Return the check of health: degraded while the server is away, for nothing is wrong, only slower."""
