@@ -167,7 +167,10 @@ class Market:
             directory=self.folder / "incoming",
         )
         self.keeping = StoreKeeper(
-            self.store, jobs=self.jobs, clock=lambda: self.now_ns, lifecycle=Lifecycle(retention_days=400)
+            self.store,
+            jobs=self.jobs,
+            clock=lambda: self.now_ns,
+            lifecycle=Lifecycle(archive_url=str(self.folder / "archive"), retention_days=400),
         )
 
     def no_symbols(self, request: httpx2.Request) -> httpx2.Response:
