@@ -155,7 +155,7 @@ class Soak:
             f"{median(lags):.0f} ms / {max(lags):.0f} ms", f"< {LAG_MS} ms", max(lags) < LAG_MS,
         )  # fmt: skip
         note(f"cores: {used}; lags {lags}")
-        self._judge("undisturbed", people=True)
+        self._judge("undisturbed")
 
     def _kill_active(self, shard: int) -> float:
         """Kill who writes for a shard; return how long it takes until another does. Starts the dead one again."""
@@ -254,7 +254,7 @@ class Soak:
 
     # -- what is counted -------------------------------------------------------------------------------------------
 
-    def _judge(self, what: str, *, people: bool = True) -> None:
+    def _judge(self, what: str) -> None:
         """Wait until what the exchange has printed is stored, and count what came since the last time."""
         printed, now_s = self._printed(), time.monotonic()
         self._drained()
@@ -277,8 +277,12 @@ class Soak:
             told = judge_alerts(self.shards.postgres, wave_s=WAVE_S, cooldown_s=COOLDOWN_S)
             value = f"{told.twice + told.early} twice, {told.lacking} missing, of {told.firings:,} so far"
             self._add(f"{what}: alerts", value, "0, 0", told.twice == told.early == told.lacking == 0 < told.firings)
-        if people:
-            self._add_people(what)
+        for replica in self.replicas.replicas:
+            if (code := replica.child.process.poll()) is not None:
+                self._add(f"{what}: a replica ended by itself", f"with {code}", "none", False)
+                note(replica.child.log()[-3000:])
+                self.replicas.again(replica)
+        self._add_people(what)
         self.printed, self.judged_s = printed, now_s
 
     def _printed(self) -> int:

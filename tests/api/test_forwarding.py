@@ -31,9 +31,9 @@ LOCKED = ApiOptions(
     api_keys=(f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()}",),
     jwt_secret="s" * 32,
     stats_period_s=0.1,
-    desk_wait_s=0.5,
+    desk_wait_s=0.0,
 )
-OPEN = ApiOptions(stats_period_s=0.1, desk_wait_s=0.5)
+OPEN = ApiOptions(stats_period_s=0.1, desk_wait_s=0.0)
 PATIENT = ApiOptions(stats_period_s=0.1, desk_wait_s=30.0)
 ALERT = {"type": "price", "symbol": "BTCUSDT", "condition": "above", "threshold": 10_000_000}
 
@@ -183,8 +183,9 @@ async def test_a_desk_that_has_moved_is_found_again(market: Market) -> None:
         for old in ("http://127.0.0.1:9", was.url):
             other.seat.known, other.seat.found = old, desk.url
             assert (await api.get("/api/jobs")).status_code == 200
-        other.seat.known = "http://127.0.0.1:9"
-        assert (await api.post("/api/alerts", json=ALERT)).status_code == 201
+        for old in ("http://127.0.0.1:9", was.url):
+            other.seat.known = old
+            assert (await api.post("/api/alerts", json=ALERT)).status_code == 201
         other.seat.found = "http://127.0.0.1:9"
         assert (await api.get("/api/jobs")).status_code == 503
 
@@ -202,7 +203,28 @@ async def test_what_is_asked_while_the_desk_is_dead_waits_for_the_next_one(marke
             assert not any(task.done() for task in asked)
             other.seat.here, other.seat.found = next_one is other, next_one.url
             assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200, 201]
-        assert len((await api.get("/api/alerts")).json()["alerts"]) == 1
+        assert len((await api.get("/api/alerts")).json()["alerts"]) == 1, "each replica of this test has its own"
+
+
+async def test_a_desk_that_dies_over_a_question_is_asked_no_more_and_the_next_one_is(market: Market) -> None:
+    """Also where the question says that its body has no bytes; what may have been changed is not changed again."""
+    dying = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with dying, two(market, PATIENT) as (desk, other), other.asks() as api:
+        other.seat.known = f"http://127.0.0.1:{dying.sockets[0].getsockname()[1]}"
+        other.seat.found = desk.url
+        for headers in ({}, {"Content-Length": "0"}):
+            answer = await asyncio.wait_for(api.get("/api/jobs", headers=headers), 20)
+            assert answer.status_code == 200
+        assert (await api.post("/api/alerts", json=ALERT)).status_code == 503
+        assert (await api.delete("/api/jobs/x")).status_code == 503
+
+
+async def test_who_waits_for_a_desk_is_let_go_when_the_replica_stops(market: Market) -> None:
+    async with replica(market, Seat(known="http://127.0.0.1:9"), PATIENT) as alone, alone.asks() as api:
+        asked = asyncio.create_task(api.get("/api/jobs"))
+        await until(lambda: alone.seat.asked >= 2)
+        await alone.server.config.app.state.part()
+        assert (await asyncio.wait_for(asked, 20)).status_code == 503
 
 
 async def test_two_replicas_that_each_take_the_other_for_the_desk_refuse_and_do_not_go_in_circles(

@@ -126,7 +126,14 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
     if link is not None:
         add_topic(app, topics)
     app.add_api_websocket_route("/ws/updates", stream.serve, name="updates")
-    app.state.part = stream.part  # for who stops the process: clients first, then the server
+
+    async def part() -> None:
+        """End what lasts, before the server does: who waits for a desk, then the clients of the stream."""
+        if link is not None:
+            link.part()
+        await stream.part()
+
+    app.state.part = part
     describe(app, keys_required=keys.required)
     if options.docs:
         add_docs(app)

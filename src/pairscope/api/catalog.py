@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from difflib import get_close_matches
 
@@ -27,12 +28,13 @@ def clean_symbol(text: str, loc: str = "symbol") -> str:
 
 
 class Catalog:
-    """Names, and what the store holds of each; the store is asked at most once a second."""
+    """Names, and what the store holds of each; the store is asked at most once a second, by one at a time."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._stored: Mapping[str, SymbolSummary] = {}
         self._read_ns: int | None = None
+        self._asking = asyncio.Lock()
         self._uploaded: frozenset[str] = frozenset()
         self._uploaded_ns: int | None = None
 
@@ -50,15 +52,23 @@ class Catalog:
 
     async def stored(self) -> Mapping[str, SymbolSummary]:
         """Return what the store holds by symbol, not older than a second; what was last heard where it is down."""
-        now_ns = self._services.clock()
-        if self._read_ns is None or not 0 <= now_ns - self._read_ns < _FRESH_NS:
-            try:
-                self._stored = {summary.symbol: summary for summary in await self._services.store.symbols()}
-            except StorageError:
-                if not self._services.live.symbols():
-                    raise
-            self._read_ns = now_ns
+        if not self._fresh():
+            async with self._asking:
+                if not self._fresh():
+                    await self._ask()
         return self._stored
+
+    def _fresh(self) -> bool:
+        return self._read_ns is not None and 0 <= self._services.clock() - self._read_ns < _FRESH_NS
+
+    async def _ask(self) -> None:
+        now_ns = self._services.clock()
+        try:
+            self._stored = {summary.symbol: summary for summary in await self._services.store.symbols()}
+        except StorageError:
+            if not self._services.live.symbols():
+                raise
+        self._read_ns = now_ns
 
     async def uploaded(self) -> frozenset[str]:
         """Return the symbols that people brought bars of, not older than ten seconds; the last known while it is down.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Final, Protocol
 
@@ -33,11 +34,15 @@ _Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Body(Protocol):
-    """What a client sends, piece by piece; ``begun`` once any of it was asked for."""
+    """What a client sends, piece by piece, from its beginning each time; ``spent`` once that is gone."""
 
-    begun: bool
+    spent: bool
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
+class _Unsure(DeskAway):
+    """The desk went away with a request that it may have done already."""
 
 
 class DeskLink:
@@ -65,6 +70,7 @@ class DeskLink:
         self._http.headers.clear()
         self._wait_s = wait_s
         self._waiting = 0
+        self._parted = asyncio.Event()
         self._sent = 0
         self._waited = 0
         self._refused = 0
@@ -79,8 +85,8 @@ class DeskLink:
     ) -> httpx2.Response:
         """Return the desk's answer, whose body is still to be read; ``DeskAway`` where there is no desk to be reached.
 
-        ``target`` is path and query as they came, ``path`` the path as it is understood. What was begun is sent again
-        only where it asks and changes nothing.
+        ``target`` is path and query as they came, ``path`` the path as it is understood. A long body of which anything
+        was sent is not sent again, nor is what may have been done already, unless it asks and changes nothing.
         """
         return await self._send(method, target, path, holder, headers, body, wait_s=self._wait_s)
 
@@ -105,6 +111,10 @@ class DeskLink:
             "refused_total": self._refused,
         }
 
+    def part(self) -> None:
+        """Have nobody wait any more: this process stops, and another replica is asked instead."""
+        self._parted.set()
+
     async def close(self) -> None:
         """Let go of connections."""
         await self._http.aclose()
@@ -126,23 +136,29 @@ class DeskLink:
             while True:
                 try:
                     return await self._try(known, method, target, path, holder, headers, body)
-                except DeskAway:
+                except DeskAway as away:
                     before, known = known, await self._seat.address(fresh=True)
-                    safe = method in {"GET", "HEAD"} or body is None or not body.begun
                     moved = known != before
-                    if not waits and not moved and safe and wait_s and self._waiting < MOST_WAITING:
+                    again = body is None or not body.spent
+                    if isinstance(away, _Unsure) and method not in {"GET", "HEAD"}:
+                        again = False
+                    if again and not moved and not waits and wait_s and self._waiting < MOST_WAITING:
                         waits, until_s = True, monotonic() + wait_s
                         self._waiting += 1
                         self._waited += 1
-                    if not safe or not (moved or (waits and monotonic() < until_s)):
+                    if not again or not (moved or (waits and monotonic() < until_s and not self._parted.is_set())):
                         self._refused += 1
                         raise
                 if moved:
                     _log.info("another replica is the desk now", desk=known)
                 else:
-                    await asyncio.sleep(LOOK_S)
+                    await self._pause()
         finally:
             self._waiting -= waits
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._parted.wait(), LOOK_S)
 
     async def _try(
         self, address: str, method: str, target: str, path: str, holder: str, headers: _Headers, body: Body | None
@@ -158,8 +174,10 @@ class DeskLink:
         self._sent += 1
         try:
             answer = await self._http.send(request, stream=True)
-        except (httpx2.HTTPError, OSError) as error:
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             raise DeskAway.of(error) from None
+        except (httpx2.HTTPError, OSError) as error:
+            raise _Unsure.of(error) from None
         if answer.headers.get(NOT_HERE):
             await answer.aclose()
             raise DeskAway("the replica that was the desk is it no longer")

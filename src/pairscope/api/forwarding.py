@@ -63,6 +63,8 @@ HERE: Final = (
 )
 """Paths that whoever is asked answers."""
 
+MOST_KEPT: Final = 64 * 1024
+"""Bytes of a body that are kept to be sent again, should the desk have moved; of a longer one there is one try."""
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OUR_OWN: Final = frozenset(
     {
@@ -144,7 +146,8 @@ class _Handed:
     """One request on its way to the desk and back; it is also the body that its client sends."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.begun = False
+        self.spent = False
+        self._kept: list[bytes] = []
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -166,8 +169,9 @@ class _Handed:
                 await working
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self.begun = True
-        while True:
+        for piece in self._kept:  # of an earlier try
+            yield piece
+        while not self._read.is_set():
             try:
                 message = await self._receive()
             except HTTPException as error:  # a layer outside of this one found it too large
@@ -175,18 +179,24 @@ class _Handed:
                 raise OSError("refused") from None
             if message["type"] == "http.disconnect":
                 raise OSError("the client is gone")
-            if piece := message.get("body", b""):
-                yield piece
+            piece = message.get("body", b"")
+            if sum(map(len, self._kept)) + len(piece) > MOST_KEPT:
+                self.spent = True
+            else:
+                self._kept.append(piece)
             if not message.get("more_body", False):
                 self._read.set()
-                return
+            if piece:
+                yield piece
 
     async def _over(self, link: DeskLink) -> None:
         scope = self._scope
         came: Sequence[tuple[bytes, bytes]] = scope["headers"]
         headers = [(name, value) for name, value in came if name.decode("latin-1").lower() not in _NOT_HANDED_ON]
         headers.append((HEADER.lower().encode(), request_id().encode()))
-        has_body = any(name in {b"content-length", b"transfer-encoding"} for name, _ in came)
+        has_body = any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in came
+        )
         if not has_body:
             self._read.set()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from pairscope.ports import Document, StoreStats, SymbolSummary, TickStore, Uplo
 from pairscope.storage.bar_reading import OwnTime, assembled, base_of, lengthen
 from pairscope.storage.parcel import Parcel
 
-__all__ = ["BufferedStore", "Holding"]
+__all__ = ["BufferedStore", "Holding", "laid_over"]
 
 
 class Holding(Protocol):
@@ -121,19 +121,7 @@ class BufferedStore:
     async def symbols(self) -> list[SymbolSummary]:
         """Every symbol that has ticks or bars, by name."""
         waiting = self._writer.waiting()
-        found = {summary.symbol: summary for summary in await self._store.symbols()}
-        for parcel in waiting:
-            batch = parcel.batch
-            ids, counts = np.unique(batch.symbol_id, return_counts=True)
-            for symbol_id, count in zip(ids.tolist(), counts.tolist(), strict=True):
-                times = batch.ts_event_ns[batch.symbol_id == symbol_id]
-                first, last = int(times.min()), int(times.max())
-                name = batch.symbols[symbol_id]
-                known = found.get(name, SymbolSummary(name, 0, first, last))
-                found[name] = SymbolSummary(
-                    name, known.tick_count + count, min(known.first_ns, first), max(known.last_ns, last)
-                )
-        return [found[name] for name in sorted(found)]
+        return laid_over(await self._store.symbols(), waiting)
 
     async def watermark_ns(self) -> int:
         """The watermark of the last batch that the writer was given."""
@@ -232,6 +220,38 @@ def _behind(batch: TickBatch, after_id: int) -> B1:
     if not at.size:
         return np.asarray(batch.trade_id > after_id)
     return np.asarray((batch.ts_event_ns > at[0]) | ((batch.ts_event_ns == at[0]) & (batch.trade_id > after_id)))
+
+
+def laid_over(
+    stored: Sequence[SymbolSummary], waiting: Sequence[Parcel], *, counted: bool = True
+) -> list[SymbolSummary]:
+    """Return summaries, by name, with the ticks that wait; ``counted=False`` where those may be stored already."""
+    found = {summary.symbol: summary for summary in stored}
+    for name, count, first, last in _spans([parcel.batch for parcel in waiting]):
+        known = found.get(name)
+        total = count if known is None else known.tick_count + count * counted
+        since, until = (first, last) if known is None else (min(known.first_ns, first), max(known.last_ns, last))
+        found[name] = SymbolSummary(name, total, since, until)
+    return [found[name] for name in sorted(found)]
+
+
+def _spans(batches: Sequence[TickBatch]) -> Iterator[tuple[str, int, int, int]]:
+    """Yield name, count, first and last time of each symbol, once for each table of symbols. O(ticks)."""
+    tables: dict[int, list[TickBatch]] = {}
+    for batch in batches:
+        if len(batch):
+            tables.setdefault(id(batch.symbols), []).append(batch)
+    for of_table in tables.values():
+        ids = np.concatenate([batch.symbol_id for batch in of_table])
+        times = np.concatenate([batch.ts_event_ns for batch in of_table])
+        counts = np.bincount(ids)
+        first = np.full(len(counts), np.iinfo(np.int64).max)
+        last = np.full(len(counts), np.iinfo(np.int64).min)
+        np.minimum.at(first, ids, times)
+        np.maximum.at(last, ids, times)
+        for symbol_id in np.flatnonzero(counts).tolist():
+            name = of_table[0].symbols[symbol_id]
+            yield name, int(counts[symbol_id]), int(first[symbol_id]), int(last[symbol_id])
 
 
 def _last_of_each(bars: BarBatch) -> BarBatch:

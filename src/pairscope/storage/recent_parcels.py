@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from time import monotonic_ns
 from typing import Any, Final, cast
 
@@ -14,7 +13,7 @@ from pairscope.market.bars import BarBatch
 from pairscope.market.continuity import Admission, Gap
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Clock, Document, StoreStats, SymbolSummary
-from pairscope.storage.buffered_store import BufferedStore
+from pairscope.storage.buffered_store import BufferedStore, laid_over
 from pairscope.storage.parcel import Parcel
 from pairscope.storage.rebuilds import COLLECTION, Rebuild
 from pairscope.storage.tick_storage import Store, StoreWriter
@@ -105,12 +104,8 @@ class RecentStore(BufferedStore):
 
     async def symbols(self) -> list[SymbolSummary]:
         """Every symbol that has ticks or bars, by name; counted are stored ticks, of a new symbol those in sight."""
-        stored = {summary.symbol: summary for summary in await self._store.symbols()}
-        found = await super().symbols()
-        return [
-            replace(each, tick_count=stored[each.symbol].tick_count) if each.symbol in stored else each
-            for each in found
-        ]
+        waiting = self._recent.waiting()
+        return laid_over(await self._store.symbols(), waiting, counted=False)
 
     async def stats(self) -> StoreStats:
         """The store's size."""
