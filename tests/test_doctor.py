@@ -8,6 +8,7 @@ import socket
 
 import duckdb
 import pytest
+import redis
 from typer.testing import CliRunner
 
 from pairscope.cli import app
@@ -63,6 +64,60 @@ def test_listening_to_the_world_without_a_key_fails(looked):
     found = looked(host="0.0.0.0")
     assert found["settings"].failed
     assert "PAIRSCOPE_API_KEYS" in found["settings"].advice
+
+
+def test_the_servers_of_server_mode_are_looked_at(looked, postgres_url, redis_server):
+    found = looked(database_url=postgres_url, redis_url=redis_server.url)
+    assert list(found) == ["settings", "port", "dashboard", "disk", "store", "cache", "exchange", "clock"]
+    assert "database pairscope: 0 ticks" in found["store"].said
+    assert found["store"].level == "warning" and "fsync" in found["store"].advice, "as it is in tests"
+    assert found["cache"].level == "ok" and "MB" in found["cache"].said
+
+
+def test_a_database_is_looked_at_without_being_changed_and_says_which_migrations_are_to_come(looked, postgres_server):
+    url = postgres_server.url("looked")
+    postgres_server.sql("DROP DATABASE IF EXISTS looked")
+    postgres_server.sql("CREATE DATABASE looked")
+
+    def sql(statement: str) -> str:
+        return postgres_server.sql(statement, database="looked")
+
+    assert looked(database_url=url)["store"].said.endswith("the first start makes the tables")
+    assert sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == "0"
+    sql("CREATE TABLE migration (number integer, name text, checksum text)")
+    found = looked(database_url=url)["store"]
+    assert found.level == "warning" and "1 (" in found.said and "back up first" in found.advice
+    assert sql("SELECT count(*) FROM migration") == "0"
+    sql("INSERT INTO migration VALUES (9000, 'of the future', '')")
+    found = looked(database_url=url)["store"]
+    assert found.failed and "migration 9000" in found.said and "newer Pairscope" in found.advice
+
+
+def test_servers_that_are_away_fail_and_say_which_setting_names_them(looked):
+    nobody = free_port()
+    found = looked(database_url=f"postgresql://me:secret@127.0.0.1:{nobody}/x", redis_url=f"redis://127.0.0.1:{nobody}")
+    assert found["store"].failed and "PAIRSCOPE_DATABASE_URL" in found["store"].advice
+    assert found["cache"].failed and "PAIRSCOPE_REDIS_URL" in found["cache"].advice
+    assert "secret" not in str(found)
+
+
+def test_a_replica_that_follows_nobody_is_warned_of(looked, postgres_url, redis_server):
+    found = looked(database_url=postgres_url, redis_url=redis_server.url, database_replica_url=postgres_url)
+    assert found["replica"].level == "warning" and "no standby" in found["replica"].said
+
+
+def test_a_redis_that_drops_locks_when_it_is_full_is_warned_of(looked, postgres_url, redis_server):
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            found = looked(database_url=postgres_url, redis_url=redis_server.url)["cache"]
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    assert found.level == "warning" and "noeviction" in found.advice
+
+
+def test_server_mode_without_redis_is_warned_of(looked, postgres_url):
+    assert looked(database_url=postgres_url)["cache"].level == "warning"
 
 
 @pytest.fixture

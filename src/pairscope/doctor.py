@@ -15,12 +15,13 @@ import orjson
 from pairscope.config import Settings, spool_name
 from pairscope.errors import PairscopeError, StorageError
 from pairscope.supervisor import already_running, http_json, is_free
-from pairscope.terminal import Meter
+from pairscope.terminal import Meter, spoken
 
 __all__ = ["Finding", "examine", "examine_store"]
 
 _LOW_DISK = 2 * 2**30
 _CLOCK_OFF_S = 2.0
+_OLDEST_POSTGRES: Final = 15
 _POLL_S: Final = 0.5
 _PATIENCE_S: Final = 120.0
 
@@ -46,7 +47,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at settings, ports, disk, clock, store, cache and exchange, in this order."""
+    """Look at settings, ports, disk, store, cache, exchange and clock, in this order, and change nothing."""
     running = already_running(settings.data_dir)
     looks: list[Callable[[], Finding]] = [
         lambda: _settings(settings),
@@ -60,6 +61,7 @@ def examine(settings: Settings) -> list[Finding]:
         ),
         lambda: _disk(settings.data_dir),
         lambda: _store(settings, str(running["api"]) if running else ""),
+        *([lambda: _replica(settings)] if settings.database_replica_url else []),
         lambda: _cache(settings),
         lambda: _exchange(settings),
         lambda: _clock(settings),
@@ -112,6 +114,8 @@ def _disk(data_dir: Path) -> Finding:
 def _store(settings: Settings, api: str) -> Finding:
     if api:
         return Finding("store", "ok", f"open in the Pairscope that runs at {api}")
+    if settings.store_url.startswith("postgres"):
+        return _server(settings)
     import asyncio
 
     from pairscope.storage.tick_storage import open_store
@@ -139,10 +143,99 @@ def _files(data_dir: Path) -> list[str]:
     return [f"duckdb:///{path.resolve()}" for path in sorted(data_dir.glob("*.duckdb"))]
 
 
+def _server(settings: Settings) -> Finding:
+    """Look at PostgreSQL: what keeps a process from starting, then what it would regret."""
+    import asyncio
+
+    from pairscope.storage.postgres_state import state_of
+
+    try:
+        state = asyncio.run(state_of(settings.store_url))
+    except PairscopeError as error:
+        return Finding("store", "failed", str(error), error.hint)
+    said = f"PostgreSQL {state.version}, database {state.database}: {state.ticks:,} ticks, {state.bars:,} bars, "
+    said += f"{state.bytes / 1e9:.1f} GB; {state.used} of {state.connections} connections in use"
+    if state.standby:
+        return Finding("store", "failed", f"{said}; it is a standby", "name the primary, or promote this one")
+    if state.major < _OLDEST_POSTGRES:
+        return Finding("store", "failed", said, f"PostgreSQL {_OLDEST_POSTGRES} or newer is needed")
+    if not state.made:
+        return Finding("store", "ok", f"{said}; the first start makes the tables")
+    if state.pending:
+        return Finding(
+            "store",
+            "warning",
+            f"{said}; migrations to come: {', '.join(state.pending)}",
+            "the next process that starts makes them, and older ones cannot start any more; back up first",
+        )
+    if not state.durable:
+        return Finding("store", "warning", f"{said}; fsync is off", "a power cut may destroy it: set fsync = on")
+    if state.connections - state.used < settings.database_pool:
+        return Finding(
+            "store",
+            "warning",
+            said,
+            f"a process takes up to {settings.database_pool} (PAIRSCOPE_DATABASE_POOL): raise max_connections, or pool",
+        )
+    if abs(state.ahead_s) > _CLOCK_OFF_S:
+        return Finding(
+            "store", "warning", f"{said}; its clock is {state.ahead_s:+.1f} s off ours", "set both clocks by NTP"
+        )
+    return Finding("store", "ok", said)
+
+
+def _replica(settings: Settings) -> Finding:
+    import asyncio
+
+    from pairscope.storage.postgres_state import state_of
+
+    try:
+        state = asyncio.run(state_of(settings.database_replica_url, name="PAIRSCOPE_DATABASE_REPLICA_URL"))
+    except PairscopeError as error:
+        return Finding("replica", "warning", str(error), "the primary answers meanwhile")
+    if not state.standby:
+        return Finding("replica", "warning", "it is no standby, and is never asked", "name a standby of the primary")
+    return Finding("replica", "ok", f"a standby, PostgreSQL {state.version}")
+
+
 def _cache(settings: Settings) -> Finding:
-    if settings.redis_url:
-        return Finding("cache", "failed", "REDIS_URL is set; this version keeps the cache in process", "unset it")
-    return Finding("cache", "ok", "in process")
+    if not settings.redis_url:
+        if settings.store_url.startswith("postgres"):
+            return Finding("cache", "warning", "in process", "server mode needs PAIRSCOPE_REDIS_URL; `run` does not")
+        return Finding("cache", "ok", "in process")
+    import asyncio
+
+    from pairscope.storage.redis_client import RedisClient
+
+    async def look() -> tuple[Mapping[str, Any], float]:
+        client = RedisClient(settings.redis_url)
+        try:
+            told = await client.ask(lambda server: server.info())
+            before_s = time.time()
+            seconds, micros = await client.ask(lambda server: server.time())
+            return told, seconds + micros / 1e6 - (before_s + time.time()) / 2
+        finally:
+            await client.close()
+
+    try:
+        told, ahead_s = asyncio.run(look())
+    except PairscopeError as error:
+        return Finding("cache", "failed", str(error), error.hint or "see whether PAIRSCOPE_REDIS_URL is up")
+    most, policy = int(told.get("maxmemory", 0)), str(told.get("maxmemory_policy", "noeviction"))
+    said = f"Redis {told.get('redis_version', '')}: {int(told.get('used_memory', 0)) / 1e6:.0f} MB"
+    said += f" of {most / 1e6:.0f} MB" if most else ", without a bound"
+    if told.get("role") != "master":
+        return Finding("cache", "failed", f"{said}; it is a replica, which takes no writes", "name its master")
+    if policy != "noeviction":
+        return Finding(
+            "cache",
+            "warning",
+            f"{said}; when full it drops keys ({policy}), locks and streams too",
+            "set maxmemory-policy noeviction",
+        )
+    if abs(ahead_s) > _CLOCK_OFF_S:
+        return Finding("cache", "warning", f"{said}; its clock is {ahead_s:+.1f} s off ours", "set both clocks by NTP")
+    return Finding("cache", "ok", said)
 
 
 def _exchange(settings: Settings) -> Finding:
@@ -194,7 +287,7 @@ def examine_store(
             report = _checked_by(api, settings.dashboard_key, repair=repair, progress=meter.of("checking"))
         else:
             url = store_to_read(settings.data_dir, settings.database_url)
-            say(f"looking through the store {url.removeprefix('duckdb:///')}")
+            say(f"looking through the store {spoken(url)}")
             spool = settings.data_dir / spool_name(url)
             report = _checked_here(url, spool, repair=repair, progress=meter.of("checking"))
     finally:
