@@ -71,6 +71,16 @@ async def test_a_shard_that_nobody_keeps_is_named() -> None:
     assert feed_check(late) == ("down", "no active ingest process of shard 0, 1")
 
 
+async def test_shards_that_cannot_be_heard_of_because_the_cache_is_away_are_not_called_dead() -> None:
+    late = await heard({"shard": "0/2"}, {"shard": "1/2"}, now_ms=NOW_MS + 6_000)
+    check = replica_health(late, feed(), {"status": "ok"}, {"status": "degraded", "reason": "Redis does not answer"})
+    assert check["feed"]["status"] == "degraded" and "store" in check["feed"]["reason"]
+
+
+def test_the_age_of_the_stream_grows_while_it_is_silent() -> None:
+    assert feed(quiet_s=12).counters()["lag_ms"] >= 12_000
+
+
 async def test_a_shard_that_is_not_well_says_why_here_too() -> None:
     away = {"status": "degraded", "reason": "reconnecting"}
     beats = await heard({"shard": "0/2"}, {"shard": "1/2", "feed": away})

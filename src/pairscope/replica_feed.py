@@ -140,13 +140,13 @@ class ReplicaFeed:
             self._queue.put_nowait(None)
 
     def counters(self) -> Mapping[str, Any]:
-        """Return counters for ``/api/stats``."""
+        """Return counters for ``/api/stats``; ``lag_ms`` is the age of what the stream said last."""
         return {
             "entries_total": self.entries,
             "lost": self.losses,
             "repeats_total": self.repeats,
             "from_store_total": self.from_store,
-            "lag_ms": round(self.lag_ns / 1e6, 3),
+            "lag_ms": round(self.lag_ns / 1e6 + self.quiet_s() * 1e3, 3),
             "depth": self._queue.qsize(),
             "capacity": QUEUE,
             "merge": dict(self._merge.counters()),

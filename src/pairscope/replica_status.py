@@ -126,19 +126,27 @@ class StorePulse:
 def replica_health(
     beats: Heartbeats, feed: ReplicaFeed | None, store: Mapping[str, Any], cache: Mapping[str, Any]
 ) -> Mapping[str, Mapping[str, Any]]:
-    """Return the checks of ``/api/health``: the feed is as bad as the worst shard's, or as our own hearing of them."""
-    return {"feed": _feed_check(beats, feed), "store": store, "cache": cache}
+    """Return the checks of ``/api/health``: the feed is as bad as the worst shard's, or as our own hearing of them.
+
+    Shards that are silent because the cache is away may well be at work: then the feed is degraded, and not down.
+    """
+    return {"feed": _feed_check(beats, feed, is_heard=cache.get("status") == "ok"), "store": store, "cache": cache}
 
 
-def _feed_check(beats: Heartbeats, feed: ReplicaFeed | None) -> Mapping[str, Any]:
+def _feed_check(beats: Heartbeats, feed: ReplicaFeed | None, *, is_heard: bool) -> Mapping[str, Any]:
     if feed is None or not beats.count:
         return {"status": "degraded", "reason": "waiting for an ingest process"}
     shards = {str(shard): dict(beat.get("feed", {})) for shard, beat in sorted(beats.active().items())}
     check: dict[str, Any] = {"status": "ok", "shards": shards, "last_batch_age_ms": round(feed.quiet_s() * 1000)}
     reasons: list[tuple[str, str]] = []
     if silent := beats.silent():
-        status = "down" if len(silent) == beats.count else "degraded"
-        reasons.append((status, f"no active ingest process of shard {_listed(silent)}"))
+        if is_heard:
+            status = "down" if len(silent) == beats.count else "degraded"
+            reasons.append((status, f"no active ingest process of shard {_listed(silent)}"))
+        else:
+            reasons.append(
+                ("degraded", "no shard is heard of while the cache is away; the market comes from the store")
+            )
     for shard, said in shards.items():
         if said.get("status", "down") != "ok":
             reasons.append((said.get("status", "down"), f"shard {shard}: {said.get('reason', 'it says nothing')}"))
