@@ -16,7 +16,7 @@ TABLE = Symbols(["BTCUSDT"])
 BOUND = 100
 
 
-def said(shard: int, at_ns: int, watermark_ns: int, trade_id: int = 0) -> ShardEntry:
+def said(shard: int, at_ns: int, watermark_ns: int, trade_id: int = 0, until_ns: int = 0) -> ShardEntry:
     number = np.array([trade_id], np.int64)
     batch = TickBatch(
         TABLE,
@@ -29,7 +29,7 @@ def said(shard: int, at_ns: int, watermark_ns: int, trade_id: int = 0) -> ShardE
         np.zeros(1, np.bool_),
         watermark_ns,
     )
-    return ShardEntry(shard, at_ns, batch)
+    return ShardEntry(shard, at_ns, batch, until_ns=until_ns)
 
 
 def brief(entry: ShardEntry) -> tuple[int, int, int]:
@@ -40,10 +40,12 @@ def shards_said(dice: random.Random) -> list[list[ShardEntry]]:
     """Two to four shards, none of which is silent for half of the bound before all end."""
     lanes, number = [], 0
     for shard in range(dice.randint(2, 4)):
-        at, lane = 0, []
+        at, until, lane = 0, 0, []
         while at < 4 * BOUND:
-            at, number = at + dice.choice((0, 1, 7, 20, BOUND // 2 - 1)), number + 1
-            lane.append(said(shard, at, max(0, at - dice.randint(0, 9)), number))
+            at, number, until = max(at, until) + dice.choice((0, 1, 7, 20, BOUND // 2 - 1)), number + 1, 0
+            if dice.random() < 0.5:
+                until = at + dice.randint(0, 5)
+            lane.append(said(shard, at, max(0, at - dice.randint(0, 9)), number, until))
         lanes.append(lane)
     return lanes
 
@@ -80,6 +82,19 @@ def test_the_watermark_is_that_of_the_slowest_shard() -> None:
     for entry in (said(0, 10, 9), said(1, 11, 3), said(0, 20, 19), said(1, 21, 20), said(0, 30, 30)):
         merge.put(entry)
     assert [entry.batch.watermark_ns for entry in merge.ready()] == [0, 3, 3, 19]
+
+
+def test_a_shard_that_said_up_to_when_it_had_received_is_not_waited_for() -> None:
+    merge = ShardMerge([0, 1])
+    merge.put(said(0, 99, 90, 1, until_ns=100))
+    merge.put(said(1, 98, 90, 2, until_ns=100))
+    assert [brief(entry)[1] for entry in merge.ready()] == [2, 1]
+
+
+def test_what_a_shard_received_before_the_time_that_it_spoke_of_comes_behind_that_time_for_everybody() -> None:
+    lanes = [[said(0, 10, 9, 1, until_ns=20), said(0, 15, 9, 2)], [said(1, 12, 9, 3), said(1, 18, 9, 4)]]
+    orders = {tuple(number for _, number, _ in merged(lanes, random.Random(seed))) for seed in range(20)}
+    assert orders == {(1, 3, 4, 2)}
 
 
 def test_a_shard_that_died_is_waited_for_no_longer_than_the_bound() -> None:

@@ -24,7 +24,8 @@ class ShardEntry:
     """What one shard said at once: a batch (or time alone), verdicts on gaps, or bars that are no batch's.
 
     ``at_ns`` is when the shard received it: the newest receive time of its ticks, the shard's clock where it has none.
-    ``word`` says of ``bars`` what they are: ``history`` or ``rebuilt``.
+    ``word`` says of ``bars`` what they are: ``history`` or ``rebuilt``. With ``until_ns`` the shard says that this is
+    all it had received up to then; 0 where it says nothing of the kind.
     """
 
     shard: int
@@ -33,11 +34,12 @@ class ShardEntry:
     verdicts: tuple[Gap, ...] = ()
     bars: tuple[BarBatch, ...] = ()
     word: str = ""
+    until_ns: int = 0
 
 
 @dataclass(slots=True)
 class _Lane:
-    """One shard: what waits of it, how far it has come, and whether it is waited for."""
+    """One shard: what waits of it, before when it says nothing more, and whether it is waited for."""
 
     waiting: deque[tuple[int, ShardEntry]] = field(default_factory=deque)
     newest_ns: int | None = None
@@ -49,11 +51,11 @@ class ShardMerge:
     """Puts the entries of shards, each in its own order, into one order that all who read them agree on.
 
     An entry is passed on when no other shard can still say anything earlier: the order is (receive time, shard), the
-    time of a shard never going back. So everybody passes on the same, however the shards' entries reach them, as long
-    as none is more than ``silence_ns`` behind the others. One that is, or for which more than ``most_held`` entries
-    wait, is left out: what it says later is passed on as it comes, its ticks are late where time has passed them, and
-    it takes part again once it is no longer behind. The watermark that is passed on is the smallest of the shards that
-    take part, and never goes back.
+    time of a shard never going back, nor behind what the shard said it had received. So everybody passes on the same,
+    however the shards' entries reach them, as long as none is more than ``silence_ns`` behind the others. One that is,
+    or for which more than ``most_held`` entries wait, is left out: what it says later is passed on as it comes, its
+    ticks are late where time has passed them, and it takes part again once it is no longer behind. The watermark that
+    is passed on is the smallest of the shards that take part, and never goes back.
 
     >>> from pairscope.market.symbols import Symbols
     >>> merge, table = ShardMerge([0, 1]), Symbols()
@@ -96,7 +98,8 @@ class ShardMerge:
     def put(self, entry: ShardEntry) -> None:
         """Take a shard's next entry; ``KeyError`` for a shard that there is not. O(1)."""
         lane = self._lanes[entry.shard]
-        at_ns = lane.newest_ns = entry.at_ns if lane.newest_ns is None else max(entry.at_ns, lane.newest_ns)
+        at_ns = entry.at_ns if lane.newest_ns is None else max(entry.at_ns, lane.newest_ns)
+        lane.newest_ns = max(at_ns, entry.until_ns)
         self._newest_ns = max(self._newest_ns, at_ns)
         if self._began_ns is None:
             self._began_ns = at_ns

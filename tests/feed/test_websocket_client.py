@@ -437,6 +437,23 @@ def test_what_no_retry_can_help_comes_out_of_the_batches(network: Any, simulate:
     simulate(main())
 
 
+def test_batches_end_where_the_clock_is_at_a_multiple_of_the_flush_interval(
+    network: Any, simulate: Simulate, simulation: Any
+) -> None:
+    async def main() -> None:
+        await asyncio.sleep(0.013)
+        sim = simulation(["BTCUSDT"], flush_ms=100)
+        await sim.market(5, {"BTCUSDT": 90.0})
+        ticks = [batch.ts_recv_ns for batch in sim.follower.batches[2:] if len(batch) > 1]
+        assert len(ticks) > 40
+        assert all(
+            first // 100_000_000 == last // 100_000_000 for first, last in ((t[0] + 1, t[-1] - 1) for t in ticks)
+        )
+        await sim.follower.stop()
+
+    simulate(main())
+
+
 def test_closing_hands_on_what_has_come_and_ends(network: Any, simulate: Simulate, simulation: Any) -> None:
     async def main() -> None:
         sim = simulation(["BTCUSDT"], flush_ms=1000)

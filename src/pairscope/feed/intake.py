@@ -14,7 +14,7 @@ from pairscope.market.continuity import Admission, Continuity, Gap
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch, concat_ticks
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "next_flush_ns"]
 
 EMPTY_EVERY_NS: Final = 100_000_000
 """A batch that carries time alone leaves at least this often."""
@@ -123,3 +123,19 @@ class Intake:
                 self._open.discard(key)
         if admission.changed:
             self.on_gaps(admission.changed)
+
+
+def next_flush_ns(last_ns: int, every_ns: int, now_ns: int, clock_ns: int) -> int:
+    """Return when to flush after a flush that was due at ``last_ns``: when the clock is at a multiple of ``every_ns``.
+
+    Processes that follow parts of one market flush together that way, and who merges them waits for none. What is
+    overdue is due at once. ``last_ns``, ``now_ns`` and the result are ns of a monotonic clock.
+
+    >>> next_flush_ns(100, 25, 103, 1_003), next_flush_ns(100, 25, 103, 1_012), next_flush_ns(100, 25, 130, 1_030)
+    (125, 116, 130)
+    """
+    due_ns = last_ns + every_ns
+    if due_ns <= now_ns:
+        return now_ns
+    beyond_ns = (clock_ns + due_ns - now_ns) % every_ns
+    return due_ns - beyond_ns + (every_ns if 2 * beyond_ns > every_ns else 0)

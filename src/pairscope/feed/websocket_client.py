@@ -14,7 +14,7 @@ import structlog
 from pairscope.errors import ConnectionLost, ExchangeRefused
 from pairscope.feed.backfill import Backfill, Repairs
 from pairscope.feed.connection import Connection, Opener, Receiver, Socket
-from pairscope.feed.intake import Intake
+from pairscope.feed.intake import Intake, next_flush_ns
 from pairscope.feed.rate import Rate
 from pairscope.feed.rest import ExchangeRest
 from pairscope.feed.silence import SymbolSilence
@@ -249,7 +249,7 @@ class WebSocketFeed:
         self._crew.start([*jobs, ("feed silence", self._watch_symbols)])
         try:
             while True:
-                due_ns = max(due_ns + self._flush_ns, self._monotonic())
+                due_ns = next_flush_ns(due_ns, self._flush_ns, self._monotonic(), self._clock())
                 await self._sleep((due_ns - self._monotonic()) / 1e9)
                 if self._crew.failure is not None:
                     raise self._crew.failure

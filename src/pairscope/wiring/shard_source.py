@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 import msgspec
 import structlog
@@ -13,9 +14,13 @@ from pairscope.storage.market_stream import MarketStreamReader, StreamEntry
 from pairscope.storage.redis_client import RedisClient
 from pairscope.storage.spool import decode_parcel
 
-__all__ = ["StreamSource"]
+__all__ = ["StreamSource", "shard_entry"]
 
 _log = structlog.get_logger(__name__)
+
+FRESH_NS: Final = 1_000_000_000
+"""What was said so soon behind its newest tick is all that its shard had by then; later it was remembered, or waited.
+"""
 
 
 class StreamSource:
@@ -35,7 +40,7 @@ class StreamSource:
                 yield Lost(said.shard, said.from_ns)
                 continue
             try:
-                entry = _entry(said)
+                entry = shard_entry(said)
             except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
                 self.unreadable += 1
                 _log.error("an entry of the market stream cannot be read", shard=said.shard, error=str(error))
@@ -44,10 +49,12 @@ class StreamSource:
                 yield entry
 
 
-def _entry(said: StreamEntry) -> ShardEntry:
+def shard_entry(said: StreamEntry) -> ShardEntry:
+    """Return what a shard said, decoded; ``msgspec.DecodeError`` or the errors of a wrong type where it is no such."""
     parcel = decode_parcel(said.payload)
     batch = parcel.batch
     if said.kind == "bars":
         return ShardEntry(said.shard, said.ts_ns, batch, bars=parcel.bars, word=said.word)
     at_ns = int(batch.ts_recv_ns.max()) if len(batch) else said.ts_ns
-    return ShardEntry(said.shard, at_ns, batch, parcel.verdicts)
+    until_ns = said.ts_ns if said.ts_ns - at_ns < FRESH_NS else 0
+    return ShardEntry(said.shard, at_ns, batch, parcel.verdicts, until_ns=until_ns)
