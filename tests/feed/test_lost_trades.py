@@ -26,6 +26,7 @@ class Losing:
         self.ledger = Continuity()
         self.asked: list[tuple[int, int]] = []
         self.rebuilt: list[tuple[str, int, int]] = []
+        self.gone: range | None = None
         self._noon_ns = noon_ns
         self.batch = batch
         self.lost = LostTrades(store, self, SYMBOLS, self.ledger, self._hand_on, clock=lambda: noon_ns)
@@ -33,7 +34,8 @@ class Losing:
     async def agg_trades(self, _: str, *, from_id: int, limit: int, **__: Any) -> list[AggTradeRow]:
         self.asked.append((from_id, limit))
         ms = self._noon_ns // 1_000_000
-        return [AggTradeRow(i, 1.0, 1.0, i, ms + i, False) for i in range(from_id, from_id + limit)]
+        kept = [i for i in range(from_id, from_id + limit) if self.gone is None or i not in self.gone]
+        return [AggTradeRow(i, 1.0, 1.0, i, ms + i, False) for i in kept]
 
     async def time(self) -> int:
         raise NotImplementedError
@@ -82,3 +84,18 @@ async def test_what_was_only_on_its_way_is_not_asked_for(losing: Losing) -> None
     await losing.store.append(losing.batch(3, 4, 5, 6))
     await losing.lost.look()
     assert losing.asked == []
+
+
+async def test_ids_that_the_exchange_does_not_have_are_given_up_and_asked_for_no_more(losing: Losing) -> None:
+    losing.ledger.admit(losing.batch(*range(1, 21)))
+    await losing.store.append(losing.batch(1, 2, 7, 8, 12, 13, 20))
+    losing.gone = range(3, 7)
+    for _ in range(9):
+        await losing.lost.look()
+    asked = losing.asked.count((3, 4))
+    assert 2 <= asked <= 6
+    verdicts = {(gap.from_id, gap.to_id): gap.status for gap in await losing.store.gaps()}
+    assert verdicts == {(3, 6): "unrepairable", (9, 11): "repaired", (14, 19): "repaired"}
+    assert (losing.lost.given_up, losing.lost.fetched) == (4, 9)
+    await losing.lost.look()
+    assert losing.asked.count((3, 4)) == asked

@@ -375,6 +375,7 @@ class ShardIngest:
                 "index": self.shard.index,
                 "count": self.shard.count,
                 "lost_trades_fetched": lost.fetched if lost else 0,
+                "lost_trades_given_up": lost.given_up if lost else 0,
                 "holes_from_store": holes.delivered if holes else 0,
                 "told_too_much": self.told_too_much + self.voice.dropped,
             },
