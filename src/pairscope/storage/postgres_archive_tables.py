@@ -10,8 +10,8 @@ from pairscope.storage.archive_tables import CatalogueRow, Litter
 from pairscope.storage.postgres_pool import Session
 
 __all__ = [
-    "ARCHIVE_LOCK", "add_files", "announce", "doom", "drop_files", "drop_litter", "hold_out_readers", "litter",
-    "read_rows", "settle",
+    "ARCHIVE_LOCK", "WAIT_MS", "add_files", "announce", "doom", "drop_files", "drop_litter", "hold_out_readers",
+    "litter", "read_rows", "settle",
 ]  # fmt: skip
 
 ARCHIVE_LOCK: Final = 7_035_284_120

@@ -10,7 +10,7 @@ from pairscope.storage.archive_catalogue import ArchivedFile
 from pairscope.storage.archive_tables import Litter
 from pairscope.storage.ledger import NEVER
 from pairscope.storage.postgres_archive_reading import ArchivedTables, ColdFiles
-from pairscope.storage.postgres_archive_tables import ARCHIVE_LOCK, drop_files, hold_out_readers
+from pairscope.storage.postgres_archive_tables import ARCHIVE_LOCK, WAIT_MS, drop_files, hold_out_readers
 from pairscope.storage.postgres_days import bounds_of, is_hypertable, tables_of_days, ticks_of, within
 from pairscope.storage.postgres_ledger import SharedLedger
 from pairscope.storage.postgres_pool import Session
@@ -18,8 +18,6 @@ from pairscope.storage.postgres_time import at
 
 __all__ = ["drop_bars", "drop_empty", "drop_ticks", "names_of_bars"]
 
-WAIT_MS = 800
-"""So long a drop waits for reads of its table, and whoever comes behind waits for it; then all go on, and it again."""
 NEAREST = 200
 """Ticks among which the lowest id of a symbol is looked for: where a range begins, ids may come in another order."""
 _BASE = "timeframe IN ('1s', '1m')"

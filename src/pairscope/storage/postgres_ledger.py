@@ -110,7 +110,7 @@ class SharedLedger:
         """Bring watermark and catalogue to where they stand; days stay where they are until the transaction ends."""
         found = {row["key"]: int(row["value"]) for row in session.rows(_META)}
         self.ledger.watermark_ns = max(self.ledger.watermark_ns, found["watermark_ns"])
-        version = found["archive"]
+        version = found.get("archive", 0)  # a standby may not have the migration yet
         if version not in self._catalogues:
             known = max((v for v in self._catalogues if found["archive_gone"] <= v < version), default=0)
             come = read_rows(session, self.ledger.id_of, since=known)

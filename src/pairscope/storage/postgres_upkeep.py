@@ -58,6 +58,7 @@ class PostgresUpkeep:
         self._look = look
         self._on_dropped = on_dropped
         self._lock = asyncio.Lock()
+        self._counted: tuple[Catalogue, dict[str, int]] = (Catalogue(), Catalogue().totals())
         self.files = PostgresArchive(pool, cold)
 
     @property
@@ -81,7 +82,10 @@ class PostgresUpkeep:
 
     def totals(self) -> Mapping[str, int]:
         """Return how many ``files``, ``bytes``, ``ticks`` and ``bars`` the archive had at the last read."""
-        return self._catalogue().totals()
+        catalogue = self._catalogue()
+        if catalogue is not self._counted[0]:
+            self._counted = catalogue, catalogue.totals()
+        return self._counted[1]
 
     async def days(
         self,
@@ -165,19 +169,25 @@ class PostgresUpkeep:
         async with self._lock:
             await self.files.sweep()
             kept = [
-                day
-                for day in await self.days(None, None, before_day * DAY_NS, uploads=False)
-                if day.stored_ticks + day.stored_bars and (not symbols or day.symbol in symbols)
+                each
+                for each in await self.days(None, None, before_day * DAY_NS, uploads=False)
+                if each.stored_ticks + each.stored_bars and (not symbols or each.symbol in symbols)
             ]
-            todo = [(day.day, day.symbol, day.stored_ticks + day.stored_bars) for day in kept]
+            for day in {each for each in await self._pool.read(tables_of_days) if each < before_day}:
+                if not any(each.day == day and each.stored_ticks for each in kept):
+                    await self._drop_empty(day)  # a run that was broken off has left it, or it was made in vain
+            todo = [(each.day, each.symbol, each.stored_ticks + each.stored_bars) for each in kept]
             return await self.files.move(
                 todo, place=place, progress=progress, cancelled=cancelled, on_day=self._drop_empty
             )
 
     async def _drop_empty(self, day: int) -> None:
-        """Give back the room of a day that has moved as a whole."""
-        if await self._patiently(partial(drop_empty, day=day)):
-            self._on_dropped()
+        """Give back the room of a day of which no row is left; the next run does where it is being read."""
+        try:
+            if await self._patiently(partial(drop_empty, day=day)):
+                self._on_dropped()
+        except StoreUnavailable as error:
+            _log.info("an emptied day is dropped later", error=str(error))
 
     async def forget(
         self, days: Iterable[int], *, progress: Progress = untold, cancelled: Callable[[], bool] = never
