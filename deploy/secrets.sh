@@ -32,6 +32,7 @@ REDIS_PASSWORD=$(cat secrets/redis_password)
 PAIRSCOPE_API_KEYS=sha256:$(digest "$(cat secrets/operator_key)"),sha256:$(digest "$(cat secrets/metrics_key)")
 PAIRSCOPE_DASHBOARD_KEY=$(cat secrets/dashboard_key)
 PAIRSCOPE_JWT_SECRET=$(random)
+PAIRSCOPE_WEBHOOK_SECRET=whsec_$(head -c 32 /dev/urandom | base64 | tr -d '\n')
 END
 fi
 echo "deploy/.env and deploy/secrets are there; the key of the API is in deploy/secrets/operator_key"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import time
@@ -15,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
+import yaml
 from tests.postgres_server import PostgresServer, binaries_of_the_wheel, running
 
 from pairscope.market.ticks import TickBatch
@@ -101,29 +104,32 @@ class Backups:
         rows = self.sql(" UNION ALL ".join(map(each.format, sorted(names.split()))))
         return dict(line.split("|", 1) for line in rows.splitlines())
 
+    def empty(self, folder: Path) -> None:
+        """Make a folder that belongs to who runs the server."""
+        owner = self.folder.stat()
+        folder.mkdir(mode=0o700)
+        os.chown(folder, owner.st_uid, owner.st_gid)
+
     def destroyed(self, folder: Path, *words: str) -> None:
         """Have the server fall, remove every file of it, restore it and start it again."""
         self.server.stop(kill=True)
-        mode, owner = folder.stat().st_mode, folder.stat()
         shutil.rmtree(folder)
-        folder.mkdir(mode=mode)
-        os.chown(folder, owner.st_uid, owner.st_gid)
+        self.empty(folder)
         self.do("restore", str(folder), *words)
         self.server.start()
-        until(lambda: self.sql("SELECT pg_is_in_recovery()") == "f", "end of the recovery")
 
 
 @pytest.fixture(scope="module")
 def backups() -> Iterator[Backups]:
     """A server of its own, which is going to be destroyed, and its backups."""
     with running(binaries_of_the_wheel()) as server:
-        server.fresh()
+        server.sql("CREATE DATABASE pairscope")
         folder = server.data.parent
         shutil.copy(SCRIPT, folder)
-        (folder / "kept").mkdir()
         (folder / "backup.sh").chmod(0o755)
-        shutil.chown(folder / "kept", *([folder.owner()] if os.geteuid() == 0 else [folder.stat().st_uid]))
-        yield Backups(server, folder)
+        backups = Backups(server, folder)
+        backups.empty(folder / "kept")
+        yield backups
 
 
 def write(backups: Backups, ticks_of: TicksOf, noon_ns: int, ids: range) -> None:
@@ -165,14 +171,23 @@ def test_bases_and_log_that_nobody_needs_go_and_a_server_that_was_restored_is_ke
             backups.do("base")
             backups.sql("CREATE TABLE more (); DROP TABLE more; SELECT pg_switch_wal()")
         backups.kept_up()
-        sums = backups.sums()
     before = backups.segments()
     backups.do("prune")
     after = backups.segments()
     assert len(list((backups.folder / "kept" / "base").iterdir())) == 2
     assert after and len(after) < len(before) and after == before[-len(after) :]
+    # What the server did not keep for its follower is a hole, behind which a base begins anew.
+    backups.sql("SELECT pg_drop_replication_slot('pairscope_backup')")
+    backups.sql("CREATE TABLE unfollowed AS SELECT 1 AS one; SELECT pg_switch_wal(); CHECKPOINT")
+    known = backups.complete()
+    with backups.followed("run"):
+        until(lambda: backups.complete() > known, "base behind the hole")
+        backups.sql("CREATE TABLE followed AS SELECT 2 AS two")
+        backups.kept_up()
+    assert len(list((backups.folder / "kept" / "wal").iterdir())) > 2
+    sums = backups.sums()
     backups.destroyed(backups.server.data)
-    assert backups.sums() == sums
+    assert backups.sums() == sums and "followed" in sums and "unfollowed" in sums
 
 
 def test_a_dump_makes_an_empty_database_the_same_and_spares_one_that_is_not(
@@ -190,10 +205,43 @@ def test_a_dump_makes_an_empty_database_the_same_and_spares_one_that_is_not(
     write(backups, ticks_of, noon_ns, range(70, 71))
 
 
-def test_what_cannot_be_restored_says_why(backups: Backups, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    tmp_path.parent.chmod(0o755)
+def test_what_cannot_be_restored_says_why(backups: Backups) -> None:
     assert "not empty" in backups.run("restore", str(backups.server.data)).stderr
-    (backups.folder / "empty").mkdir(exist_ok=True)
+    backups.empty(backups.folder / "empty")
     assert "old enough" in backups.run("restore", "empty", "2020-01-01").stderr
+    until_then = ["restore", "empty", "2999-01-01"]
+    assert "before configured recovery target" in backups.run(*until_then).stderr, "the log ends before that"
     assert "backup.sh restore DIR" in backups.run("mend").stderr
+
+
+def test_pages_containers_and_pods_use_words_that_the_script_knows() -> None:
+    known = set(re.findall(r"^ {4}([a-z |]+)\) \"\$@\"", SCRIPT.read_text(), re.MULTILINE)[0].split(" | "))
+    assert {"run", "base", "restore", "dump", "load", "check"} <= known
+    service = yaml.safe_load((ROOT / "deploy" / "docker-compose.yml").read_text())["services"]["backup"]
+    assert set(service["command"]) <= known and service["healthcheck"]["test"][-1] in known
+    for page in ("docs/operations.md", "deploy/README.md", "deploy/backup/keeper.yaml"):
+        words = re.findall(r"backup\.sh,? ([a-z]+)", (ROOT / page).read_text())
+        assert words and set(words) <= known, page
+
+
+def test_the_component_for_a_cluster_is_restricted_and_fits_the_server_that_it_changes() -> None:
+    place = ROOT / "deploy" / "backup"
+    listed = yaml.safe_load((place / "kustomization.yaml").read_text())
+    made = listed["resources"] + [each["path"] for each in listed["patches"]]
+    made += [file for each in listed["configMapGenerator"] for file in each["files"]]
+    assert sorted(made) == sorted(path.name for path in place.iterdir() if path.name != "kustomization.yaml")
+    documents = [each for name in listed["resources"] for each in yaml.safe_load_all((place / name).read_text())]
+    for document in documents:
+        kubernetes_validate.validate(document, "1.33", strict=True)
+    pod = next(each for each in documents if each["kind"] == "StatefulSet")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True and pod["automountServiceAccountToken"] is False
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    [server, _] = yaml.safe_load_all((ROOT / "deploy/k8s/components/servers/postgres.yaml").read_text())
+    for change in yaml.safe_load((place / "server.yaml").read_text()):
+        found = server
+        for step in change["path"].strip("/").split("/")[:-1]:
+            found = found[int(step)] if isinstance(found, list) else found[step]
+        found.append(change["value"])
+    kubernetes_validate.validate(server, "1.33", strict=True)
+    compose = yaml.safe_load((ROOT / "deploy" / "docker-compose.yml").read_text())["services"]["postgres"]["command"]
+    assert set(compose[1:]) == set(server["spec"]["template"]["spec"]["containers"][0]["args"])

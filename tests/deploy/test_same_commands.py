@@ -31,6 +31,8 @@ def stack(tmp_path: Path, postgres_url: str, redis_server: RedisServer) -> Itera
         "PAIRSCOPE_API_KEYS": "sha256:" + hashlib.sha256(KEY.encode()).hexdigest(),
         "PAIRSCOPE_DASHBOARD_KEY": "the-dashboards-key",
         "PAIRSCOPE_JWT_SECRET": "the-same-for-all",
+        "PAIRSCOPE_WEBHOOK_SECRET": "whsec_" + "c2VjcmV0" * 4,
+        "PAIRSCOPE_ARCHIVE_URL": str(tmp_path / "archive"),
         "PAIRSCOPE_PUBLIC_URL": "https://pairscope.test",
         "PAIRSCOPE_EXCHANGE_WS_URL": f"ws://127.0.0.1:{port}",
         "PAIRSCOPE_EXCHANGE_REST_URL": f"http://127.0.0.1:{port}",
