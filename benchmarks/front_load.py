@@ -175,7 +175,7 @@ class Listener:
                     )
                     break
                 except (OSError, TimeoutError, picows.WSError) as error:
-                    self.seen[0].refused[f"{type(error).__name__} {error}"[:60]] += 1
+                    self.seen[0].refused[f"{type(error).__name__} {error}"[:120]] += 1
                     await asyncio.sleep(BACK_S)
             self.seen[0].away_s = max(self.seen[0].away_s, time.monotonic() - began)
             with suppress(OSError, picows.WSError):

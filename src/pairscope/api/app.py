@@ -14,6 +14,7 @@ from pairscope.api import problems
 from pairscope.api.alerts import add_alerts
 from pairscope.api.analytics import add_analytics
 from pairscope.api.answers import GZIP_FROM, GZIP_LEVEL, Packing
+from pairscope.api.arrivals import Arrivals, Entrance
 from pairscope.api.backtests import add_backtests
 from pairscope.api.bulk import FILE_PATH, add_bulk
 from pairscope.api.catalog import Catalog
@@ -39,7 +40,7 @@ from pairscope.api.security import BodyLimit, Gate, Keys, Origins, SecurityHeade
 from pairscope.api.shared_counts import SharedCounts
 from pairscope.api.statistics import add_statistics
 from pairscope.api.storage import add_storage
-from pairscope.api.stream import Stream
+from pairscope.api.stream import PART_S, Stream
 from pairscope.api.system import StatsView, add_system
 from pairscope.api.topics import Topics, add_topic
 from pairscope.api.tracing import Traces
@@ -68,7 +69,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
         link = DeskLink(services.desk, passes, wait_s=options.desk_wait_s)
     workers = Workers()
     topics = Topics(services, catalog, stats, link)
-    stream = Stream(services, options, topics, stats)
+    stream, arrivals = Stream(services, options, topics, stats), Arrivals()
 
     def counters() -> Mapping[str, Any]:
         stands = {name: str(check.get("status", "down")) for name, check in services.health().items()}
@@ -131,7 +132,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
         """End what lasts, before the server does: who waits for a desk, then the clients of the stream."""
         if link is not None:
             link.part()
-        await stream.part()
+        await asyncio.gather(stream.part(), arrivals.part(within_s=PART_S))
 
     app.state.part = part
     describe(app, keys_required=keys.required)
@@ -166,4 +167,5 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
     if tracer is not None:
         app.add_middleware(Traces, tracer=tracer)
     app.add_middleware(RequestLog)
+    app.add_middleware(Entrance, arrivals=arrivals)
     return app

@@ -25,7 +25,7 @@ from pairscope.api.topics import Topics
 from pairscope.errors import InputError, PairscopeError
 from pairscope.ports import Message, Services
 
-__all__ = ["MAX_MESSAGE", "Stream"]
+__all__ = ["MAX_MESSAGE", "PART_S", "Stream"]
 
 MAX_MESSAGE = 4096
 """Bytes that a client may send at once."""
