@@ -19,6 +19,7 @@
     │   └── ExchangeRefused            maybe  502    the exchange answered with an error
     ├── StorageError                   yes    503
     │   ├── StoreUnavailable           yes    503    the writer holds or spools what it has
+    │   ├── StoreRefused           no     422    what was given cannot be stored, whenever it is asked
     │   ├── StoreLocked                no     503    another process holds it; exit code 2
     │   ├── StoreDamaged               no     503    the message says what was set aside
     │   ├── WriterOverflow             yes    503    policy decides, a counter tells
@@ -67,6 +68,7 @@ __all__ = [
     "StorageError",
     "StoreDamaged",
     "StoreLocked",
+    "StoreRefused",
     "StoreUnavailable",
     "SubscriptionRefused",
     "Superseded",
@@ -249,6 +251,12 @@ class StoreUnavailable(StorageError):
     """The store did not answer; ticks wait in the writer's queue or in the spool meanwhile."""
 
     hint = "check the disk and PAIRSCOPE_DATABASE_URL"
+
+
+class StoreRefused(StorageError):
+    """What was given cannot be stored, however often it is tried; the writer keeps it aside and goes on."""
+
+    retry, status = False, 422
 
 
 class StoreLocked(StorageError):

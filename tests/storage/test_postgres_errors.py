@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from pairscope.errors import ConfigError, SchemaMismatch, StorageError, StoreDamaged, StoreUnavailable
+from pairscope.errors import ConfigError, SchemaMismatch, StorageError, StoreDamaged, StoreRefused, StoreUnavailable
 from pairscope.storage.postgres_errors import of_settings, translated
 
 NAME = "PAIRSCOPE_DATABASE_URL"
@@ -29,7 +29,11 @@ NAME = "PAIRSCOPE_DATABASE_URL"
         (asyncpg.DataCorruptedError("bad page"), StoreDamaged, False),
         (asyncpg.UndefinedTableError("no table"), SchemaMismatch, False),
         (asyncpg.InvalidPasswordError("wrong"), StorageError, True),
-        (asyncpg.UniqueViolationError("twice"), StorageError, True),
+        (asyncpg.UniqueViolationError("twice"), StoreRefused, False),
+        (asyncpg.CharacterNotInRepertoireError("NUL"), StoreRefused, False),
+        (asyncpg.DataError("not what the driver can send"), StoreRefused, False),
+        (asyncpg.RaiseError("a trigger will not have it"), StoreRefused, False),
+        (asyncpg.InternalServerError("a bug of the server's"), StorageError, True),
     ],
 )
 def test_what_a_retry_helps_is_told_apart(error, kind, retry):

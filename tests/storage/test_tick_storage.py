@@ -47,6 +47,25 @@ async def test_batches_are_gathered_until_they_are_old_enough(make_writer, moody
     assert await stored_ids(moody) == [1, 2, 3, 4]
 
 
+async def test_a_store_that_is_slow_is_said_to_be_until_it_has_caught_up(make_writer, moody, some, hand_clock):
+    writer = await make_writer(clock=hand_clock, flush_seconds=0.5, max_batches=2)
+    moody.gate = asyncio.Event()
+    for k in range(2):
+        await writer.put(some([k]), hurry=True)
+    waiting = asyncio.create_task(writer.put(some([2])))
+    hand_clock.pass_s(4)
+    assert writer.status()["status"] == "ok"
+    hand_clock.pass_s(2)
+    await until(lambda: writer.counters()["blocked"] == 1)
+    assert writer.status()["status"] == "degraded"
+    assert "slow" in writer.status()["reason"]
+    moody.gate.set()
+    await waiting
+    await writer.drain()
+    assert writer.status()["status"] == "ok"
+    assert await stored_ids(moody) == [0, 1, 2]
+
+
 async def test_batches_are_written_at_once_when_they_are_many_ticks(make_writer, moody, some, hand_clock):
     writer = await make_writer(clock=hand_clock, flush_rows=10)
     await writer.put(some(range(6)))

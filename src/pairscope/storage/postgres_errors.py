@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from pairscope.errors import ConfigError, PairscopeError, SchemaMismatch, StorageError, StoreDamaged, StoreUnavailable
+from pairscope.errors import (
+    ConfigError,
+    PairscopeError,
+    SchemaMismatch,
+    StorageError,
+    StoreDamaged,
+    StoreRefused,
+    StoreUnavailable,
+)
 
 __all__ = ["lacks_partition", "of_settings", "translated"]
 
@@ -22,6 +30,9 @@ _DAMAGE: Final = ("XX001", "XX002")
 _NOT_OURS: Final = ("42P01", "42703", "42P07", "42883", "3F000")
 _PASSING: Final = ("08", "40", "53", "55", "57", "58")
 """Classes of what another moment may change: connection, timing, resources, locks, an operator, the system."""
+
+_FOR_GOOD: Final = ("21", "22", "23", "54", "P0")
+"""Classes of what the rows themselves are refused for: their values, a constraint, a limit, what a trigger raises."""
 
 
 def translated(error: Exception, name: str) -> Exception:
@@ -52,6 +63,10 @@ def translated(error: Exception, name: str) -> Exception:
         )
     if not code or code[:2] in _PASSING:
         return StoreUnavailable(f"PostgreSQL does not take it: {said}", hint=f"see whether {name} is up")
+    if code[:2] in _FOR_GOOD:
+        return StoreRefused(
+            f"PostgreSQL refuses it: {said}", hint="look at what was given, or at what was added to its tables"
+        )
     return StorageError(f"PostgreSQL: {said}")
 
 

@@ -63,7 +63,7 @@ def days_of(times_ns: Iterable[int]) -> set[int]:
 def _attach(session: Session, name: str, low: str, high: str) -> None:
     """Make a day and put it under ``tick_data``: made that way nobody who reads or writes another day waits for it."""
     session.run(
-        f"CREATE TABLE {name} (LIKE tick_data INCLUDING DEFAULTS INCLUDING STORAGE); "
+        f"CREATE TABLE {name} (LIKE tick_data INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING CONSTRAINTS); "
         f"ALTER TABLE tick_data ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}')"
     )
 

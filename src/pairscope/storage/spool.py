@@ -23,7 +23,7 @@ from pairscope.market.ticks import TickBatch
 from pairscope.ports import Document
 from pairscope.storage.parcel import Parcel
 
-__all__ = ["Spool", "decode_parcel", "encode_parcel"]
+__all__ = ["Spool", "decode_parcel", "encode_parcel", "record_of"]
 
 _log = structlog.get_logger(__name__)
 
@@ -83,6 +83,11 @@ class Spool:
         return bool(self._sizes)
 
     @property
+    def directory(self) -> Path:
+        """Where its segments are."""
+        return self._directory
+
+    @property
     def size(self) -> int:
         """Bytes that wait."""
         return sum(self._sizes.values()) - self._offset
@@ -93,8 +98,7 @@ class Spool:
 
     def append(self, parcel: Parcel) -> None:
         """Put a parcel at the end. Raises ``WriterOverflow`` at the bound, ``OSError`` where the disk refuses."""
-        payload = encode_parcel(parcel)
-        record = _HEAD.pack(_MAGIC, len(payload), crc32(payload)) + payload
+        record = record_of(parcel)
         if self.size + len(record) > self._max_bytes:
             raise WriterOverflow(f"the spool holds {self.size} bytes, at most {self._max_bytes}")
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -183,6 +187,12 @@ class Spool:
             self.cut_bytes += torn
             os.truncate(path, good)
         return good
+
+
+def record_of(parcel: Parcel) -> bytes:
+    """Return what a segment holds of a parcel."""
+    payload = encode_parcel(parcel)
+    return _HEAD.pack(_MAGIC, len(payload), crc32(payload)) + payload
 
 
 def encode_parcel(parcel: Parcel) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
@@ -22,6 +22,7 @@ from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.parcel import Parcel
 from pairscope.storage.pause import Pause
 from pairscope.storage.rebuilds import Rebuild, Rebuilds
+from pairscope.storage.refusals import Refusals
 from pairscope.storage.spool import Spool
 from pairscope.storage.waiting import Waiting
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Store", "StoreWriter", "open_store"]
 
 _log = structlog.get_logger(__name__)
+SLOW_MS: Final = 5_000.0
 
 
 class Store(TickStore, Records, Protocol):
@@ -76,6 +78,7 @@ class StoreWriter:
     ) -> None:
         self._store = store
         self._spool = spool
+        self._door = Refusals(store, spool.directory / "refused")
         self._clock = clock
         self._on_revised = on_revised
         self._on_kept = on_kept
@@ -199,6 +202,7 @@ class StoreWriter:
         """Return counters for ``/api/stats`` and ``/metrics``; ``lag_ms`` is the age of the oldest waiting batch."""
         return {
             **self._counters,
+            **self._door.counters(),
             "depth": len(self._waiting),
             "capacity": self._waiting.max_batches,
             "queued_rows": self._waiting.rows,
@@ -213,7 +217,7 @@ class StoreWriter:
         }
 
     def status(self) -> Mapping[str, Any]:
-        """Return the health of the writer: down when it ended or loses ticks, degraded when it spools."""
+        """Return the health of the writer: down when it ended or loses ticks, degraded when it spools or lags."""
         answer: dict[str, Any] = {"status": "ok", "lag_ms": self.counters()["lag_ms"]}
         if self._task is not None and self._task.done() and not self._closing:
             answer |= {"status": "down", "reason": "the writer ended"}
@@ -223,6 +227,10 @@ class StoreWriter:
             answer["spool_bytes"] = self._spool.size
         elif self._spool:
             answer |= {"status": "degraded", "reason": "catching up", "spool_bytes": self._spool.size}
+        elif answer["lag_ms"] > SLOW_MS:
+            answer |= {"status": "degraded", "reason": "the store is slow: what comes waits, and then the feed does"}
+        else:
+            answer |= self._door.status()
         return answer
 
     # -- the store's side ----------------------------------------------------------------------------------------------
@@ -245,8 +253,7 @@ class StoreWriter:
 
     async def _rest(self) -> None:
         """Sleep until a flush is due, a try at the store is, or somebody puts, drains or closes."""
-        wait_s = self._wait_s()
-        if wait_s == 0:
+        if (wait_s := self._wait_s()) == 0:
             await asyncio.sleep(0)
             return
         self._wake.clear()
@@ -266,7 +273,7 @@ class StoreWriter:
         return max(min(waits), 0) / 1e9 if waits else None
 
     def _due(self) -> bool:
-        if self._waiting and (self._closing or self._is_full):
+        if self._waiting and (self._closing or self._waiting.is_full):
             return True
         return self._pause.is_over if self._waiting.in_hand else self._waiting.is_ripe
 
@@ -297,9 +304,9 @@ class StoreWriter:
         began_ns = self._clock()
         try:
             await self._rebuilds.announce(parcel.rebuild)
-            admission = await self._store.append(parcel.batch, parcel.bars, parcel.documents)
+            admission = await self._door.append(parcel.batch, parcel.bars, parcel.documents)
             for gap in parcel.verdicts:
-                await self._store.settle_gap(gap)
+                await self._door.settle_gap(gap)
         except StorageError as error:
             self._refused(error)
             return False
@@ -341,7 +348,7 @@ class StoreWriter:
 
         Their documents stay, unless no one will try again.
         """
-        if not (self._is_full or self._closing):
+        if not (self._waiting.is_full or self._closing):
             return False
         lost = len(parcel.documents) if self._closing else 0
         self._counters["dropped_batches"] += self._waiting.drop(keep_documents=not self._closing)
@@ -381,16 +388,10 @@ class StoreWriter:
     def _demand_running(self) -> None:
         """Raise what ended the writer, if anything did."""
         if self._task is None or self._closing:
-            raise StoreUnavailable(
-                "the store's writer is not running", hint="this is a matter of order at start or end"
-            )
+            raise StoreUnavailable("the store's writer is not running", hint="a matter of order at start or end")
         if self._task.done():
             error = None if self._task.cancelled() else self._task.exception()
             raise error or StoreUnavailable("the store's writer was stopped")
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._waiting) >= self._waiting.max_batches
 
     def _measure(self) -> None:
         """Note the queue's depth and open or shut the door to ``put``."""

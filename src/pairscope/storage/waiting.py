@@ -51,9 +51,14 @@ class Waiting:
         return bool(self._hand)
 
     @property
+    def is_full(self) -> bool:
+        """Whether as many parcels wait as may."""
+        return len(self) >= self.max_batches
+
+    @property
     def has_room(self) -> bool:
         """Whether one more may be put."""
-        return len(self) < self.max_batches and self.documents < MAX_DOCUMENTS
+        return not self.is_full and self.documents < MAX_DOCUMENTS
 
     @property
     def is_ripe(self) -> bool:
