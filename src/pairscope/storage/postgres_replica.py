@@ -40,6 +40,7 @@ class PostgresReplica:
         self._look_s = look_s
         self._noted: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
         self._lag_s: float | None = None
+        self._trouble = ""
         self._next_look_s = 0.0
         self._rests_until_s = 0.0
         self._looking: asyncio.Task[None] | None = None
@@ -48,10 +49,7 @@ class PostgresReplica:
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """Do work that changes nothing and need not see the newest."""
-        now_s = time.monotonic()
-        if now_s >= self._next_look_s and (self._looking is None or self._looking.done()):
-            self._next_look_s = now_s + self._look_s
-            self._looking = asyncio.create_task(self._look(), name="replica-lag")
+        self._look_when_due()
         if self.is_used:
             try:
                 found = await self._replica.read(work)
@@ -69,8 +67,20 @@ class PostgresReplica:
         return self._lag_s is not None and self._lag_s <= self._allowed_s and time.monotonic() >= self._rests_until_s
 
     def status(self) -> Mapping[str, Any]:
-        """Return whether it is ``used``, its ``lag_s`` (None where unknown), and who answered how many reads."""
-        return {"used": self.is_used, "lag_s": self._lag_s, "reads": self._reads, "reads_of_primary": self._refused}
+        """Return whether it is ``used``, its ``lag_s`` (None where unknown), and who answered how many reads.
+
+        With the ``reason`` where it was looked at and is not used; who asks again hears when it is.
+        """
+        self._look_when_due()
+        found: dict[str, Any] = {
+            "used": self.is_used,
+            "lag_s": self._lag_s,
+            "reads": self._reads,
+            "reads_of_primary": self._refused,
+        }
+        if not self.is_used and self._trouble:
+            found["reason"] = self._trouble
+        return found
 
     async def close(self) -> None:
         """Let go of the replica; the primary has an owner of its own."""
@@ -79,6 +89,13 @@ class PostgresReplica:
             looking.cancel()
             await asyncio.wait({looking})
         await self._replica.close()
+
+    def _look_when_due(self) -> None:
+        """Have it looked at, beside whatever else there is to do."""
+        now_s = time.monotonic()
+        if now_s >= self._next_look_s and (self._looking is None or self._looking.done()):
+            self._next_look_s = now_s + self._look_s
+            self._looking = asyncio.create_task(self._look(), name="replica-lag")
 
     async def _look(self) -> None:
         """Note where the primary's log stands, and find out how far behind the replica is."""
@@ -91,12 +108,12 @@ class PostgresReplica:
             replayed = await self._replica.read(_replayed)
         except StorageError as error:
             self._lag_s = None
+            self._trouble = f"the read replica does not answer, the primary does: {error}"
             self._rest(error)
             return
         if replayed is None:
-            if self._lag_s is None:
-                _log.warning("not a standby, the primary answers", setting="PAIRSCOPE_DATABASE_REPLICA_URL")
             self._lag_s = None
+            self._complain("the read replica is no standby, the primary answers")
             return
         newest_s, newest = self._noted[-1] if self._noted else (0.0, 0)
         passed = [noted_s for noted_s, written in self._noted if written <= replayed]
@@ -104,6 +121,19 @@ class PostgresReplica:
             self._lag_s = 0.0
         else:
             self._lag_s = newest_s - passed[-1] if passed else None
+        if self._lag_s is not None and self._lag_s <= self._allowed_s:
+            if self._trouble:
+                _log.info("the read replica answers again")
+            self._trouble = ""
+        elif len(self._noted) > 1:
+            behind = f"{self._lag_s:.0f} s" if self._lag_s is not None else "too far"
+            self._complain(f"the read replica is {behind} behind, the primary answers")
+
+    def _complain(self, trouble: str) -> None:
+        """Say why it is not used; once in the log, in health for as long as it is so."""
+        if not self._trouble:
+            _log.warning(trouble, setting="PAIRSCOPE_DATABASE_REPLICA_URL")
+        self._trouble = trouble
 
     def _rest(self, error: StorageError) -> None:
         if time.monotonic() >= self._rests_until_s:

@@ -251,6 +251,8 @@ class Replica(Instance):
         told = getattr(self.store, "replica_status", None)  # of a server with a read replica
         if told is not None and (standing := told()) is not None:
             store["replica"] = dict(standing)
+            if store["status"] == "ok" and "reason" in standing:
+                store |= {"status": "degraded", "reason": standing["reason"]}
         return replica_health(self.beats, self.feed, store, self.redis.status())
 
     def stats(self) -> Mapping[str, Any]:
