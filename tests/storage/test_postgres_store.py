@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 
 import numpy as np
@@ -15,6 +16,7 @@ from pairscope.market.ticks import TickBatch
 from pairscope.ports import Document
 from pairscope.storage.postgres_ledger import SharedLedger
 from pairscope.storage.postgres_store import PostgresStore
+from pairscope.storage.postgres_time import at
 
 S = 1_000_000_000
 
@@ -48,8 +50,8 @@ async def test_two_writers_of_the_same_symbols_store_each_trade_once(opened, tic
     rows = [row for pair in zip(*both, strict=True) for row in pair]
 
     async def write(store, size):
-        for at in range(0, len(rows), size):
-            batch = ticks_of(rows[at : at + size], watermark_ns=rows[at][2])
+        for k in range(0, len(rows), size):
+            batch = ticks_of(rows[k : k + size], watermark_ns=rows[k][2])
             await store.append(batch, [bars_of(batch, "1s")])
 
     await asyncio.gather(write(active, 130), write(standby, 90))
@@ -244,3 +246,23 @@ async def test_numbers_come_back_to_the_last_bit(opened, noon_ns):
     found = await store.ticks("币安人生usdt", 0, 1 << 62, limit=10)
     for field in ("ts_event_ns", "ts_recv_ns", "trade_id", "price", "size", "buyer_is_maker"):
         assert getattr(found, field).tolist() == getattr(batch, field).tolist(), field
+
+
+async def test_a_read_of_a_range_plans_for_the_days_of_that_range_alone(opened, ticks_of, noon_ns):
+    store = await opened()
+    day = 86_400 * S
+    for k in range(4):
+        await store.append(ticks_of([("AAA", k, noon_ns + k * day, "10.5", "0.25", True)]))
+
+    def plan(session):
+        found = session.rows(
+            f'EXPLAIN SELECT 1 FROM tick_data WHERE "timestamp" >= {at("$1")} AND "timestamp" < {at("$2")}',
+            (noon_ns + day) // 1000,
+            (noon_ns + day + S) // 1000,
+        )
+        return {name for row in found for name in re.findall(r"tick_data_\d{8}", row[0])}
+
+    assert await store._pool.read(plan) == {"tick_data_20240802"}
+    for newest in (False, True):
+        found = await store.ticks("AAA", 0, 1 << 62, limit=3, newest=newest)
+        assert found.trade_id.tolist() == ([1, 2, 3] if newest else [0, 1, 2])

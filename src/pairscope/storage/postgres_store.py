@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from pairscope.market.bars import BASE_TIMEFRAMES, TIMEFRAMES, BarBatch, BarOutc
 from pairscope.market.continuity import Admission, Continuity, Gap, HeldIds
 from pairscope.market.id_ranges import Range, less
 from pairscope.market.symbols import normalize_symbol
-from pairscope.market.ticks import B1, TickBatch
+from pairscope.market.ticks import B1, TickBatch, concat_ticks
 from pairscope.ports import Document, StoreStats, SymbolSummary, UploadedSpan
 from pairscope.storage import bar_reading
 from pairscope.storage.ledger import LedgerView
@@ -21,7 +21,7 @@ from pairscope.storage.postgres_documents import add_document, document_at, docu
 from pairscope.storage.postgres_pool import Session
 from pairscope.storage.postgres_tables import PostgresTables
 from pairscope.storage.postgres_writing import PostgresWriting
-from pairscope.storage.reading import gathered
+from pairscope.storage.reading import gathered, windows
 
 __all__ = ["PostgresStore"]
 
@@ -119,14 +119,22 @@ class PostgresStore(PostgresBase):
             symbol_id = view.find(symbol)
             if symbol_id is None or limit <= 0 or end_ns <= start_ns:
                 return TickBatch.empty(view.symbols, view.watermark_ns)
-            behind = None
+            low, behind = start_ns, None
             if after_id is not None:
                 found_ns = tables.time_of(session, symbol_id, after_id, start_ns, end_ns)
-                behind = None if found_ns is None else (found_ns, after_id)
-            found = tables.symbol_ticks(
-                session, symbol_id, start_ns, end_ns, limit=limit, newest=newest, behind=behind, after_id=after_id
-            )
-            return found.with_watermark(view.watermark_ns)
+                if found_ns is not None:
+                    low, behind = max(start_ns, found_ns), (found_ns, after_id)
+            parts: list[TickBatch] = []
+            left = limit
+            for first, last in _windows(view.tick_span(symbol_id), low, end_ns, limit, newest=newest):
+                part = tables.symbol_ticks(
+                    session, symbol_id, first, last, limit=left, newest=newest, behind=behind, after_id=after_id
+                )
+                parts.append(part)
+                left -= len(part)
+                if left <= 0:
+                    break
+            return concat_ticks(parts[::-1] if newest else parts).with_watermark(view.watermark_ns)
 
         return await self._read(work, [symbol])
 
@@ -293,6 +301,25 @@ class PostgresStore(PostgresBase):
             for entry in page:
                 yield entry
             after = page[-1][0]
+
+
+def _windows(
+    span: tuple[int, int, int], start_ns: int, end_ns: int, limit: int, *, newest: bool
+) -> Iterator[tuple[int, int]]:
+    """Cut a range into ever wider windows from where its first rows are, so that a read looks into few days.
+
+    ``span`` has the times of a symbol's first and newest tick and their number: what lies beyond them is one window.
+    """
+    first_ns, last_ns, count = span
+    width_ns = max(2 * limit * max(last_ns - first_ns, 1) // max(count, 1), _SECOND_NS)
+    for low, high in windows(start_ns, end_ns, last_ns if newest else first_ns, width_ns, newest=newest):
+        if newest and low <= first_ns:
+            yield start_ns, high
+            return
+        if not newest and high > last_ns:
+            yield low, end_ns
+            return
+        yield low, high
 
 
 def _names_of(batch: TickBatch | BarBatch) -> list[str]:

@@ -42,7 +42,9 @@ def microseconds(ns: int) -> int:
 def at(parameter: str) -> str:
     """Return the SQL of a time whose microseconds since 1970 are a parameter.
 
+    Nothing in it depends on a session's time zone, so that the planner knows its value and leaves other days alone.
+
     >>> at("$1")
-    "(timestamptz 'epoch' + $1::bigint * interval '1 microsecond')"
+    "((timestamp 'epoch' + $1::bigint * interval '1 microsecond') AT TIME ZONE 'UTC')"
     """
-    return f"(timestamptz 'epoch' + {parameter}::bigint * interval '1 microsecond')"
+    return f"((timestamp 'epoch' + {parameter}::bigint * interval '1 microsecond') AT TIME ZONE 'UTC')"
