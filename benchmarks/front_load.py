@@ -34,8 +34,8 @@ BACK_S = 0.1
 class Seen:
     """What came since it was last asked."""
 
-    answers: Counter[str] = field(default_factory=Counter)
-    changes: Counter[str] = field(default_factory=Counter)
+    asked: int = 0
+    bad: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
     by_route: dict[str, list[float]] = field(default_factory=dict)
@@ -71,11 +71,14 @@ class Caller:
                 said = type(error).__name__
                 self._hang_up()
             seen = self._seen[0]
-            (seen.answers if method == "GET" else seen.changes)[said] += 1
             seen.took.append(loop.time() - began)
-            seen.by_route.setdefault(f"{method} {path.split('/')[2].split('?')[0]}", []).append(seen.took[-1])
-            if said not in {"200", "201"} and len(seen.failed) < 20:
-                seen.failed.append(f"{time.strftime('%H:%M:%S')} {method} {path} {said}")
+            route = f"{method} {path.split('/')[2].split('?')[0]}"
+            seen.by_route.setdefault(route, []).append(seen.took[-1])
+            seen.asked += 1
+            if said != "200":
+                seen.bad[f"{said} {route}"] += 1
+                if len(seen.failed) < 20:
+                    seen.failed.append(f"{time.strftime('%H:%M:%S')} {method} {path} {said}")
             due = max(due + every_s, loop.time())
             await asyncio.sleep(due - loop.time())
 
@@ -241,8 +244,8 @@ def summary(seen: Seen, listeners: list[Listener]) -> dict[str, Any]:
     took = sorted(seen.took) or [0.0]
     heard = [sorted(each.seqs) for each in listeners]
     return {
-        "answers": dict(seen.answers),
-        "changes": dict(seen.changes),
+        "asked": seen.asked,
+        "bad": dict(seen.bad),
         "failed": seen.failed,
         "p50_ms": took[len(took) // 2] * 1e3,
         "p99_ms": took[int(len(took) * 0.99)] * 1e3,
