@@ -110,7 +110,7 @@ class PostgresBase:
             try:
                 return await self._pool.write(transaction)
             except BaseException:
-                self._shared = SharedLedger()
+                self._shared = self._shared.again()
                 raise
 
     async def _with_days(self, batch: TickBatch, write: Callable[[], Awaitable[T]]) -> T:

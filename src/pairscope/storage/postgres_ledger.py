@@ -36,6 +36,14 @@ class SharedLedger:
         self._versions: dict[str, int] = {}
         self._catalogues: dict[int, Catalogue] = {0: Catalogue()}
 
+    def again(self) -> SharedLedger:
+        """Return a ledger for what comes behind a failure: it reads each row anew, and of the catalogue what is new."""
+        found = SharedLedger()
+        for name in self.ledger.symbols:
+            found.ledger.id_of(name)
+        found._catalogues = self._catalogues
+        return found
+
     def take(self, session: Session, names: Iterable[str]) -> None:
         """Hold the rows of symbols, made where they are new, and bring the ledger to where they stand."""
         wanted = sorted(set(names))
