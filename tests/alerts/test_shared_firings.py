@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from pairscope.alerts.history import COLLECTION
+from pairscope.alerts.shared_firings import CLAIMED_MS
 from pairscope.delivery import OUTBOX
 from pairscope.errors import StoreUnavailable, Superseded
 from pairscope.pipeline import warm_start
@@ -201,6 +202,24 @@ async def test_a_replica_that_is_not_the_desk_says_what_was_missed_as_the_record
         assert [seq async for seq, _ in other.desk.missed(0)] == [1, 2, 3]
         assert [seq async for seq, _ in other.desk.missed(1)] == [2, 3]
         assert [seq async for seq, _ in other.desk.missed(3)] == []
+
+
+async def test_a_claim_is_forgotten_a_day_behind_its_firing_and_the_firing_is_not(
+    store: Any, shared: Shared, tmp_path: Path
+) -> None:
+    async with replica(shared, tmp_path) as house:
+        await house.desk.create(above(101))
+        await house.trade(102.0, at_s=1)
+        await stored(house)
+        house.now_ns += (CLAIMED_MS + 1) * 1_000_000
+        await house.trade(100.0, at_s=2)
+        await house.trade(103.0, at_s=3)
+        await stored(house)
+        assert len(await keys(store, CLAIMS)) == 2
+        await house.desk.forget()
+        [claim] = await keys(store, CLAIMS)
+        assert claim.endswith("/3001")
+        assert len(await keys(store, COLLECTION)) == 2
 
 
 async def test_who_is_not_the_desk_makes_no_rule(store: Any, shared: Shared, tmp_path: Path) -> None:

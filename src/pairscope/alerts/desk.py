@@ -285,10 +285,8 @@ class AlertDesk:
             except StorageError as error:
                 _log.warning("alerts wait for the store", error=str(error))
             self._woken.clear()
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), LOOK_S)
-            except TimeoutError:
-                continue
 
     def close(self) -> None:
         """Look back no longer."""
@@ -305,10 +303,13 @@ class AlertDesk:
             await self.forget()
 
     async def forget(self) -> None:
-        """Let go of firings that are older than is kept, and of what became of their messages."""
+        """Let go of firings that are older than is kept, of what became of their messages, and of old claims."""
         while gone := await self._history.outdated(FORGOTTEN_AT_ONCE):
             await self._keep_now(gone)
             await self._courier.forget(self._history.oldest)
+        claims = [] if self._shared is None else await self._shared.outdated(self._records, self._clock() // _MS)
+        for start in range(0, len(claims), FORGOTTEN_AT_ONCE):
+            await self._keep_now(claims[start : start + FORGOTTEN_AT_ONCE])
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -346,10 +347,9 @@ class AlertDesk:
         told = firing_document(kept, firing, self._decimals)
         seq, body, document = self._history.add(told)
         self._announcer.wait(seq, firing.recv_ns, cache_key(told), body)
-        sent = {**told, "seq": seq}
-        now_ms = self._clock() // _MS
+        sent, now_ms = {**told, "seq": seq}, self._clock() // _MS
         outgoing = [waiting(seq, index, sent, target, now_ms) for index, target in enumerate(kept.notify)]
-        claims = [] if self._shared is None else [self._shared.claim(firing, seq)]
+        claims = [] if self._shared is None else [self._shared.claim(firing, seq, now_ms)]
         return [document, *(Document(OUTBOX, *item) for item in outgoing), *claims]
 
     async def _keep_now(self, documents: Sequence[Document]) -> None:

@@ -16,6 +16,12 @@ from pairscope.ports import Document, Records
 __all__ = ["CLAIMS", "SharedFirings", "claim_key", "number_of"]
 
 CLAIMS: Final = "alert_claims"
+CLAIMED_MS: Final = 86_400_000
+"""How long a claim is kept.
+
+Only a tick that is judged twice can fire twice, and a desk judges again at most what a replica remembers, half a
+minute, or what it reads of the streams, from a minute before the store's end on. A day leaves room for clocks.
+"""
 MARK: Final = ("desk", "judged")
 MARK_NS: Final = 1_000_000_000
 """How far was judged is written down at least so often, while ticks come."""
@@ -72,9 +78,14 @@ class SharedFirings:
 
         return judging
 
-    def claim(self, firing: AlertFiring, seq: int) -> Document:
+    def claim(self, firing: AlertFiring, seq: int, now_ms: int) -> Document:
         """Return the document that makes a firing this desk's, and the only one of its rule and tick."""
-        return Document(CLAIMS, claim_key(firing), b"%d %b" % (seq, self._term().body or b""))
+        return Document(CLAIMS, claim_key(firing), b"%d %b %d" % (seq, self._term().body or b"", now_ms))
+
+    async def outdated(self, records: Records, now_ms: int) -> list[Document]:
+        """Return, as documents without a body, the claims that are older than is kept. Reads them all."""
+        oldest_ms = now_ms - CLAIMED_MS
+        return [Document(CLAIMS, key, None) async for key, body in records.scan(CLAIMS) if _put_ms(body) < oldest_ms]
 
     def beside(self, documents: Sequence[Document]) -> list[Document]:
         """Return what goes with documents that came of a batch, or a second after the last ones."""
@@ -96,3 +107,8 @@ class SharedFirings:
         """Forget firings that another desk has told."""
         for seq in seqs:
             self._untold.pop(seq, None)
+
+
+def _put_ms(claim: bytes) -> int:
+    """Return when a claim was put; 0 where it does not say."""
+    return int([*claim.split(), b"0"][2])

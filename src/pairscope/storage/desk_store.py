@@ -15,10 +15,13 @@ from pairscope.market.continuity import Admission
 from pairscope.market.ticks import TickBatch
 from pairscope.ports import Document, Records
 
-__all__ = ["CLAIMS", "DeskRecords", "DeskStore", "FirstRecords", "Term"]
+__all__ = ["CLAIMS", "DeskRecords", "DeskStore", "FencedRecords", "FirstRecords", "Term"]
 
 CLAIMS: Final = "alert_claims"
-"""A document for each firing, under its rule, symbol and tick: who puts it first has it. It says number and term."""
+"""A document for each firing, under its rule, symbol and tick: who puts it first has it.
+
+It says number, term and when it was put, in milliseconds.
+"""
 _TERM: Final = ("desk", "term")
 
 _log = structlog.get_logger(__name__)
@@ -106,6 +109,36 @@ class DeskRecords:
             yield key, document
 
 
+class FencedRecords(DeskRecords):
+    """``DeskRecords`` that write at once, past every writer, and say so where they may not.
+
+    ``superseded`` is called where the term is another's; ``Superseded`` is raised there, and for who is not the desk.
+    """
+
+    def __init__(self, records: FirstRecords, term: Term, *, superseded: Callable[[], None]) -> None:
+        super().__init__(records, term)
+        self._firsts = records
+        self._superseded = superseded
+
+    async def put(self, collection: str, key: str, document: bytes, *, replace: bool = True) -> bool:
+        """Store a document; with ``replace=False`` a key that is there already stays as it is. True if it was new."""
+        if replace:
+            return await super().put(collection, key, document)
+        return not await self._write([Document(collection, key, document)])
+
+    async def put_many(self, documents: Sequence[Document]) -> None:
+        """Store documents, the last of each key, and remove the keys of those without a body, in one transaction."""
+        await self._write((), documents)
+
+    async def _write(self, firsts: Sequence[Document], documents: Sequence[Document] = ()) -> list[Document]:
+        guard = self._term.document()
+        try:
+            return await self._firsts.put_firsts(firsts, documents, guard=guard)
+        except Superseded:
+            self._superseded()
+            raise
+
+
 class DeskStore:
     """A store's face for the writer of a replica: no ticks, and documents under the term that goes with them.
 
@@ -152,8 +185,8 @@ class DeskStore:
 
     async def _put(self, documents: Sequence[Document]) -> None:
         guard = next((each for each in documents if each[:2] == _TERM), None)
-        claims = [each for each in documents if each.collection == CLAIMS]
-        others = [each for each in documents if each.collection != CLAIMS and each[:2] != _TERM]
+        claims = [each for each in documents if _is_claim(each)]
+        others = [each for each in documents if not _is_claim(each) and each[:2] != _TERM]
         gone: set[int] = set()
         try:
             while stands := await self._store.put_firsts(claims, others, guard=guard):
@@ -171,6 +204,11 @@ class DeskStore:
             self._counters["refused_firings_total"] += len(gone)
             self._refused(sorted(gone))
         await self._kept(others)
+
+
+def _is_claim(document: Document) -> bool:
+    """Whether a document claims a firing; one without a body lets go of what was claimed long ago."""
+    return document.collection == CLAIMS and document.body is not None
 
 
 def _others(claim: Document, stands: Mapping[str, bytes | None]) -> bool:
