@@ -22,7 +22,7 @@ from pairscope.storage.memory_cache import MemoryBus
 from pairscope.storage.redis_bus import RedisBus
 from pairscope.storage.redis_client import RedisClient
 from pairscope.watchlist import Watchlist
-from pairscope.wiring.notices import Notices
+from pairscope.wiring.notices import COLLECTION, KEPT_NS, Notices
 
 MINUTE = timeframe_ns("1m")
 NOW = 1_722_513_600_000_000_000
@@ -38,8 +38,17 @@ class Process:
         self.engine = DataProcessor(Symbols(NAMES))
         self.engine.on_batch(TickBatch.empty(self.engine.symbols_table, NOW))
         self.taken: list[BarBatch] = []
-        self.notices = Notices(self.bus, lambda: self.watchlist, store=store, live=Followed(), take=self.taken.append)
-        beside: dict[str, Any] = {"store": store, "records": store, "bus": self.bus, "live": self.engine}
+        beside: dict[str, Any] = {"store": store, "records": store}
+        self.notices = Notices(
+            self.bus,
+            lambda: self.watchlist,
+            **beside,
+            live=Followed(),
+            take=self.taken.append,
+            clock=lambda: NOW,
+            look_s=0.1,
+        )
+        beside |= {"bus": self.bus, "live": self.engine}
         book = PairBook(self.engine.symbols_table, self.engine)
         self.watchlist = Watchlist(book, **beside, told=self.notices.pair_changed)
         self.tasks = [asyncio.create_task(run()) for run in (self.notices.run, self.watchlist.run)]
@@ -93,6 +102,29 @@ async def test_pairs_and_bars_that_one_process_stores_reach_the_other(redis_serv
         await one.watchlist.remove(*NAMES)
         await until(lambda: not other.watchlist.entries())
         assert one.taken == []
+    finally:
+        await one.close()
+        await other.close()
+
+
+async def test_bars_of_which_no_word_came_are_taken_once_all_the_same_and_words_are_forgotten_in_time(
+    redis_server: Any, store: DuckDBStore
+) -> None:
+    """The other hears nothing, as one that is not yet back on the bus when the word is sent."""
+    await store.put(COLLECTION, f"{NOW - 2 * KEPT_NS:020d}-old", b'{"spans":[["BTCUSDT",0,9]]}')
+    one, other = Process(redis_server.url, store), Process(redis_server.url, store)
+    try:
+        bars = uploaded(["ETHUSDT"], 5)
+        await store.put_bars(bars)
+        one.notices.imported(bars)
+        await until(lambda: bool(other.taken))
+        assert other.taken[0].close.tolist() == [100.0, 101.0, 102.0, 103.0, 104.0]
+        await store.put_bars(more := uploaded(["BTCUSDT"], 2))
+        one.notices.imported(more)
+        await until(lambda: len(other.taken) > 1)
+        assert [batch.symbols[batch.symbol_id[0]] for batch in other.taken] == ["ETHUSDT", "BTCUSDT"]
+        assert one.taken == []
+        assert len([key async for key, _ in store.scan(COLLECTION)]) == 2
     finally:
         await one.close()
         await other.close()

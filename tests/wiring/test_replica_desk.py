@@ -19,6 +19,7 @@ from websockets.asyncio.client import connect
 
 from pairscope.api.app import ApiOptions, create_app
 from pairscope.api.server import make_server
+from pairscope.errors import Superseded
 from pairscope.market.ticks import TickBatch
 from pairscope.process import load_settings
 from pairscope.storage.leadership import Leadership
@@ -147,3 +148,14 @@ async def test_a_desk_that_stops_hands_over_and_answers_through_the_next_one(hou
         answer = await api.get("/api/alerts/triggered")
         assert answer.status_code == 200
         assert [each["value"] for each in answer.json()["alerts"]] == [5.0]
+
+
+async def test_a_desk_that_stood_still_while_another_became_it_follows_no_rule_and_ends(house: House) -> None:
+    one, other = house.one, house.other
+    rule = {"y": "ETHUSDT", "x": "BTCUSDT", "hedge": {"method": "ols", "lookback": 60}, "window": 20, "entry": 1.5}
+    await one.replica.paper.create(rule)
+    await other.replica.term.begin()
+    with pytest.raises(Superseded):
+        await one.replica.paper.create(rule)
+    assert len([key async for key, _ in other.store.scan("paper")]) == 1
+    await until(one.tasks[1].done)

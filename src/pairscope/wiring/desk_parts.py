@@ -94,8 +94,10 @@ class DeskParts:
         self.is_open = False
 
     async def rest(self) -> None:
-        """Cancel jobs and let deliveries end."""
+        """Cancel jobs, let deliveries end, and write what runs and positions came to, while that may be written."""
         await self._instance.jobs.close()
+        await self._instance.backtests.close()
+        await self._instance.paper.close()
         await self._instance.courier.close()
 
     # -- what a pipeline asks of rules ---------------------------------------------------------------------------------

@@ -45,7 +45,8 @@ __all__ = ["Instance", "NoJournal", "Writing"]
 class Writing:
     """How an instance writes: its writer, and the store and records as they are with what still waits in it.
 
-    Of several replicas, also what firings need to be told once, and who is asked before a message is sent.
+    Of several replicas, also what firings need to be told once, who is asked before a message is sent, and records
+    that take what the desk writes beside its writer from the desk alone.
     """
 
     writer: StoreWriter
@@ -53,6 +54,7 @@ class Writing:
     records: Records
     shared: SharedFirings | None = None
     may_send: Callable[[], Awaitable[bool]] | None = None
+    desks: Records | None = None
 
 
 class NoJournal:
@@ -118,6 +120,8 @@ class Instance(ABC):
         self.watchlist = Watchlist(
             self.book, **beside, note=self.journal.note, told=self.pair_changed, read_again_s=again_s
         )
+        desks = written.desks or store
+        beside["records"] = desks
         self.paper = PaperTrader(self.positions, **beside, clock=clock, note=self.journal.note)
         self.jobs = JobBoard(self.bus, clock=clock)
         self.screener = Screener(
@@ -131,7 +135,7 @@ class Instance(ABC):
         self.backtests = Backtester(
             store=self.buffered,
             live=self.engine,
-            records=store,
+            records=desks,
             jobs=self.jobs,
             clock=clock,
             source=lambda: settings.source,

@@ -31,7 +31,7 @@ from pairscope.process import configure_logs, guard_host, loop_factory, stop_eve
 from pairscope.replica_feed import ReplicaFeed
 from pairscope.replica_status import Heartbeats, StorePulse, replica_health, replica_stats
 from pairscope.storage.buffered_records import BufferedRecords
-from pairscope.storage.desk_store import DeskRecords, DeskStore, FirstRecords, Term
+from pairscope.storage.desk_store import DeskRecords, DeskStore, FencedRecords, FirstRecords, Term
 from pairscope.storage.leadership import Leadership
 from pairscope.storage.memory_cache import MemoryBus
 from pairscope.storage.recent_parcels import RecentParcels, RecentStore, documents_only
@@ -108,6 +108,7 @@ class Replica(Instance):
                 DeskRecords(BufferedRecords(store, writer), self.term),
                 shared=self.shared_firings,
                 may_send=self.term.holds,
+                desks=FencedRecords(cast("FirstRecords", store), self.term, superseded=self._superseded),
             )
 
         self.shared_cache = RedisCache(redis)
@@ -119,7 +120,13 @@ class Replica(Instance):
         leadership = Leadership(redis, "desk")
         self.desk = Desk(leadership, self.desk_parts, self.term, self.shared_cache, address=address)
         self.notices = Notices(
-            self.shared_bus, lambda: self.watchlist, store=store, live=self.engine, take=self._brought_elsewhere
+            self.shared_bus,
+            lambda: self.watchlist,
+            store=store,
+            records=store,
+            live=self.engine,
+            take=self._brought_elsewhere,
+            clock=clock,
         )
         self._counted |= {"recent": self.recent, "shared_cache": self.shared_cache, "notices": self.notices}
 
