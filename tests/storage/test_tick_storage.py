@@ -53,7 +53,7 @@ async def test_a_store_that_is_slow_is_said_to_be_until_it_has_caught_up(make_wr
     for k in range(2):
         await writer.put(some([k]), hurry=True)
     waiting = asyncio.create_task(writer.put(some([2])))
-    hand_clock.pass_s(4)
+    hand_clock.pass_s(9)
     assert writer.status()["status"] == "ok"
     hand_clock.pass_s(2)
     await until(lambda: writer.counters()["blocked"] == 1)

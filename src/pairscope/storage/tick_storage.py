@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Store", "StoreWriter", "open_store"]
 
 _log = structlog.get_logger(__name__)
-SLOW_MS: Final = 5_000.0
+SLOW_MS: Final = 10_000.0
 
 
 class Store(TickStore, Records, Protocol):
