@@ -71,9 +71,9 @@ def measure(told: argparse.Namespace) -> Report:
         "fired once in every wave of its price",
     )
     report.notes += [
-        "A request has failed where its status is not 200. While PostgreSQL is away what reads stored values answers 503, "
-        "as the contract has it; prices, symbols, rules and the stream go on. While Redis is away too, nothing goes from "
-        "ingest to the replicas. A part's requests include those of the wait until all of it was stored.",
+        "A request has failed where its status is not 200. While PostgreSQL is away what reads stored values answers "
+        "503, as the contract has it; prices, symbols, rules and the stream go on. While Redis is away too, nothing goes "
+        "from ingest to replicas. A part's requests include those of the wait until all of it was stored.",
     ]
     length = 8 * told.seconds + 40 * told.kills + 3 * (told.postgres + told.redis + told.both) + 480
     with children() as started:
