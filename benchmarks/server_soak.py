@@ -72,7 +72,7 @@ def measure(told: argparse.Namespace) -> Report:
     )
     report.notes += [
         "A request has failed where its status is not 200. While PostgreSQL is away what reads stored values answers "
-        "503, as the contract has it; prices, symbols, rules and the stream go on. While Redis is away too, nothing goes "
+        "503, as the contract has it; prices, symbols, rules and the stream go on. With Redis away too, nothing goes "
         "from ingest to replicas. A part's requests include those of the wait until all of it was stored.",
     ]
     length = 8 * told.seconds + 40 * told.kills + 3 * (told.postgres + told.redis + told.both) + 480
