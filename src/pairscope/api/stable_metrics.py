@@ -64,6 +64,10 @@ _SPELLED: Final = (
         "pairscope_ticks_dropped_total", "counter", "writer.dropped_rows",
         "Trades that neither store nor spool took; a back-fill repairs them.", "", 1,
     ),
+    (
+        "pairscope_ticks_refused_total", "counter", "writer.refused_rows",
+        "Trades that the store refuses for good, kept beside the spool.", "", 1,
+    ),
     ("pairscope_alert_rules", "gauge", "alerts.rules", "Alert rules that are kept.", "", 1),
     ("pairscope_alert_firings_total", "counter", "alerts.firings", "Alerts that came true.", "", 1),
     (
