@@ -23,7 +23,7 @@ MOST_HELD: Final = 20_000
 class ShardEntry:
     """What one shard said at once: a batch (or time alone), verdicts on gaps, or bars that are no batch's.
 
-    ``at_ns`` is when the shard received it: the newest receive time of its ticks, the shard's clock where it has none.
+    ``at_ns`` is when the shard received it: the first receive time of its ticks, the shard's clock where it has none.
     ``word`` says of ``bars`` what they are: ``history`` or ``rebuilt``. With ``until_ns`` the shard says that this is
     all it had received up to then; 0 where it says nothing of the kind.
     """

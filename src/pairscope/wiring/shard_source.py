@@ -55,6 +55,8 @@ def shard_entry(said: StreamEntry) -> ShardEntry:
     batch = parcel.batch
     if said.kind == "bars":
         return ShardEntry(said.shard, said.ts_ns, batch, bars=parcel.bars, word=said.word)
-    at_ns = int(batch.ts_recv_ns.max()) if len(batch) else said.ts_ns
-    until_ns = said.ts_ns if said.ts_ns - at_ns < FRESH_NS else 0
-    return ShardEntry(said.shard, at_ns, batch, parcel.verdicts, until_ns=until_ns)
+    if not len(batch):
+        return ShardEntry(said.shard, said.ts_ns, batch, parcel.verdicts)
+    first_ns, last_ns = int(batch.ts_recv_ns.min()), int(batch.ts_recv_ns.max())
+    until_ns = max(last_ns, said.ts_ns) if said.ts_ns - last_ns < FRESH_NS else last_ns
+    return ShardEntry(said.shard, first_ns, batch, parcel.verdicts, until_ns=until_ns)
