@@ -71,7 +71,7 @@ def _attach(session: Session, name: str, low: str, high: str) -> None:
 def _give_to_timescale(session: Session) -> None:
     """Hand the new and empty table of ticks to TimescaleDB where its extension was made in this database before.
 
-    It then makes the days itself, and compresses those that are a week old where its licence lets it.
+    It then makes the days itself, and compresses those that are a week old where its edition can.
     """
     if not session.rows("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"):
         return
@@ -84,14 +84,17 @@ def _give_to_timescale(session: Session) -> None:
         "SELECT create_hypertable('tick_data', 'timestamp', chunk_time_interval => interval '1 day', "
         "create_default_indexes => false)"
     )
-    if session.rows("SELECT current_setting('timescaledb.license', true) AS licence")[0]["licence"] == "apache":
-        _log.warning("this TimescaleDB has no compression", licence="apache")
-        return
     session.run(
-        "ALTER TABLE tick_data SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol', "
+        "DO $$ BEGIN ALTER TABLE tick_data SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol', "
         "timescaledb.compress_orderby = 'timestamp, id'); "
-        "SELECT add_compression_policy('tick_data', interval '7 days')"
+        "PERFORM add_compression_policy('tick_data', interval '7 days'); "
+        "EXCEPTION WHEN feature_not_supported THEN NULL; END $$"
     )
+    told = (
+        "SELECT 1 FROM timescaledb_information.hypertables WHERE hypertable_name = 'tick_data' AND compression_enabled"
+    )
+    if not session.rows(told):
+        _log.warning("this edition of TimescaleDB does not compress")
 
 
 class Partitions:
