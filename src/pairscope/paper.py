@@ -217,7 +217,8 @@ class PaperTrader:
             self.tell()
             self._woken.clear()
             try:
-                await asyncio.wait_for(self._woken.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):
+                    await self._woken.wait()
             except TimeoutError:
                 continue
 

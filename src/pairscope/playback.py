@@ -138,6 +138,7 @@ def record_feed(settings: Settings, path: Path, *, seconds: float | None, say: S
 
 async def _stopped(stop: asyncio.Event, seconds: float | None) -> None:
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
     except TimeoutError:
         return

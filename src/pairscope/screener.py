@@ -108,7 +108,8 @@ class Screener:
         if ready is not None:
             return self._beside_null(ready)
         try:
-            await asyncio.wait_for(self._ready(), COMPILED_S)
+            async with asyncio.timeout(COMPILED_S):
+                await self._ready()
         except TimeoutError:
             raise Busy("what a screen needs is still being compiled, as at every first start") from None
         return self._beside_null(await self._asked.table(timeframe, lookback, symbols, changes=self._changes))
@@ -307,7 +308,8 @@ class Screener:
         ]
         self._woken.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), max(0.01, min(waits)) if waits else None)
+            async with asyncio.timeout(max(0.01, min(waits)) if waits else None):
+                await self._woken.wait()
 
     def _due(self) -> ScreenLine | None:
         """Return the line to screen next: one that closed, else one that changed and has settled; as they were set."""

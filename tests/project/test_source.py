@@ -77,6 +77,17 @@ def test_nothing_catches_everything_in_silence(modules: list[Any]) -> None:
     assert silent == [], "\n".join(silent)
 
 
+def test_nothing_waits_in_a_way_that_may_lose_a_cancellation(modules: list[Any]) -> None:
+    """``wait_for`` of Python 3.11 swallows one that comes as what it waits for does; ``asyncio.timeout`` does not."""
+    found = [
+        f"{module.path}:{node.lineno}"
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "asyncio.wait_for"
+    ]
+    assert found == [], "\n".join(found)
+
+
 def test_no_module_keeps_state(modules: list[Any]) -> None:
     """No ``global``; no list, dict or set at a module's top that is changed, or public without a read-only type."""
     found = []

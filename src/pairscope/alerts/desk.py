@@ -99,8 +99,7 @@ class AlertDesk:
         self._feeding = AlertFeeding(
             book, store=store, records=records, live=live, screens=screens, funding=funding, clock=clock, note=note
         )
-        self._clock = clock
-        self._note = note
+        self._clock, self._note = clock, note
         self._decimals = PriceDecimals(live)
         self._kept: dict[str, KeptAlert] = {}
         self._history = FiringHistory(records)
@@ -286,7 +285,8 @@ class AlertDesk:
                 _log.warning("alerts wait for the store", error=str(error))
             self._woken.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):
+                    await self._woken.wait()
 
     def close(self) -> None:
         """Look back no longer."""

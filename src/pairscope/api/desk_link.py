@@ -158,7 +158,8 @@ class DeskLink:
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._parted.wait(), LOOK_S)
+            async with asyncio.timeout(LOOK_S):
+                await self._parted.wait()
 
     async def _try(
         self, address: str, method: str, target: str, path: str, holder: str, headers: _Headers, body: Body | None

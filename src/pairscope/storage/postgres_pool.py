@@ -126,7 +126,8 @@ class PostgresPool:
         pool, self._pool = self._pool, None
         if pool is not None:
             with suppress(*_FAILURES):
-                await asyncio.wait_for(pool.close(), 3.0)
+                async with asyncio.timeout(3.0):
+                    await pool.close()
             pool.terminate()
         self._threads.shutdown(wait=False)
 

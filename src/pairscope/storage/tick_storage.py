@@ -258,7 +258,8 @@ class StoreWriter:
             return
         self._wake.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
 
     def _wait_s(self) -> float | None:
         """Seconds until there is something to do by itself; None where there is nothing."""

@@ -114,7 +114,8 @@ class Notices:
         """Look after what was heard and what is written, until cancelled."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), max(0.0, self._look_due_s - monotonic()))
+                async with asyncio.timeout(max(0.0, self._look_due_s - monotonic())):
+                    await self._woken.wait()
             self._woken.clear()
             try:
                 await self._write_down()

@@ -174,7 +174,8 @@ class Replica(Instance):
         """Follow as many shards as there are; choose the streams anew where that changes."""
         while True:
             with suppress(TimeoutError):  # where nobody says how many there are, the store is followed meanwhile
-                await asyncio.wait_for(self.beats.heard.wait(), HEARD_WITHIN_S)
+                async with asyncio.timeout(HEARD_WITHIN_S):
+                    await self.beats.heard.wait()
             shards = self.beats.count or 1
             self.feed = ReplicaFeed(
                 StreamSource(self.redis, range(shards), since_ns=self._position_ns()),
