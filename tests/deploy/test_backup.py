@@ -81,9 +81,13 @@ class Backups:
         return self.server.sql(statement, database="pairscope")
 
     def kept_up(self) -> None:
-        """Wait until everything that was written is in the folder, on disk."""
+        """Wait until everything that was written is in the folder, on disk.
+
+        Who follows the log tells of that as it writes, else every ten seconds: so there is something to write.
+        """
         behind = "SELECT count(*) FROM pg_stat_replication WHERE flush_lsn >= pg_current_wal_flush_lsn()"
-        until(lambda: self.sql(behind) == "1", "log that is kept")
+        prod = "SELECT pg_logical_emit_message(true, 'kept', '')"
+        until(lambda: self.sql(behind) == "1" or not self.sql(prod), "log that is kept")
 
     def complete(self) -> float:
         """When the newest base was complete, in whole seconds since 1970."""
