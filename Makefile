@@ -2,7 +2,7 @@
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)) python3)
 ARGS ?=
 CORES := $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)")
-JOBS ?= $(shell expr $(CORES) + 2)
+JOBS ?= $(shell expr $(CORES) + 1)
 BIN := .venv/bin
 CODE := src tests scripts $(wildcard benchmarks examples)
 
@@ -32,7 +32,7 @@ test: dev  ## everything that must hold, in parallel
 	@$(MAKE) --no-print-directory -j2 check tests
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m browser $(ARGS) || [ $$? -eq 5 ]  # its driver owns the event loop
 
-tests: dev  ## the tests without a browser; two workers more than cores, as some wait for processes and sockets
+tests: dev  ## the tests without a browser; one worker more than cores, as some wait for processes and sockets
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not browser" $(ARGS)
 
 coverage: dev  ## which lines the tests run; a third slower than the tests alone
