@@ -201,7 +201,6 @@ def at_rest(report: Report, server: Kept, millions: float) -> None:
     note("filling")
     asyncio.run(fill(server.url, 0, half, total, server.folder))
     with server.followed():
-        began = server.written()
         took = server.do("base")
         base = next((server.kept / "base").iterdir())
         add(

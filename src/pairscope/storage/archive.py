@@ -13,7 +13,7 @@ import structlog
 
 from pairscope.errors import StoreUnavailable
 from pairscope.storage.archive_catalogue import KINDS, ArchivedFile
-from pairscope.storage.archive_moving import fault_of, gathered_days, place_parts, remove_files
+from pairscope.storage.archive_moving import fault_of, move_days, place_parts, remove_files
 from pairscope.storage.archive_parts import Part, first_left, movable, of_day, write_parts
 from pairscope.storage.archive_place import Place, archive_beside, register_places
 from pairscope.storage.archive_tables import (
@@ -126,29 +126,19 @@ class Upkeep:
         directory or an address that fsspec knows; without one it is a directory beside the store.
         Cancelled, it ends behind the files under way. Cost: rows are read twice and written once.
         """
-        moved = dict.fromkeys(("days", "ticks", "bars", "files", "bytes"), 0)
         async with self._lock:
             Place(self._file.view.archive.beside, place).demand()
             await self._sweep()
             todo = await self._file.aside(lambda con, view: movable(con, view, before_day, symbols))
-            done, total = 0, sum(rows for _, _, rows in todo)
-            seen: set[int] = set()
-            for day, ids, rows in gathered_days(todo):
-                if cancelled():
-                    break
+
+            async def move(day: int, ids: Sequence[int]) -> Sequence[Part]:
                 write = partial(write_parts, day=day, ids=ids, place=place, scratch=self._scratch())
                 parts = await self._file.aside(write)
                 if parts:
                     await self._move(parts)
-                    seen.add(day)
-                for part in parts:
-                    moved["ticks" if part.file.kind == "tick" else "bars"] += part.moved
-                    moved["files"] += 1
-                    moved["bytes"] += part.file.bytes
-                done += rows
-                progress(done, total)
-            moved["days"] = len(seen)
-        return moved
+                return parts
+
+            return await move_days(todo, move, progress=progress, cancelled=cancelled)
 
     async def _move(self, parts: Sequence[Part]) -> None:
         """Place written files, have readers look there, and remove their rows here."""

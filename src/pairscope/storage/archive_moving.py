@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -12,8 +12,9 @@ from pairscope.errors import ConfigError, StorageError
 from pairscope.storage.archive_parts import Part
 from pairscope.storage.archive_place import Place
 from pairscope.storage.archive_tables import CatalogueRow, Litter
+from pairscope.storage.upkeep import Moved, Progress
 
-__all__ = ["fault_of", "gathered_days", "place_parts", "remove_files"]
+__all__ = ["fault_of", "gathered_days", "move_days", "place_parts", "remove_files"]
 
 _log = structlog.get_logger(__name__)
 K = TypeVar("K")
@@ -39,6 +40,34 @@ def gathered_days(todo: Sequence[tuple[int, K, int]]) -> Iterable[tuple[int, lis
         symbols.append(symbol)
     if symbols:
         yield day, symbols, rows
+
+
+async def move_days(
+    todo: Sequence[tuple[int, K, int]],
+    move: Callable[[int, list[K]], Awaitable[Sequence[Part]]],
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> Moved:
+    """Have ``move`` move (day, symbol, rows), some symbols of a day at a time; return how much was moved.
+
+    Cancelled, it ends behind the files under way.
+    """
+    moved = dict.fromkeys(("days", "ticks", "bars", "files", "bytes"), 0)
+    done, total = 0, sum(rows for _, _, rows in todo)
+    seen: set[int] = set()
+    for day, symbols, rows in gathered_days(todo):
+        if cancelled():
+            break
+        for part in await move(day, symbols):
+            seen.add(day)
+            moved["ticks" if part.file.kind == "tick" else "bars"] += part.moved
+            moved["files"] += 1
+            moved["bytes"] += part.file.bytes
+        done += rows
+        progress(done, total)
+    moved["days"] = len(seen)
+    return moved
 
 
 def place_parts(beside: Path, parts: Sequence[Part]) -> None:

@@ -19,7 +19,7 @@ from pairscope.errors import ConfigError, StorageError, StoreUnavailable
 from pairscope.market.bars import BASE_TIMEFRAMES, Origin
 from pairscope.market.symbols import Symbols
 from pairscope.storage.archive_catalogue import DAY_NS, KINDS, Catalogue
-from pairscope.storage.archive_moving import fault_of, gathered_days, place_parts, remove_files
+from pairscope.storage.archive_moving import fault_of, move_days, place_parts, remove_files
 from pairscope.storage.archive_parts import Part, write_parts
 from pairscope.storage.archive_place import Place, is_remote, register_places
 from pairscope.storage.archive_tables import CatalogueRow, Litter
@@ -104,26 +104,16 @@ class PostgresArchive:
         on_day: Callable[[int], Any],
     ) -> Moved:
         """Move (day, symbol, rows), by day; ``on_day`` is awaited behind each day. Return how much was moved."""
-        moved = dict.fromkeys(("days", "ticks", "bars", "files", "bytes"), 0)
-        done, total = 0, sum(rows for _, _, rows in todo)
-        seen: set[int] = set()
-        for day, names, rows in gathered_days(todo):
-            if cancelled():
-                break
+
+        async def move(day: int, names: Sequence[str]) -> Sequence[Part]:
             with _scratch(place) as scratch:
                 exported, parts = await self._written(day, names, place, scratch)
                 if parts:
                     await self._move(exported, parts)
-                    seen.add(day)
-            for part in parts:
-                moved["ticks" if part.file.kind == "tick" else "bars"] += part.moved
-                moved["files"] += 1
-                moved["bytes"] += part.file.bytes
-            done += rows
-            progress(done, total)
             await on_day(day)
-        moved["days"] = len(seen)
-        return moved
+            return parts
+
+        return await move_days(todo, move, progress=progress, cancelled=cancelled)
 
     async def _written(self, day: int, names: Sequence[str], place: str, scratch: Path) -> tuple[_Exported, list[Part]]:
         """Write a day of some symbols into files under ``scratch``, all from one state of the database."""
