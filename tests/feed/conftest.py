@@ -264,7 +264,7 @@ class FakeSocket:
 
     def break_off(self, reason: str) -> None:
         if self.open:
-            self.close()
+            self._end()
             self.receiver.on_close(reason)
 
     def send(self, message: bytes) -> None:
@@ -280,6 +280,12 @@ class FakeSocket:
             self.hear(text)
 
     def close(self) -> None:
+        """Hang up; like a real socket it tells of that end, too."""
+        if self.open:
+            self._end()
+            asyncio.get_running_loop().call_soon(self.receiver.on_close, "without a word")
+
+    def _end(self) -> None:
         self.open, self.closed_s = False, asyncio.get_running_loop().time()
 
 

@@ -467,6 +467,23 @@ def test_closing_hands_on_what_has_come_and_ends(network: Any, simulate: Simulat
     simulate(main())
 
 
+def test_a_feed_that_closes_opens_no_line_any_more_which_would_begin_behind_a_hole(
+    network: Any, simulate: Simulate, simulation: Any
+) -> None:
+    async def main() -> None:
+        sim = simulation(["BTCUSDT"], flush_ms=1000)
+        await sim.market(2.5, {"BTCUSDT": 10.0})
+        last = sim.exchange.trades["BTCUSDT"][-1]["a"]
+        await sim.feed.close()
+        await sim.market(2.0, {"BTCUSDT": 50.0})
+        await sim.follower.ended()
+        assert sim.follower.error is None
+        assert sim.follower.ids("BTCUSDT") == list(range(1, last + 1))
+        assert len(network.sockets) == 1
+
+    simulate(main())
+
+
 async def test_back_pressure_holds_on_a_real_socket(exchange: Any, follow: Any) -> None:
     feed = await follow(["BTCUSDT"], max_pending=100, stall_seconds=30.0)
     held = feed.hold()

@@ -265,10 +265,11 @@ class WebSocketFeed:
                 connection.hang_up()
 
     async def close(self) -> None:
-        """Hang up; :meth:`batches` yields what has come and ends."""
+        """Hang up for good, as another line would begin behind a hole; :meth:`batches` yields what came and ends."""
         self._closing = True
         for connection in self._connections:
             connection.hang_up()
+        await self._crew.stop()
 
     def stand_by(self, waits: bool) -> None:  # noqa: FBT001 - the one thing that it says
         """Leave holes open, and ask the exchange for nothing, while another process follows the same symbols."""
@@ -328,7 +329,9 @@ class WebSocketFeed:
         }
 
     def _take(self, payloads: Sequence[Frame]) -> Sequence[Signal]:
-        """Take the frames of one read of any line."""
+        """Take the frames of one read of any line; none any more while closing."""
+        if self._closing:
+            return ()
         now_ns = self._clock()
         if self._recorder is not None:
             for payload in payloads:
