@@ -252,6 +252,7 @@ class FakeSocket:
         self.opened_s = opened_s
         self.sent: list[tuple[float, bytes]] = []
         self.open = True
+        self.delay_s = 0.0
         self.closed_s: float | None = None
         self._waiting: list[str] = []
         self._paused = False
@@ -320,7 +321,10 @@ class FakeNetwork:
     def say(self, text: str) -> None:
         if not self.mute and not self.lose(text):
             for socket in self.live:
-                socket.hear(text)
+                if socket.delay_s:
+                    asyncio.get_running_loop().call_later(socket.delay_s, socket.hear, text)
+                else:
+                    socket.hear(text)
 
 
 def _run_simulated(main: Any) -> Any:

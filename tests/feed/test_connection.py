@@ -212,7 +212,9 @@ def test_the_old_line_speaks_until_the_new_one_does(network: Any, simulate: Simu
         assert old.open
         assert lab.sighted()
         network.sockets[1].hear('{"e":"other"}')
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.9)
+        assert old.open
+        await asyncio.sleep(0.2)
         assert not old.open
         await lab.stop()
 

@@ -334,6 +334,23 @@ def test_a_rotation_loses_nothing_and_hands_nothing_on_twice(network: Any, simul
     simulate(main())
 
 
+def test_what_is_on_its_way_over_the_old_line_fills_the_hole_that_a_faster_one_begins_with(
+    network: Any, simulate: Simulate, simulation: Any
+) -> None:
+    async def main() -> None:
+        sim = simulation(["BTCUSDT"], rotate_seconds=5)
+        await sim.market(2, {"BTCUSDT": 10})
+        network.sockets[0].delay_s = 0.4
+        await sim.market(8, {"BTCUSDT": 10})
+        assert len(network.sockets) == 2 and len(network.live) == 1
+        assert sim.complete()
+        assert sim.feed.counters()["gaps_repaired"] == 1
+        assert sim.exchange.asked("aggTrades") == []
+        await sim.follower.stop()
+
+    simulate(main())
+
+
 def test_as_many_connections_as_the_cap_asks_and_one_may_fail_alone(
     network: Any, simulate: Simulate, simulation: Any
 ) -> None:

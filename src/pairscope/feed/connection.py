@@ -19,6 +19,8 @@ __all__ = ["Connection", "Line", "Opener", "Receiver", "Socket"]
 
 _log = structlog.get_logger(__name__)
 
+OVERLAP_S: Final = 1.0
+"""How long two lines both speak: one may be ahead of the other by what is on its way."""
 STEADY_SHARE: Final = 0.5
 """A line that delivered for this share of the stall time was a good one: the next attempt does not wait long."""
 CERTAIN: Final = 20.0
@@ -272,10 +274,12 @@ class Connection:
             await self._sleep(SUBSCRIBE_EVERY_S)
 
     async def _take_over(self, old: Line, fresh: Line) -> None:
-        """Let the old line speak until the new one does, or for as long as silence is borne."""
+        """Let the old line speak until the new one does, and what is on its way come; or as long as silence is borne."""
         deadline_ns = self._monotonic() + self._stall_ns
         while not (fresh.frames or fresh.closed or old.closed) and self._monotonic() < deadline_ns:
             await self._sleep(0.02)
+        if fresh.frames and not old.closed:
+            await self._sleep(OVERLAP_S)
         old.close()
 
     async def _watch(self, line: Line) -> str:
