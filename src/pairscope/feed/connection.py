@@ -274,7 +274,7 @@ class Connection:
             await self._sleep(SUBSCRIBE_EVERY_S)
 
     async def _take_over(self, old: Line, fresh: Line) -> None:
-        """Let the old line speak until the new one does, and what is on its way come; or as long as silence is borne."""
+        """Let the old line speak, for as long as silence is borne, until the new one does and what was on its way came."""
         deadline_ns = self._monotonic() + self._stall_ns
         while not (fresh.frames or fresh.closed or old.closed) and self._monotonic() < deadline_ns:
             await self._sleep(0.02)
