@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pairscope.api.app import ApiOptions, create_app
+from pairscope.api.system import StatsView
 from pairscope.market.continuity import Gap
 
 from .conftest import client_of, exact
@@ -116,6 +120,27 @@ async def test_stats_are_made_at_most_twice_a_second_however_many_ask(market: Ma
         market.now_ns += 500 * MS
         await api.get("/api/stats")
         assert asked == 2
+
+
+async def test_who_asks_while_stats_are_made_waits_for_these(market: Market) -> None:
+    asked, answer = 0, asyncio.Event()
+
+    async def held() -> SimpleNamespace:
+        nonlocal asked
+        asked += 1
+        await answer.wait()
+        return SimpleNamespace(kind="slow", ticks=asked, bars=0, bytes=0)
+
+    async def none() -> list[Any]:
+        return []
+
+    store: Any = SimpleNamespace(stats=held, gaps=none, symbols=none)
+    view = StatsView(replace(market.services(), store=store))
+    asking = [asyncio.create_task(view.encoded()) for _ in range(3)]
+    await asyncio.sleep(0)
+    answer.set()
+    assert len(set(await asyncio.gather(*asking))) == 1
+    assert asked == 1
 
 
 async def test_metrics_are_prometheus_with_requests_by_route_and_the_parts_counters(

@@ -37,6 +37,7 @@ class Catalog:
         self._asking = asyncio.Lock()
         self._uploaded: frozenset[str] = frozenset()
         self._uploaded_ns: int | None = None
+        self._forgotten = 0
 
     async def resolve(self, text: str) -> str:
         """Return a known symbol; ``UnknownSymbol`` lists names like it."""
@@ -62,29 +63,30 @@ class Catalog:
         return self._read_ns is not None and 0 <= self._services.clock() - self._read_ns < _FRESH_NS
 
     async def _ask(self) -> None:
-        now_ns = self._services.clock()
+        now_ns, forgotten = self._services.clock(), self._forgotten
         try:
             self._stored = {summary.symbol: summary for summary in await self._services.store.symbols()}
         except StorageError:
             if not self._services.live.symbols():
                 raise
-        self._read_ns = now_ns
+        self._read_ns = now_ns if forgotten == self._forgotten else None
 
     async def uploaded(self) -> frozenset[str]:
         """Return the symbols that people brought bars of, not older than ten seconds; the last known while it is down.
 
         What this process stores itself is known at once: see ``forget``.
         """
-        now_ns = self._services.clock()
+        now_ns, forgotten = self._services.clock(), self._forgotten
         if self._uploaded_ns is None or not 0 <= now_ns - self._uploaded_ns < _UPLOADED_FRESH_NS:
             try:
                 self._uploaded = frozenset(span.symbol for span in await self._services.store.uploaded())
             except StorageError:
                 if not self._services.live.symbols():
                     raise
-            self._uploaded_ns = now_ns
+            self._uploaded_ns = now_ns if forgotten == self._forgotten else None
         return self._uploaded
 
     def forget(self) -> None:
-        """Ask the store again next time: something was brought or taken away."""
+        """Ask the store again next time, also if it is just answering: something was brought or taken away."""
+        self._forgotten += 1
         self._read_ns = self._uploaded_ns = None

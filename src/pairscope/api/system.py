@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -44,15 +45,21 @@ class StatsView:
         self._document: dict[str, Any] = {}
         self._encoded = b""
         self._made_ns: int | None = None
+        self._making = asyncio.Lock()
 
     async def encoded(self) -> bytes:
-        """Return the document as JSON."""
-        now_ns = self._services.clock()
-        if self._made_ns is None or not 0 <= now_ns - self._made_ns < _STATS_FRESH_NS:
-            self._document = await self._make()
-            self._encoded = schemas.plain_json(self._document)
-            self._made_ns = now_ns
+        """Return the document as JSON; who asks while it is made waits for it, so that no older one takes its place."""
+        if not self._fresh():
+            async with self._making:
+                if not self._fresh():
+                    now_ns = self._services.clock()
+                    self._document = await self._make()
+                    self._encoded = schemas.plain_json(self._document)
+                    self._made_ns = now_ns
         return self._encoded
+
+    def _fresh(self) -> bool:
+        return self._made_ns is not None and 0 <= self._services.clock() - self._made_ns < _STATS_FRESH_NS
 
     async def _make(self) -> dict[str, Any]:
         services = self._services
