@@ -274,7 +274,7 @@ class Connection:
             await self._sleep(SUBSCRIBE_EVERY_S)
 
     async def _take_over(self, old: Line, fresh: Line) -> None:
-        """Let the old line speak, for as long as silence is borne, until the new one does and what was on its way came."""
+        """Let the old line speak, while silence is borne, until the new one does and what was on its way has come."""
         deadline_ns = self._monotonic() + self._stall_ns
         while not (fresh.frames or fresh.closed or old.closed) and self._monotonic() < deadline_ns:
             await self._sleep(0.02)
