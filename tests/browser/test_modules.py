@@ -271,6 +271,40 @@ def test_colours_that_change_between_a_bar_and_its_drawing_leave_the_volume_goin
     assert found == [[[1, 2], [2, 4], [3, 6]]] * 2
 
 
+def test_bars_that_come_late_are_not_drawn_over_the_moment_that_was_chosen_since(script: Script) -> None:
+    found = script(
+        "alert_moment",
+        PLOT
+        + f"const libraryAddress = '/{PREFIX}/{VERSION}/{LIBRARY}';"
+        + """
+        let answer;
+        const asked = new Promise((resolve) => (answer = {asked: resolve}));
+        const late = new Promise((resolve) => (answer.go = resolve));
+        window.fetch = async (url) => {
+            const {pathname} = new URL(url);
+            if (!pathname.includes("/ohlc/")) return {ok: false, json: async () => ({})};
+            const close = pathname.endsWith("LATE") ? 2 : 3;
+            if (close === 2) answer.asked(), await late;
+            return {ok: true, json: async () => ({bars: [bar(60, close)]})};
+        };
+        const kinds = {price: {label: "Price", unit: "quote", scale: 1, decimals: 2}};
+        const moment = new m.AlertMoment({rest: location.origin, libraryAddress, kinds, onClose: () => {}});
+        host.append(moment.node);
+        const condition = {type: "price", condition: "above", threshold: 2, value: 2};
+        const firing = (symbol) => ({...condition, symbol, id: symbol, alert_id: symbol, timestamp: 60000});
+        const first = moment.show(firing("LATE"), palette);
+        await asked;
+        await moment.show(firing("SOON"), palette);
+        answer.go();
+        await first;
+        const drawn = [moment.node.dataset.drawn, shown(moment.plot.candles, "close")];
+        moment.destroy();
+        return drawn;
+        """,
+    )
+    assert found == ["SOON", [[60, 3]]]
+
+
 SERIES = """
     const told = {}, feed = {subscribe: (topic, listener) => { told[topic] = listener; return () => {}; }};
     const settings = {y: "A", x: "B", timeframe: "1m", lookback: 9, window: 3, method: "kalman", price_space: "log"};

@@ -90,8 +90,9 @@ export class AlertMoment {
     const range = { timeframe: condition.timeframe, start: at - BEFORE * barMs, end: at + (AFTER + 1) * barMs, limit: BEFORE + AFTER + 2 };
     const pair = Boolean(condition.y);
     const column = COLUMNS[condition.type] ?? (pair ? "zscore" : null);
-    const made = column ? await this.line(library, condition, range, column) : await this.candles(library, condition, range);
-    if (run !== this.run) return;
+    const came = column ? await this.values(condition, range, column) : await this.bars(condition, range);
+    if (run !== this.run) return; // another moment was chosen meanwhile, and may be drawn already
+    const made = column ? this.line(library, came, range, column) : this.candles(library, came, range);
     const place = nearest(made.times, at);
     if (place === null) this.tell("There are no stored bars around it.");
     else this.mark(library, made.series, made.times[place], condition, column);
@@ -117,8 +118,7 @@ export class AlertMoment {
     return (await get(this.rest, `/api/ohlc/${encodeURIComponent(symbol)}`, { ...range, limit })).bars;
   }
 
-  async candles(library, condition, range) {
-    const list = await this.bars(condition, range);
+  candles(library, list, range) {
     const plot = this.make(new Plot(library, this.area, this.palette));
     const bars = new Bars();
     bars.merge(list);
@@ -134,8 +134,7 @@ export class AlertMoment {
     return { timestamp: series.timestamp, values: series[column] ?? [] };
   }
 
-  async line(library, condition, range, column) {
-    const found = await this.values(condition, range, column);
+  line(library, found, range, column) {
     const plot = this.make(new MomentLine(library, this.area, this.palette, column));
     plot.setBarLength(SECONDS[range.timeframe]);
     plot.set(found);
