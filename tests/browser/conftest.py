@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib
 import importlib.util
 import os
@@ -9,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -55,11 +58,14 @@ def _scripted_market() -> Any:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium; installed where we may, else the tests are skipped with the reason."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None and shutil.which("apt-get") and os.geteuid() == 0:
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
-            subprocess.run(command, check=False, capture_output=True, timeout=100)
-        found = shutil.which("chromium")
+    with Path(tempfile.gettempdir(), "pairscope-chromium.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # every worker wants one at once: nobody starts what another still unpacks
+        found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        if found is None and shutil.which("apt-get") and os.geteuid() == 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
+                    subprocess.run(command, check=False, capture_output=True, timeout=100)
+                found = shutil.which("chromium")
     if found is None:
         pytest.skip("no Chromium here, and none could be installed: apt-get install chromium")
     return found
@@ -172,8 +178,8 @@ def _watching(browser: Browser, dashboard: str) -> Iterator[Watched]:
 
 
 @pytest.fixture
-def watched(browser: Browser, dashboard: str) -> Iterator[Watched]:
-    """A fresh page of 1440 pixels; the test fails where the page complained."""
+def watched(browser: Browser, dashboard: str, market: Any) -> Iterator[Watched]:
+    """A fresh page of 1440 pixels, gone before the market forgets; the test fails where the page complained."""
     yield from _watching(browser, dashboard)
 
 
@@ -181,6 +187,12 @@ def watched(browser: Browser, dashboard: str) -> Iterator[Watched]:
 def shared(browser: Browser, dashboard: str) -> Iterator[Watched]:
     """One such page for all tests of a file that only look at it; the last of them fails where it complained."""
     yield from _watching(browser, dashboard)
+
+
+def settled(page: Page, node: str, plot: str) -> None:
+    """Wait until what a chart's node says of its view is where its plot is: it says so when it is next drawn."""
+    node = f"document.querySelector('{node}')"
+    until(lambda: page.evaluate(f"{node}.dataset.view === {node}.{plot}.viewText()"), "a view that has settled")
 
 
 def until(holds: Callable[[], Any], what: str, *, within_s: float = PATIENCE_S) -> Any:

@@ -77,8 +77,7 @@ def test_tiles_say_in_words_how_each_part_does_and_charts_grow_in_place(watched:
     until(lambda: points(page) == 720, "an hour, the oldest sample gone")
     assert page.evaluate("marked.every((node) => node.isConnected)")
     since = [asked["since"] for asked in market.monitoring.asked]
-    assert since[0] is None
-    assert None not in since[1:]  # the hour was asked for once
+    assert since.count(None) == 1  # the hour was asked for once
 
 
 def test_pointing_at_a_chart_reads_the_same_moment_off_all_of_them(watched: Watched, market: Any) -> None:
@@ -88,12 +87,17 @@ def test_pointing_at_a_chart_reads_the_same_moment_off_all_of_them(watched: Watc
     page = opened(watched)
     until(lambda: points(page) == 601, "the samples")
     stage = page.locator(f"{LAG} .ps-mon-stage")
-    stage.scroll_into_view_if_needed()
-    box = stage.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 10)
     value, other = page.locator(f"{LAG} header b"), page.locator('[data-measure="queue_depth"] header b')
-    expect(value).to_have_text("123 ms")
+
+    def pointed() -> bool:
+        """Point at its middle, wherever it is by now: what is above it may still be drawn."""
+        stage.scroll_into_view_if_needed()
+        box = stage.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 10)
+        return bool(value.inner_text() == "123 ms")
+
+    until(pointed, "the value of that moment")
     expect(other).to_have_text("77")
     expect(page.locator(f"{LAG} footer")).to_contain_text("22:38:20 UTC")  # 300 samples behind 22:13:20
     page.mouse.move(0, 0)
@@ -140,9 +144,8 @@ def test_a_phone_needs_no_sideways_scroll(watched: Watched, market: Any, scheme:
     watched.page.set_viewport_size({"width": 375, "height": 812})
     page = opened(watched)
     until(lambda: points(page) == 720, "an hour")
-    for name in page.locator(".ps-mon-chart:visible, .ps-mon-tile").all():
-        box = name.bounding_box()
-        assert box is not None
-        assert box["x"] >= 0 and box["x"] + box["width"] <= 375
+    ends = "parts => parts.map((part) => part.getBoundingClientRect()).map(({left, right}) => [left, right])"
+    inside = page.locator(".ps-mon-chart:visible, .ps-mon-tile")
+    until(lambda: all(a >= 0 and b <= 375 for a, b in inside.evaluate_all(ends)), "all of it on the screen")
     width = "document.querySelector('.ps-mon').scrollWidth - document.querySelector('.ps-mon').clientWidth"
-    assert page.evaluate(width) <= 0
+    until(lambda: page.evaluate(width) <= 0, "a page as narrow as the screen")

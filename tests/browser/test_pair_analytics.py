@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import Watched, until
+from .conftest import Watched, settled, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -51,7 +51,7 @@ def zoom_in(page: Page) -> float:
 
     before = until(pressed, "a view")
     until(lambda: pressed() > before * 1.5, "the zoom")
-    page.wait_for_timeout(300)
+    settled(page, BOARD, "board.plot")
     return spacing(page)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import Watched, until
+from .conftest import Watched, settled, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -75,7 +75,7 @@ def zoom_in(page: Page) -> float:
 
     before = until(pressed, "a view")  # the chart tells its view from its first change on
     until(lambda: pressed() > before * 1.5, "the zoom")
-    until(lambda: has_settled(page), "the last of the zoom")
+    settled(page, CHART, "chart.plot")
     return view_of(page)[0]
 
 
@@ -174,6 +174,7 @@ def test_scrolling_back_brings_older_bars(watched: Watched) -> None:
         return bool(page.evaluate(f"{held}[0].timestamp") < oldest)
 
     until(back_far_enough, "older bars")
+    settled(page, CHART, "chart.plot")
     position = view_of(page)[1]
     assert position < -300
     page.wait_for_timeout(1500)

@@ -62,8 +62,8 @@ def test_the_screen_sorts_is_taken_along_and_moves_its_numbers_and_nothing_else(
     z = page.locator(f'{FIRST} [data-column="zscore"]')
     told = z.inner_text()
     market.screen.changes["BTCUSDT", "SOLUSDT"] = {"zscore": 0.001}
-    market.screen.close()
     market.screen.found["BNBUSDT", "XRPUSDT"] = 0.02
+    market.screen.close()  # last: a page that asks in between would not ask for this screen again
     until(lambda: z.inner_text() != told, "the next screen")
     page.get_by_text("5 discoveries at 5 % false discovery rate; as of the bar of 2023-11-14 22:15 UTC").wait_for()
     assert before[-1] != "BTCUSDT:SOLUSDT"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from .conftest import Watched, free_port, until
+from .conftest import PATIENCE_S, Watched, free_port, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
@@ -64,7 +64,7 @@ def test_the_screen_says_what_the_api_says(running: dict[str, str], browser: Bro
     api = running["api"]
     symbol = max(_fetch(f"{api}/api/symbols"), key=lambda row: row["tick_count"])["symbol"]
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE_S * 1000)
     watched = Watched(context.new_page(), running["dashboard"])
     page = watched.open(f"?symbols={symbol}&timeframe=1m&indicators=SMA&indicators=RSI")
     until(lambda: page.locator(".ps-badge").inner_text() == "SYNTHETIC", "the badge")
@@ -104,7 +104,7 @@ def test_an_alert_of_the_form_fires_in_the_engine_and_is_told_once(running: dict
     api = running["api"]
     symbol = max(_fetch(f"{api}/api/symbols"), key=lambda row: row["tick_count"])["symbol"]
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE_S * 1000)
     watched = Watched(context.new_page(), running["dashboard"])
     page = watched.page
     page.goto(f"{watched.home}/?tab=Alerts+%26+Monitoring", wait_until="domcontentloaded")
@@ -148,7 +148,7 @@ def test_what_is_downloaded_is_uploaded_under_another_name_and_is_the_same(
     running: dict[str, str], browser: Browser, tmp_path: Path
 ) -> None:
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE_S * 1000)
     watched = Watched(context.new_page(), running["dashboard"])
     page, file = watched.page, tmp_path / "bars.csv"
     page.goto(f"{watched.home}/?tab=Data+Management", wait_until="domcontentloaded")

@@ -26,14 +26,20 @@ def served() -> Iterator[tuple[ScriptedMarket, str]]:
 @pytest.fixture
 def market(served: tuple[ScriptedMarket, str]) -> Iterator[ScriptedMarket]:
     """The scripted market, well at the start and at the end of a test."""
+    well(served[0])  # a page of a test that had no need of it has asked as well
     yield served[0]
-    served[0].stalled = served[0].down = False
-    served[0].pairs.reset()
-    served[0].screen.reset()
-    served[0].backtests.reset()
-    served[0].monitoring.reset()
-    served[0].alerts.reset()
-    served[0].data.reset()
+    well(served[0])
+
+
+def well(market: ScriptedMarket) -> None:
+    """Let nothing be wrong, and forget what was asked."""
+    market.stalled = market.down = False
+    market.pairs.reset()
+    market.screen.reset()
+    market.backtests.reset()
+    market.monitoring.reset()
+    market.alerts.reset()
+    market.data.reset()
 
 
 @pytest.fixture
@@ -49,7 +55,7 @@ def page(api: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
     monkeypatch.chdir(tmp_path)
 
     def made(**query: str | list[str]) -> AppTest:
-        app = AppTest.from_file(str(APP), default_timeout=20)
+        app = AppTest.from_file(str(APP), default_timeout=90)
         for name, value in query.items():
             app.query_params[name] = value
         return app

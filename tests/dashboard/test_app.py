@@ -82,11 +82,12 @@ def test_periods_that_are_none_are_told_and_the_first_ones_stay(page: Page) -> N
 def test_a_new_symbol_of_the_market_changes_nobodys_choice(page: Page, market: ScriptedMarket) -> None:
     app = page().run()
     app.multiselect(key="symbols").set_value(["ETHUSDT", "XRPUSDT"]).run()
-    market.symbols["AAAUSDT"] = replace(market.symbols["BTCUSDT"], name="AAAUSDT")
+    before = market.symbols  # which another thread goes through: it is replaced, not changed
+    market.symbols = {**before, "AAAUSDT": replace(before["BTCUSDT"], name="AAAUSDT")}
     try:
         app.run()
     finally:
-        del market.symbols["AAAUSDT"]
+        market.symbols = before
     assert "AAAUSDT" in app.multiselect(key="symbols").options
     assert told(app, "board")["symbols"] == ["ETHUSDT", "XRPUSDT"]
 
