@@ -304,6 +304,6 @@ def request_scope() -> dict[str, Any]:
 
 
 async def until(true: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.01)
