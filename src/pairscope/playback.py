@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pairscope.config import Settings
 from pairscope.errors import ConfigError, InputError
@@ -99,41 +100,74 @@ def record_feed(settings: Settings, path: Path, *, seconds: float | None, say: S
     async def run() -> int:
         stop = stop_event()
         rest = ExchangeRest(settings.exchange_rest_url, clock=time.time_ns)
-        symbols = Symbols()
-        follow = await whom_to_follow(settings, rest, lambda reason: say(f"waiting for {reason}"))
-        recorder = FrameRecorder(path, url=settings.exchange_ws_url)
-        feed = WebSocketFeed(
-            symbols,
-            follow,
-            ws_url=settings.exchange_ws_url,
-            rest=rest,
-            continuity=Continuity(),
-            stall_seconds=settings.stall_seconds,
-            recorder=recorder,
-        )
-        say(f"recording {len(follow)} symbols to {path}; Ctrl-C stops")
-        ticks = 0
-
-        async def listen() -> None:
-            nonlocal ticks
-            async for batch in feed.batches():
-                ticks += len(batch)
-
-        listening = asyncio.create_task(listen(), name="record")
-        stopping = asyncio.create_task(_stopped(stop, seconds), name="stop")
+        asking = asyncio.create_task(whom_to_follow(settings, rest, lambda what: say(f"waiting for {what}")))
+        stopping = asyncio.create_task(_stopped(stop, None), name="stop")
         try:
-            await asyncio.wait({listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            await feed.close()
-            await listening
+            await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                say("stopped before there was anything to record")
+                return 1
+            return await _recorded(settings, path, asking.result(), rest, stop, seconds, say)
         finally:
-            stopping.cancel()
-            recorder.close()
+            await _ended(asking, stopping)
             await rest.close()
-        say(f"{path}: {ticks:,} trades")
-        return 0
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(run())
+
+
+async def _recorded(
+    settings: Settings,
+    path: Path,
+    follow: Sequence[str],
+    rest: ExchangeRest,
+    stop: asyncio.Event,
+    seconds: float | None,
+    say: Say,
+) -> int:
+    """Record some symbols until asked to stop; return the exit code, 1 where the disk did not take all of it."""
+    recorder = FrameRecorder(path, url=settings.exchange_ws_url)
+    feed = WebSocketFeed(
+        Symbols(),
+        follow,
+        ws_url=settings.exchange_ws_url,
+        rest=rest,
+        continuity=Continuity(),
+        stall_seconds=settings.stall_seconds,
+        recorder=recorder,
+    )
+    say(f"recording {len(follow)} symbols to {path}; Ctrl-C stops")
+    ticks = 0
+
+    async def listen() -> None:
+        nonlocal ticks
+        async for batch in feed.batches():
+            ticks += len(batch)
+            if recorder.failure is not None:
+                return
+
+    listening = asyncio.create_task(listen(), name="record")
+    stopping = asyncio.create_task(_stopped(stop, seconds), name="stop")
+    try:
+        await asyncio.wait({listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await feed.close()
+        await listening
+    finally:
+        await _ended(stopping)
+        recorder.close()
+    if recorder.dropped:
+        why = "the disk was too slow" if recorder.failure is None else recorder.failure.strerror
+        say(f"{path}: {recorder.written:,} frames, and {recorder.dropped:,} that were lost: {why}")
+        return 1
+    say(f"{path}: {ticks:,} trades")
+    return 0
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait for their end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _stopped(stop: asyncio.Event, seconds: float | None) -> None:
