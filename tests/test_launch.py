@@ -14,7 +14,7 @@ from pairscope.config import spool_name
 from pairscope.errors import ConfigError, ForeignFile
 from pairscope.launch import decide_source, forget_replay, plan_run, run_everything
 from pairscope.process import load_settings
-from pairscope.supervisor import already_running
+from pairscope.supervisor import Child, Supervisor, already_running
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def exchange():
             return
 
     server = HTTPServer(("127.0.0.1", 0), Answer)
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -119,6 +119,20 @@ def test_a_second_start_on_the_same_data_says_where_the_first_runs(tmp_path, exc
     said: list[str] = []
     assert run_everything(settings(data_dir=tmp_path), say=said.append, dashboard=True, open_browser=False) == 0
     assert exchange in said[0]
+
+
+def test_a_start_that_finds_the_store_in_use_leaves_the_note_of_the_one_that_has_it(tmp_path, nobody, monkeypatch):
+    (tmp_path / "ends.py").write_text("raise SystemExit(1)")  # as a backend does that cannot open its store
+    backend = Child("backend", "ends", [], {"PYTHONPATH": str(tmp_path)}, essential=True)
+    monkeypatch.setattr("pairscope.launch._Run._backend", lambda _run: backend)
+    monkeypatch.setattr(Supervisor, "install_signals", lambda _supervisor: None)
+    data = tmp_path / "data"
+    data.mkdir()
+    note = json.dumps({"pid": os.getpid(), "api": nobody, "dashboard": "off", "source": "live"})
+    (data / "instance.json").write_text(note)  # of one that starts as well, and is a little ahead
+    asked = settings(data_dir=data, source="live")
+    assert run_everything(asked, say=lambda _line: None, dashboard=False, open_browser=False) == 1
+    assert (data / "instance.json").read_text() == note
 
 
 @pytest.mark.parametrize("note", ["", "{}", '{"pid": 99999999, "api": "http://127.0.0.1:1"}', "[1]"])

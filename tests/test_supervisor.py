@@ -108,6 +108,19 @@ def test_a_misuse_that_a_child_reported_keeps_its_exit_code(tmp_path):
     run.stop()
 
 
+def test_a_stop_that_reaches_a_child_of_a_start_too_is_no_failure(tmp_path):
+    said: list[str] = []
+    run = Supervisor(said.append)
+    source = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+    child = Child("backend", "ends", [], module(tmp_path, "ends", source), essential=True)
+    run.start(child)
+    assert until(lambda: child.exit_code is not None)
+    run._on_signal(signal.SIGTERM, None)
+    assert not run.wait_until(lambda: True, "the backend")
+    assert (run.verdict(), said) == (0, [])
+    run.stop()
+
+
 def test_a_child_that_may_end_is_started_again(tmp_path):
     mark = tmp_path / "starts"
     source = f"""

@@ -116,7 +116,7 @@ def run_everything(settings: Settings, *, say: Say, dashboard: bool, open_browse
         return run.supervisor.watch(run.look_for_exchange)
     finally:
         run.supervisor.stop()
-        (settings.data_dir / "instance.json").unlink(missing_ok=True)
+        run.forget_note()
 
 
 def run_dashboard(settings: Settings, *, say: Say) -> int:
@@ -174,6 +174,8 @@ class _Run:
         self.supervisor = Supervisor(say)
         self._dashboard_key = settings.dashboard_key or (secrets.token_urlsafe(32) if settings.api_keys else "")
         self._next_look = time.monotonic() + RETRY_LIVE_S
+        self._note = settings.data_dir / "instance.json"
+        self._noted = False
 
     @property
     def api_url(self) -> str:
@@ -194,8 +196,10 @@ class _Run:
             if not supervisor.wait_until(lambda: http_json(ready, 0.5) is not None, "the replay server"):
                 return False
         supervisor.start(self._backend())
+        if not supervisor.wait_until(self._healthy, "the backend"):
+            return False
         self._write_note()
-        return supervisor.wait_until(self._healthy, "the backend")
+        return True
 
     def _healthy(self) -> bool:
         answer = http_json(f"{self.api_url}/api/health", 1.0)
@@ -204,7 +208,15 @@ class _Run:
     def _write_note(self) -> None:
         dashboard = self.dashboard_url if self._with_dashboard else "off"
         note = {"pid": os.getpid(), "api": self.api_url, "dashboard": dashboard, "source": self._plan.source}
-        (self._settings.data_dir / "instance.json").write_text(json.dumps(note), encoding="utf-8")
+        part = self._note.with_name(f"{self._note.name}.part")
+        part.write_text(json.dumps(note), encoding="utf-8")
+        part.replace(self._note)  # who reads it finds it whole
+        self._noted = True
+
+    def forget_note(self) -> None:
+        """Remove what was written of this run; what another wrote, which has the store, stays."""
+        if self._noted:
+            self._note.unlink(missing_ok=True)
 
     def announce(self, seconds: float) -> None:
         """Say in one block what runs where."""

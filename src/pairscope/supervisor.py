@@ -215,8 +215,8 @@ class Supervisor:
         return 0
 
     def verdict(self) -> int:
-        """The exit code after ``wait_until`` said no."""
-        dead = self._dead()
+        """The exit code after ``wait_until`` said no; who asks for a stop may have asked the children too."""
+        dead = None if self._stop else self._dead()
         return self._report(dead) if dead is not None else 0 if self._stop else 1
 
     def stop(self) -> None:
