@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from pairscope.api.stream import MAX_MESSAGE
+from pairscope.errors import ConfigError
 
 __all__ = ["make_server"]
 
@@ -43,7 +45,18 @@ class _Protocol(WebSocketsSansIOProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Leaves the process's signals to whoever runs it: uvicorn raises them again after its end, which would kill us."""
+    """Leaves the process's signals and its end to whoever runs it.
+
+    uvicorn raises signals again after its end, which would kill us, and leaves the process where it cannot start.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen; ``ConfigError`` where that cannot be, of which uvicorn has logged the reason."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            where = f"{self.config.host}:{self.config.port}"
+            raise ConfigError(f"nothing can be served on {where}", hint="look for who has the port by now") from None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

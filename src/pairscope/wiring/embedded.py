@@ -177,8 +177,8 @@ async def _backend(settings: Settings) -> int:
     code = 0
     try:
         done, _ = await asyncio.wait({serving, ingest}, return_when=asyncio.FIRST_COMPLETED)
-        if ingest in done and not server.should_exit:
-            code = report(ingest)
+        if not server.should_exit:
+            code = report(ingest) if ingest in done else report(serving, "the server ended")
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)

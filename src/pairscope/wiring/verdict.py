@@ -14,15 +14,15 @@ __all__ = ["report", "until_one_ends"]
 _log = structlog.get_logger(__name__)
 
 
-def report(task: asyncio.Task[None]) -> int:
+def report(task: asyncio.Task[None], what: str = "ingest ended") -> int:
     """Log why a task ended that should not have, and return the exit code."""
     error = task.exception()
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     if isinstance(error, PairscopeError):
-        _log.error("ingest ended", error=error.line())
+        _log.error(what, error=error.line())
         return 1
-    _log.error("ingest ended", exc_info=error)
+    _log.error(what, exc_info=error)
     return 1
 
 
@@ -32,6 +32,5 @@ async def until_one_ends(working: asyncio.Task[None], serving: asyncio.Task[None
     if working.done():
         return report(working)
     if serving.done():
-        _log.error("the server ended")
-        return 1
+        return report(serving, "the server ended")
     return 0
