@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -190,6 +191,31 @@ async def test_a_target_that_does_not_work_is_told_at_once_and_nothing_secret_of
     for text in (made.text, tested.text, (await api.get("/api/alerts")).text, (await api.get("/api/stats")).text):
         assert "secret-token" not in text
     assert "hooks.example.com" in made.text
+
+
+@pytest.mark.parametrize("changed", [False, True])
+async def test_one_that_is_deleted_while_its_target_is_tried_is_not_there(
+    api: httpx2.AsyncClient, market: Market, monkeypatch: pytest.MonkeyPatch, *, changed: bool
+) -> None:
+    tried, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(target: str, firing: dict[str, Any]) -> dict[str, Any]:
+        tried.set()
+        await answer.wait()
+        return {"target": target, "ok": False, "error": "no answer"}
+
+    monkeypatch.setattr(market.courier, "test", slow)
+    body = {"notify": ["https://hooks.example.com/T123"]}
+    if changed:
+        made = (await api.post("/api/alerts", json=PRICE)).json()
+        asking = asyncio.create_task(api.patch(f"/api/alerts/{made['id']}", json=body))
+    else:
+        asking = asyncio.create_task(api.post("/api/alerts", json={**PRICE, **body}))
+    await tried.wait()
+    (alert,) = (await api.get("/api/alerts")).json()["alerts"]
+    assert (await api.delete(f"/api/alerts/{alert['id']}")).status_code == 204
+    answer.set()
+    assert ((await asking).status_code, (await api.get("/api/alerts")).json()) == (404, {"alerts": []})
 
 
 async def test_what_fired_is_told_newest_first_in_pages(api: httpx2.AsyncClient, fresh_market: Market) -> None:

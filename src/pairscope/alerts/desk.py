@@ -148,9 +148,8 @@ class AlertDesk:
         try:
             await self._keep_now([Document(RULES, alert_id, kept.document()), self._state_document(kept)])
         except StorageError:
-            self._drop(alert_id)
             with suppress(StorageError):  # what waits for the store is taken back behind it
-                await self._keep_now(_gone(alert_id))
+                await self.remove(alert_id)
             raise
         delivery = await self._try_targets(kept, kept.notify)
         return {**self._view(kept), "delivery": delivery}
@@ -376,6 +375,7 @@ class AlertDesk:
         return trial_document(kept, next(self._numbers), values, self._clock(), self._decimals, said=said)
 
     def _view(self, kept: KeptAlert) -> dict[str, Any]:
+        self._found(kept.id)  # somebody may have deleted it while its targets were tried
         state, stands = self._book.state(kept.id), self._book.view(kept.id) or {}
         last_ns = max(state.last_ns, kept.last_ns)
         return {
