@@ -23,6 +23,7 @@ from pairscope.api.docs import add_docs
 from pairscope.api.export import add_export
 from pairscope.api.forwarding import Forwarding
 from pairscope.api.gaps import add_gaps
+from pairscope.api.head import Heads
 from pairscope.api.indicators import add_indicators
 from pairscope.api.jobs import add_jobs
 from pairscope.api.metrics import Metrics, RequestTimes
@@ -141,6 +142,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
     app.add_middleware(Packing, minimum_size=GZIP_FROM, compresslevel=GZIP_LEVEL)
     if link is not None:
         app.add_middleware(Forwarding, link=link)
+    app.add_middleware(Heads)
     files = {FILE_PATH: options.max_file_bytes, UPLOAD_PATH: options.max_upload_bytes + FORM_BYTES}
     app.add_middleware(BodyLimit, most=options.max_body_bytes, most_json=options.max_json_bytes, files=files)
     app.add_middleware(Gate, options=options, keys=keys, tickets=tickets, counts=counts, passes=passes)

@@ -113,13 +113,13 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """Return every method that some route of the request's path answers; Starlette names the first route's only."""
+    """Return every method that the request's path answers, HEAD with GET; Starlette names the first route's only."""
     found: set[str] = set()
     for route in request.app.router.routes:
         match, _ = route.matches(request.scope)
         if match is not Match.NONE:
             found |= set(getattr(route, "methods", None) or ())
-    return sorted(found)
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 async def _on_validation(_: Request, error: Exception) -> Response:
