@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from pairscope import schemas
 from pairscope.api.app import ApiOptions, create_app
 from pairscope.api.server import make_server
+from pairscope.api.stream import MAX_MESSAGE, MOST_NAMED, READ_AT_MOST
 from pairscope.market.pairs import PairSettings
 from pairscope.storage.memory_cache import MemoryBus
 
@@ -257,9 +258,26 @@ async def test_unsubscribing_ends_a_topic_and_only_that_one(market: Market) -> N
         assert (await hear(client))["topic"] == "price:PEPEUSDT"
 
 
-async def test_a_message_of_more_than_4_kib_closes_with_1009(market: Market) -> None:
+async def test_the_topics_of_a_whole_market_fit_into_one_message(market: Market) -> None:
+    topics = [f"pair:ANOTHER{n}USDT:BTCUSDT" for n in range(ApiOptions().max_topics - 1)]
+    async with served(market) as url, connect(url, max_queue=None) as client:
+        await subscribe(client, *topics, "price:BTCUSDT")
+        heard = [await hear(client) for _ in range(ApiOptions().max_topics)]
+        assert [message["topic"] for message in heard] == [*topics, "price:BTCUSDT"]
+
+
+async def test_a_message_that_is_too_long_is_refused_and_the_connection_stays(market: Market) -> None:
     async with served(market) as url, connect(url) as client:
-        await client.send(json.dumps({"op": "subscribe", "topics": ["x" * 5_000]}))
+        for topics in (["x" * MAX_MESSAGE], ["x"] * (MOST_NAMED + 1)):
+            await client.send(json.dumps({"op": "subscribe", "topics": topics}))
+            assert "at most" in (await hear(client))["error"]
+        await subscribe(client, "price:BTCUSDT")
+        assert (await hear(client))["topic"] == "price:BTCUSDT"
+
+
+async def test_a_message_that_is_not_even_read_closes_with_1009(market: Market) -> None:
+    async with served(market) as url, connect(url) as client:
+        await client.send("x" * (READ_AT_MOST + 1))
         with pytest.raises(ConnectionClosed) as closed:
             await hear(client)
         assert closed.value.rcvd is not None

@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from pairscope.api.stream import MAX_MESSAGE
+from pairscope.api.stream import READ_AT_MOST
 from pairscope.errors import ConfigError
 
 __all__ = ["make_server"]
@@ -67,7 +67,7 @@ class _Server(uvicorn.Server):
 def make_server(app: FastAPI, *, host: str, port: int, log_level: str = "warning", grace_s: int = 2) -> uvicorn.Server:
     """Return a server that is ready to serve; port 0 takes a free one.
 
-    Messages to the stream are limited to 4 KiB, not compressed (the same bytes go to everyone) and pinged; a request
+    Messages to the stream are limited, not compressed (the same bytes go to everyone) and pinged; a request
     line and its headers are limited by the parser. On exit, requests in flight get ``grace_s`` seconds; to set
     ``should_exit`` or to call ``handle_exit`` is up to the caller: signals are not captured.
     """
@@ -78,7 +78,7 @@ def make_server(app: FastAPI, *, host: str, port: int, log_level: str = "warning
         log_level=log_level,
         access_log=False,
         ws=_Protocol,
-        ws_max_size=MAX_MESSAGE,
+        ws_max_size=READ_AT_MOST,
         ws_ping_interval=_PING_S,
         ws_ping_timeout=_PING_S,
         ws_per_message_deflate=False,

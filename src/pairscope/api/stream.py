@@ -25,12 +25,18 @@ from pairscope.api.topics import Topics
 from pairscope.errors import InputError, PairscopeError
 from pairscope.ports import Message, Services
 
-__all__ = ["MAX_MESSAGE", "PART_S", "Stream"]
+__all__ = ["MAX_MESSAGE", "MOST_NAMED", "PART_S", "READ_AT_MOST", "Stream"]
 
-MAX_MESSAGE = 4096
-"""Bytes that a client may send at once."""
+MAX_MESSAGE = 128 * 1024
+"""Bytes of one message: every topic that a connection may have fits into it."""
+READ_AT_MOST = 4 * MAX_MESSAGE
+"""Bytes of a message that is read at all, if only to be refused; a longer one ends the connection with 1009."""
 
-TOO_BIG, RESTART, TRY_LATER = 1009, 1012, 1013
+RESTART, TRY_LATER = 1012, 1013
+MOST_NAMED = 4096
+"""Topics that one message may name."""
+_AT_A_TIME = 32
+"""Topics of a message that are seen to before others have their turn."""
 ALERTS = "alerts"
 _CACHED_ENVELOPES = 4096
 _NEARLY = 200
@@ -101,8 +107,8 @@ class _Client:
                 return
             raw: str | bytes = event.get("text") or event.get("bytes") or ""
             if len(raw) > MAX_MESSAGE:
-                await self._websocket.close(TOO_BIG, f"a message has at most {MAX_MESSAGE} bytes")
-                return
+                await self._complain(f"a message has at most {MAX_MESSAGE} bytes")
+                continue
             try:
                 await self._obey(raw)
             except PairscopeError as error:
@@ -124,7 +130,12 @@ class _Client:
             case _:
                 await self._complain('expected {"op": "subscribe" or "unsubscribe", "topics": [...]}')
                 return
-        for text in topics:
+        if len(topics) > MOST_NAMED:
+            await self._complain(f"at most {MOST_NAMED} topics a message")
+            return
+        for n, text in enumerate(topics, 1):
+            if n % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
             try:
                 await act(text)
             except PairscopeError as error:
