@@ -202,8 +202,12 @@ class House:
         await courier.restore()
         if run:
             self._tasks.append(asyncio.create_task(courier.run()))
-            self._tasks.append(asyncio.create_task(self.clock.run(until_s=until_s)))
+            self.go_on(until_s=until_s)
         return courier
+
+    def go_on(self, *, until_s: float = float("inf")) -> None:
+        """Let time pass up to another time than it did."""
+        self._tasks.append(asyncio.create_task(self.clock.run(until_s=until_s)))
 
     async def die(self) -> None:
         """End as a process does that is killed: nothing more is recorded."""

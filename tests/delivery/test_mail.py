@@ -118,9 +118,9 @@ async def test_a_server_under_another_name_gets_neither_the_mail_nor_the_passwor
 ) -> None:
     server = await mail()
     server.tls = certificates.server("evil.example")
-    said = await house.courier.test(
-        f"mailtos://anna:secret@example.com:{server.port}?smtp=mail.example", {"id": "a-1", "message": "now"}
-    )
+    url = f"mailtos://anna:secret@example.com:{server.port}?smtp=mail.example"
+    await house.courier.check(url)  # loads the library: a test has five seconds
+    said = await house.courier.test(url, {"id": "a-1", "message": "now"})
     assert not said["ok"]
     assert "certificate" in said["error"].lower()
     assert server.logins == []
@@ -160,10 +160,10 @@ async def test_a_wrong_password_is_not_tried_again_and_not_told(house: Any, mail
 async def test_a_mail_server_whose_name_points_to_a_refused_address_is_not_called(house: Any, mail: Any) -> None:
     server = await mail()
     url = f"mailtos://anna:secret@example.com:{server.port}?smtp=mixed.example"
+    with pytest.raises(InputError, match="link-local"):
+        await house.courier.check(url)  # and loads the library: a test has five seconds
     said = await house.courier.test(url, {"id": "a-1"})
     assert said["error"] == "mixed.example (169.254.169.254) is not called: its address is link-local"
-    with pytest.raises(InputError, match="link-local"):
-        await house.courier.check(url)
     assert server.logins == []
 
 

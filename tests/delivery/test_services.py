@@ -56,6 +56,7 @@ async def test_a_service_s_redirect_is_not_followed(house: Any) -> None:
     redirect = b"HTTP/1.1 307 Go\r\nlocation: http://127.0.0.1:%d/\r\ncontent-length: 0\r\n\r\n" % inside.port
     server = await house.receiver(lambda _: redirect)
     await house.begin(run=False)
+    await house.courier.check(f"ntfy://127.0.0.1:{server.port}/my-topic")  # loads the library: a test has five seconds
     said = await house.courier.test(f"ntfy://127.0.0.1:{server.port}/my-topic", FIRING)
     assert not said["ok"]
     assert len(server.posts) == 1

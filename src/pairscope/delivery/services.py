@@ -122,9 +122,10 @@ def said_without(url: str, lines: Iterable[str]) -> str:
 
 def _tell(target: Target, words: Words, *, private: bool) -> Outcome:
     """Tell a service, in a thread; the reason of a failure is what its plugin said last."""
+    asset = _asset()
     import apprise
 
-    teller = apprise.Apprise(asset=_asset())
+    teller = apprise.Apprise(asset=asset)
     teller.add(_open(target, private=private))
     result = teller.notify(
         body=words.text,
@@ -143,9 +144,9 @@ def _tell(target: Target, words: Words, *, private: bool) -> Outcome:
 
 def _asset() -> Any:
     """Return how apprise is to behave: one call, no redirects, nothing on disk, one attempt, no pictures."""
+    _hush()  # the library speaks as soon as it is imported
     import apprise
 
-    _hush()
     return apprise.AppriseAsset(
         app_id="Pairscope",
         app_desc="Pairscope",
@@ -174,9 +175,9 @@ def _hush() -> None:
 
 def _open(target: Target, *, private: bool) -> Any:
     """Return the plugin that a target means; ``InputError`` where there is none, or it speaks to another host."""
+    asset, scheme = _asset(), urlsplit(target.url).scheme
     from apprise.exception import AppriseException
 
-    asset, scheme = _asset(), urlsplit(target.url).scheme
     module, _, name = _PLUGINS[target.service].partition(".")
     kind = getattr(import_module(f"apprise.plugins.{module}"), name)
     read: Any = kind.parse_native_url(target.url) if scheme == "https" else kind.parse_url(target.url)
