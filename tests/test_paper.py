@@ -123,6 +123,23 @@ async def test_a_restart_and_a_crash_change_nothing(house: House, crash: bool) -
     assert (listed["id"], listed["events"]) == (rule, len(events))
 
 
+async def test_rules_come_and_go_while_where_others_stand_is_written(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = await followed(house)
+    house.run(100, 250)
+    put, made = house.records.put, []
+
+    async def slow(collection: str, key: str, document: bytes, **more: Any) -> bool:
+        if collection == STATES and not made:
+            made.append(await house.trader.create(RULE))
+        return await put(collection, key, document, **more)
+
+    monkeypatch.setattr(house.records, "put", slow)
+    await house.trader.catch_up()
+    assert {view["id"] for view in house.trader.views()} == {rule, made[0]["id"]}
+
+
 async def test_what_was_recorded_as_decided_is_never_written_over(house: House) -> None:
     rule = await followed(house)
     house.run(100, 200)

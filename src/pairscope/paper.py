@@ -256,7 +256,7 @@ class PaperTrader:
             while self._unwritten:
                 await self._record(self._unwritten[0])
                 del self._unwritten[0]
-            for followed in self._followed.values():
+            for followed in list(self._followed.values()):  # rules come and go meanwhile
                 kept = self._book.kept(followed.rule.id)
                 step_ns = timeframe_ns(followed.rule.timeframe)
                 if kept is not None and kept.next_ns >= followed.kept_ns + KEEP_EVERY * step_ns:
