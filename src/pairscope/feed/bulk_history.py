@@ -81,13 +81,15 @@ class BulkLoader:
         loop = asyncio.get_running_loop()
 
         async def fill(handle: JobHandle) -> Mapping[str, Any]:
-            self._fill = BulkFill(request, self._shelf, self._rest, clock=self._clock, progress=handle.progress)
+            own = BulkFill(request, self._shelf, self._rest, clock=self._clock, progress=handle.progress)
+            self._fill = own
             try:
-                return await self._fill.run()
+                return await own.run()
             finally:
-                self._counts["requests"] += self._fill.requests
-                self._counts[request.kind] += self._fill.stored
-                self._fill = None
+                self._counts["requests"] += own.requests
+                self._counts[request.kind] += own.stored
+                if self._fill is own:  # one that was cancelled may end behind the beginning of the next
+                    self._fill = None
 
         return self._start(BACKFILL, _title(request), lambda handle: _in_loop(loop, fill(handle), handle))
 
