@@ -120,6 +120,31 @@ def test_an_export_that_broke_off_goes_on_where_it_did(
     assert out.read_bytes() == whole
 
 
+def test_rows_that_have_changed_are_never_put_behind_those_of_before(
+    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, part, note = (tmp_path / f"ticks.csv{ending}" for ending in ("", ".part", ".part.json"))
+    asked = {"symbols": "BTCUSDT", "timeframe": "tick", "out": out}
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            exported(stored, **asked)
+    whole = part.read_bytes()
+    part.write_bytes(b"x" * 500)
+    note.write_bytes(note.read_bytes().replace(json.loads(note.read_bytes())["etag"][1:9].encode(), b"00000000"))
+    opened = Path.open
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda path, *how, **so: (killed if path == part else opened)(path, *how, **so))
+        with pytest.raises(KeyboardInterrupt):
+            exported(stored, **asked, resume=True)
+    exported(stored, **asked, resume=True)
+    assert out.read_bytes() == whole
+
+
+def killed(*_how: Any, **_so: Any) -> Any:
+    raise KeyboardInterrupt
+
+
 def test_without_anything_to_go_on_with_it_begins_and_says_so(stored: Path, tmp_path: Path) -> None:
     out = tmp_path / "bars.csv"
     (tmp_path / "bars.csv.part").write_bytes(b"something else")

@@ -108,11 +108,11 @@ async def _into_file(source: Origin, wish: Wish, path: Path, asked: Asked, say: 
         async with source.file(wish, start, etag) as (begin, named, pieces):
             if start and not begin:
                 say("the rows have changed since: begun anew")
-            note.write_bytes(orjson.dumps({"wish": asdict(wish), "etag": named}))
             size = begin
             with part.open("r+b" if begin else "wb") as file:
                 file.seek(begin)
-                file.truncate()
+                file.truncate()  # first: what is left of other rows must not be gone on with under this note
+                note.write_bytes(orjson.dumps({"wish": asdict(wish), "etag": named}))
                 async for piece in pieces:
                     file.write(piece)
                     size += len(piece)
