@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,8 @@ from pairscope.market.continuity import Continuity
 from pairscope.market.pairs import PairSettings
 from pairscope.market.symbols import Symbols
 from pairscope.market.ticks import TickBatch
-from pairscope.pipeline import Pipeline, Publisher, TickRate
+from pairscope.pipeline import LiveJournal, Pipeline, Publisher, TickRate
+from pairscope.storage.journal import read_journal
 from pairscope.storage.memory_cache import MemoryBus, MemoryCache
 
 START = 1_760_000_040_000_000_000
@@ -48,6 +50,32 @@ class Journal:
 
     async def put(self, ticks, bars=(), rebuild=(), **_):
         self.taken.append((ticks, bars, await self.cache.get("price:BTCUSDT")))
+
+
+class Full(Journal):
+    """A writer that has no room, for ever."""
+
+    def __init__(self, cache: MemoryCache) -> None:
+        super().__init__(cache)
+        self.asked = asyncio.Event()
+
+    async def put(self, *_given, **_named):
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+class Documents(dict):
+    """Records, of one collection, beside a store that has everything."""
+
+    async def put(self, _collection, key, document):
+        self[key] = document
+
+    async def scan(self, *_asked):
+        for entry in sorted(self.items()):
+            yield entry
+
+    async def watermark_ns(self) -> int:
+        return START + 60 * S
 
 
 class Script:
@@ -256,6 +284,27 @@ async def test_a_bar_that_lacks_trades_says_so_until_they_have_come(house, symbo
     assert (await tell(batch(symbols, [1.0], at_s=9, first_id=6)))["bar:BTCUSDT:1m"] is True
     ids.admit(batch(symbols, [1.0, 1.0, 1.0], at_s=2, first_id=2))
     assert (await tell(batch(symbols, [1.0], at_s=12, first_id=7)))["bar:BTCUSDT:1m"] is None
+
+
+async def test_a_batch_that_the_writer_never_got_is_not_in_the_journal_either(house, symbols):
+    engine, cache, bus, writer = house
+    book, full, documents = PairBook(symbols, engine), Full(cache), Documents()
+    journal = LiveJournal(symbols, [], documents, started_ns=START)
+    first, last = (
+        Pipeline(
+            Script([]), engine, given, Publisher(engine, cache, bus, book), book,
+            clock=lambda: START, journal=journal.take,
+        )
+        for given in (writer, full)
+    )  # fmt: skip
+    await first.step(batch(symbols, [1.0], at_s=0, first_id=1))
+    step = asyncio.create_task(last.step(batch(symbols, [1.0], at_s=10, first_id=2)))
+    await full.asked.wait()
+    step.cancel()
+    await asyncio.gather(step, return_exceptions=True)
+    await journal.close()
+    [(_, entries)] = [chunk async for chunk in read_journal(documents)]
+    assert [entry.watermark_ns for entry in entries] == [START]
 
 
 async def test_nothing_is_encoded_for_nobody(house, symbols, monkeypatch):

@@ -279,10 +279,10 @@ class LiveJournal:
         self.close = keeper.close
         self.counters = keeper.counters
 
-    def take(self, batch: TickBatch, updates: Updates) -> None:
-        """Write down what a batch told, where it told anything."""
-        for entry in self._journal.take(batch, updates):
-            self._keeper.add(entry)
+    def take(self, batch: TickBatch, updates: Updates) -> Callable[[], None]:
+        """Write down what a batch told, where it told anything; to be called once the writer has the batch."""
+        entries = self._journal.take(batch, updates)
+        return lambda: self._keeper.add(*entries)
 
     def bars_came(self, kind: str, bars: BarBatch) -> None:
         """Write down that bars came which are no batch's: ``history`` of the exchange, or ``rebuilt`` by the store."""
@@ -305,7 +305,7 @@ class Pipeline:
         *,
         clock: Callable[[], int],
         screen: Callable[[Updates], None] | None = None,
-        journal: Callable[[TickBatch, Updates], None] | None = None,
+        journal: Callable[[TickBatch, Updates], Callable[[], None]] | None = None,
         paper: PaperBook | None = None,
         alerts: Rules | None = None,
         timer: Callable[[], int] = time.perf_counter_ns,
@@ -323,8 +323,7 @@ class Pipeline:
         self._timer = timer
         self._newest_ns = 0
         self.rate = TickRate()
-        self.late = 0
-        self.batches = 0
+        self.late = self.batches = 0
         self.last_tick_ns = 0
         self.lag_ns: int | None = None
         """How old the newest tick was when our socket saw it; None before the first."""
@@ -354,13 +353,14 @@ class Pipeline:
         if self._alerts is not None:
             self._alerts.on_updates(updates)
             documents, hurry = self._alerts.take()
-        if self._journal is not None:
-            self._journal(batch, updates)
+        written = None if self._journal is None else self._journal(batch, updates)
         if self._screen is not None:
             self._screen(updates)
         self.busy_ns += self._timer() - began_ns
         stored = tuple(b for b in (*updates.closed, *updates.revised) if b.timeframe in BASE_TIMEFRAMES)
         await self._writer.put(batch, stored, updates.rebuild, documents=documents, hurry=hurry)
+        if written is not None:
+            written()
         if self._alerts is not None:
             await self._alerts.tell()
         await self._publisher.publish(updates)

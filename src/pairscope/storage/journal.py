@@ -50,13 +50,14 @@ class JournalKeeper:
         self._hole = False
         self._counters = dict.fromkeys(("entries", "chunks", "bytes", "dropped", "forgotten", "refused"), 0)
 
-    def add(self, entry: Entry) -> None:
-        """Take an entry; where too many wait, the oldest goes."""
-        if len(self._waiting) >= MOST_WAITING:
-            self._waiting.popleft()
-            self._counters["dropped"] += 1
-            self._hole = True
-        self._waiting.append(entry)
+    def add(self, *entries: Entry) -> None:
+        """Take entries; where too many wait, the oldest goes."""
+        for entry in entries:
+            if len(self._waiting) >= MOST_WAITING:
+                self._waiting.popleft()
+                self._counters["dropped"] += 1
+                self._hole = True
+            self._waiting.append(entry)
 
     async def run(self) -> None:
         """Write what may be written, every second, until cancelled."""
