@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pytest
 from tests.ready_command import ReadyCommand, ready_command
 
-COMMANDS = ["run", "replay serve", "record", "screen", "backtest", "verify", "export", "doctor", "version"]
+COMMANDS = [
+    "run", "ingest", "api", "dashboard", "replay serve", "record", "screen", "backtest", "verify", "export", "import",
+    "archive", "backfill", "doctor", "bench", "version",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -345,6 +346,21 @@ def doctor(
         if finding.advice:
             typer.echo(f"  {'':<10} {finding.advice}")
     raise typer.Exit(1 if any(f.failed for f in findings) else 0)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def bench(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="Benchmarks, all by default, and their flags.", metavar="[NAME]...")
+    ] = None,
+) -> None:
+    """Run the benchmarks of this checkout beside the peers that are installed, as `make bench` does."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / "benchmarks" / "__main__.py").is_file():
+        raise ConfigError("the benchmarks come with the repository, not with the package", hint="run it in a checkout")
+    command = [sys.executable, "-m", "benchmarks", *(words or [])]
+    done = subprocess.run(command, cwd=checkout, check=False)  # noqa: S603 - our own module, words as they came
+    raise typer.Exit(done.returncode)
 
 
 @app.command()

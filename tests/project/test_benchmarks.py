@@ -22,8 +22,8 @@ def test_what_make_starts_explains_itself(module: str) -> None:
     assert done.returncode == 0 and "--seconds" in done.stdout
 
 
-def test_a_benchmark_that_is_not_there_is_named() -> None:
-    done = bench("benchmarks", "speed")
+def test_the_command_hands_its_words_on_and_a_benchmark_that_is_not_there_is_named() -> None:
+    done = bench("pairscope", "bench", "speed", "--strict")
     assert done.returncode == 2
     assert "speed" in done.stderr and "ingest" in done.stderr
 
