@@ -129,6 +129,30 @@ async def test_a_desk_that_stops_lays_down_its_work_in_order_and_another_takes_i
         assert await other.term.holds()
 
 
+async def test_a_desk_that_stops_while_it_takes_up_its_work_never_opens_it(
+    redis_server: Any, store: DuckDBStore
+) -> None:
+    replica, reading, read = Replica(redis_server.url, store, "one"), asyncio.Event(), asyncio.Event()
+    work = replica.work
+
+    async def restore() -> None:
+        reading.set()
+        await read.wait()
+        work.did.append("restore")
+
+    async def rest() -> None:
+        read.set()
+        await until(lambda: "restore" in work.did)
+        await asyncio.sleep(0.05)  # as long as jobs and deliveries take to end, and more than an opening takes
+        assert not work.working
+        work.did.append("rest")
+
+    work.restore, work.rest = restore, rest  # type: ignore[method-assign]
+    await reading.wait()
+    await replica.close()
+    assert work.did == ["overhear", "shut", "restore", "rest"]
+
+
 async def test_a_desk_whose_lock_is_anothers_ends_and_says_why(redis_server: Any, store: DuckDBStore) -> None:
     """It stood still for too long: its lock lapsed, and the other took it."""
     async with two(redis_server, store) as (one, other):

@@ -157,8 +157,8 @@ class Desk:
         self._taken_up = True
         await self._while_refused(self._reign.begin)
         await self._while_refused(self._work.restore)
-        if self._group is None or not self._leadership.is_leader:
-            return
+        if self._group is None or not (self._taken_up and self._leadership.is_leader):
+            return  # laid down meanwhile
         self._work.open()
         for name, run in self._work.runs().items():
             self._tasks.append(self._group.create_task(run(), name=name))
