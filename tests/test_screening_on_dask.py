@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,13 +44,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def started(workers: int) -> tuple[str, Process, list[Process]]:
         scheduler = role("scheduler", "--port", "0", "--host", "127.0.0.1")
         hands = [role("worker", "--nthreads", "1", "--no-nanny") for _ in range(workers)]
-        deadline = time.monotonic() + 60.0
-        while not told.exists():
-            assert time.monotonic() < deadline, "the scheduler did not start"
-            time.sleep(0.05)
         from distributed import Client
+        from distributed.utils import json_load_robust
 
-        address = str(json.loads(told.read_text())["address"])
+        address = str(json_load_robust(str(told), timeout=60.0)["address"])  # waits until all of it is written
         with Client(address, set_as_default=False) as client:
             if workers:
                 client.wait_for_workers(workers, timeout=60)

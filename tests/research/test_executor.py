@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,13 +51,10 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         for role in roles
     ]
     try:
-        deadline = time.monotonic() + 60.0
-        while not told.exists():
-            assert time.monotonic() < deadline, "the scheduler did not start"
-            time.sleep(0.05)
-        address = json.loads(told.read_text())["address"]
         from distributed import Client
+        from distributed.utils import json_load_robust
 
+        address = json_load_robust(str(told), timeout=60.0)["address"]  # waits until all of it is written
         with Client(address, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=60)
         yield address, processes[1:]
