@@ -177,6 +177,22 @@ async def test_after_closing_every_call_says_so(tmp_path, ticks_of, noon_ns):
         await store.append(ticks_of([("BTCUSDT", 1, noon_ns, "1", "1", True)]))
 
 
+async def test_what_is_asked_while_it_closes_does_not_open_the_file_again(tmp_path):
+    store = await DuckDBStore.open(tmp_path / "s.duckdb")
+    gate = threading.Event()
+    stuck = asyncio.create_task(store._write(lambda: gate.wait(250)))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    late = asyncio.create_task(store.put("c", "k", b"x"))
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(stuck, closing)
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await late
+    assert not list(tmp_path.glob("*.wal"))
+
+
 async def test_the_newest_bars_of_many_days_are_read_without_the_rest(store, ticks_of, noon_ns):
     rows = [("BTCUSDT", k, noon_ns + k * 60 * S, "1.5", "2", True) for k in range(40_000)]
     batch = ticks_of(rows, watermark_ns=noon_ns + 40_001 * 60 * S)

@@ -237,6 +237,8 @@ class DuckDBFile:
     def _current(self) -> Ledger:
         """Return the ledger; read again, or the file opened again, where a transaction failed."""
         if self._connection is None:
+            if self._closed:  # who asked while it was being closed comes behind that, in the same thread
+                raise StoreUnavailable(f"{self._path} is closed")
             self._connect()
         if self._ledger is None:
             self._ledger = self._read_ledger(self._open())
