@@ -98,6 +98,27 @@ async def test_a_store_that_refuses_delays_entries_and_where_too_many_wait_a_hol
     assert [note.kind for note in unpack_entries(document)[0].notes] == ["hole"]
 
 
+@pytest.mark.parametrize(("pushed_out", "hole"), [(3, False), (12, True)])
+async def test_what_is_pushed_out_while_it_is_written_takes_nothing_else_with_it(
+    monkeypatch: pytest.MonkeyPatch, pushed_out: int, hole: bool
+) -> None:
+    monkeypatch.setattr(journal, "MOST_WAITING", 10)
+    desk = Desk()
+    desk.add(*range(10))
+    put = desk.drawer.put
+
+    async def slow_put(*given: Any, **named: Any) -> bool:
+        desk.drawer.put = put  # type: ignore[method-assign]
+        desk.add(*range(10, 10 + pushed_out))
+        return await put(*given, **named)
+
+    desk.drawer.put = slow_put  # type: ignore[method-assign]
+    await desk.keeper.flush(all_stored=True)
+    assert await desk.kept() == [second for second in range(10 + pushed_out) if second not in (10, 11) or not hole]
+    [_, *later] = [entries async for _, entries in read_journal(desk.drawer)]  # type: ignore[arg-type]
+    assert [[note.kind for note in chunk[0].notes] for chunk in later] == [["hole"] if hole else []]
+
+
 async def test_what_is_older_than_is_kept_is_forgotten_a_few_chunks_at_a_time() -> None:
     desk = Desk(kept_ns=100 * SECOND)
     desk.stored_ns = 10**6 * SECOND

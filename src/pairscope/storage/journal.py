@@ -108,11 +108,14 @@ class JournalKeeper:
             )
         document = pack_entries([first, *chunk[1:]])
         key = f"{self._started_ns:020d}-{self._number:09d}-{chunk[-1].watermark_ns:020d}"
+        dropped = self._counters["dropped"]
         await self._records.put(COLLECTION, key, document)
-        for _ in chunk:
-            self._waiting.popleft()
+        written = {id(entry) for entry in chunk}
+        while self._waiting and id(self._waiting[0]) in written:
+            written.remove(id(self._waiting.popleft()))
+        self._counters["dropped"] -= len(written)  # these had to go while they were written: they are not lost
         self._number += 1
-        self._hole = False
+        self._hole = self._counters["dropped"] > dropped
         self._counters["entries"] += len(chunk)
         self._counters["chunks"] += 1
         self._counters["bytes"] += len(document)
