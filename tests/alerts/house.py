@@ -133,6 +133,7 @@ class House:
         self.desk.refused(seqs)
 
     def supersede(self) -> None:
+        self.term.end()
         self.superseded = True
 
     async def close(self) -> None:

@@ -230,6 +230,19 @@ async def test_who_is_not_the_desk_makes_no_rule(store: Any, shared: Shared, tmp
         assert await keys(store, "alerts") == []
 
 
+async def test_a_desk_that_does_not_know_yet_that_another_is_it_promises_nothing_that_is_let_go(
+    store: Any, shared: Shared, tmp_path: Path
+) -> None:
+    async with replica(shared, tmp_path / "a") as first:
+        made = await first.desk.create(above(101))
+        async with replica(shared, tmp_path / "b"):
+            with pytest.raises(Superseded):
+                await first.desk.create(above(102))
+            with pytest.raises(Superseded):
+                await first.desk.remove(made["id"])
+            assert await keys(store, "alerts") == [made["id"]]
+
+
 async def test_the_newest_firings_are_a_list_in_the_cache_the_newest_first(
     store: Any, shared: Shared, tmp_path: Path
 ) -> None:

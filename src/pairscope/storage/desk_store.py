@@ -89,8 +89,12 @@ class DeskRecords:
         return not known
 
     async def put_many(self, documents: Sequence[Document]) -> None:
-        """Store documents, the last of each key, and remove the keys of those without a body, in one transaction."""
+        """Store documents, the last of each key, and remove the keys of those without a body, in one transaction.
+
+        ``Superseded`` where the writer let them go, since another is the desk by now.
+        """
         await self._records.put_many([*documents, self._term.document()])
+        self._term.document()
 
     async def get(self, collection: str, key: str) -> bytes | None:
         """Return a document, None where there is none."""
@@ -144,7 +148,7 @@ class DeskStore:
 
     A firing whose claim another has is left out, with its messages: ``refused`` hears their numbers. ``kept`` hears of
     documents once they are in the store itself, never of what only the spool has. ``superseded`` is called where the
-    term is another's: what was to be written is let go, for that other has seen the same market.
+    term is another's, and has to end ours: what was to be written is let go, for that other has seen the same market.
     """
 
     def __init__(

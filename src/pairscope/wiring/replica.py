@@ -236,6 +236,7 @@ class Replica(Instance):
         self.alerts.refused(seqs)
 
     def _superseded(self) -> None:
+        self.term.end()  # first: who waits for what was let go hears of it
         self.desk.superseded()
 
     # -- what is said of it --------------------------------------------------------------------------------------------
