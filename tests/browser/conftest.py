@@ -58,7 +58,7 @@ def _scripted_market() -> Any:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium; installed where we may, else the tests are skipped with the reason."""
-    with Path(tempfile.gettempdir(), "pairscope-chromium.lock").open("a") as lock:
+    with Path(tempfile.gettempdir(), f"pairscope-chromium-{os.getuid()}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # every worker wants one at once: nobody starts what another still unpacks
         found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         if found is None and shutil.which("apt-get") and os.geteuid() == 0:
