@@ -12,6 +12,7 @@ from tests.storage.days import FIRST_DAY, FOREVER, SYMBOLS, all_rows, answers, d
 
 from pairscope.errors import StoreUnavailable
 from pairscope.market.ticks import TickBatch
+from pairscope.storage import postgres_archive
 from pairscope.storage.postgres_store import PostgresStore
 
 HOUR = 3_600_000_000_000
@@ -155,6 +156,14 @@ async def test_a_process_that_does_not_reach_the_archive_says_so_and_answers_not
     assert len(rows(newest)) == 5, "what lies in the tables needs no archive"
     (tmp_path / "elsewhere").rename(cold)
     assert await all_rows(store) == before
+
+
+def test_what_another_process_writes_into_may_be_gone_when_it_is_looked_at(tmp_path):
+    (tmp_path / ".archiving").mkdir()
+    going = tmp_path / ".archiving" / "pairscope-archiving-other"
+    going.symlink_to(tmp_path / "gone")  # listed, and not there any more
+    with postgres_archive._scratch(str(tmp_path)) as ours:
+        assert ours.is_dir()
 
 
 async def test_a_database_of_the_first_version_goes_on_with_its_rows_and_can_archive_them(opened, tmp_path):

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -268,8 +268,9 @@ def _scratch(place: str) -> Iterator[Path]:
 def _clear(parent: Path) -> None:
     """Remove what runs have left that were broken off long ago."""
     for folder in parent.glob(_SCRATCH + "*"):
-        if time.time() - folder.stat().st_mtime > LEFTOVER_S * 4:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has ended with it meanwhile
+            if time.time() - folder.stat().st_mtime > LEFTOVER_S * 4:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _path_at(session: Session, kind: str, symbol: str, day: int) -> str | None:
