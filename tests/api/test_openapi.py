@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from typing import Any
 
 import httpx2
@@ -211,3 +213,15 @@ async def test_the_documents_can_be_switched_off(market: Market) -> None:
 
 async def test_the_document_is_the_same_each_time(api: httpx2.AsyncClient) -> None:
     assert (await api.get("/openapi.json")).text == (await api.get("/openapi.json")).text
+
+
+async def test_others_are_answered_while_the_document_is_written(market: Market) -> None:
+    app, others = create_app(market.services()), threading.Event()
+    whole = app.openapi
+    app.openapi = lambda: whole() if others.wait(60) else pytest.fail("nobody else was answered")  # type: ignore[method-assign]
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://api") as api:
+        asked = [asyncio.create_task(api.get(path)) for path in ("/docs", "/openapi.json")]
+        assert (await api.get("/api/health/live")).status_code == 200
+        assert not any(task.done() for task in asked)
+        others.set()
+        assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200, 200]

@@ -101,7 +101,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
         version=__version__,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json" if options.docs else None,
+        openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
     )

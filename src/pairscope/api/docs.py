@@ -1,14 +1,16 @@
-"""The page at ``/docs``: the OpenAPI document for people, whole in itself, asking no other server for anything."""
+"""The OpenAPI document, and the page at ``/docs``: the same for people, whole in itself, asking no other server."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 __all__ = ["add_docs", "page_of"]
 
@@ -35,14 +37,27 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'
 
 
 def add_docs(app: FastAPI) -> None:
-    """Add the route of the page; the page is written when it is first asked for."""
-    written: list[str] = []
+    """Add both routes; what they answer is written when it is first asked for, beside the event loop: it takes long."""
+    written: list[bytes] = []
+    turn = asyncio.Lock()
+
+    def write() -> None:
+        document = app.openapi()
+        written.extend((page_of(document).encode(), orjson.dumps(document)))
+
+    async def both() -> list[bytes]:
+        async with turn:
+            if not written:
+                await asyncio.to_thread(write)
+        return written
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        if not written:
-            written.append(page_of(app.openapi()))
-        return HTMLResponse(written[0], headers={"Content-Security-Policy": _POLICY})
+    async def docs() -> Response:
+        return HTMLResponse((await both())[0], headers={"Content-Security-Policy": _POLICY})
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def document() -> Response:
+        return Response((await both())[1], media_type="application/json")
 
 
 def page_of(document: dict[str, Any]) -> str:
