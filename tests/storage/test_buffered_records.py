@@ -83,7 +83,7 @@ async def test_a_change_is_not_overtaken_by_an_older_document_in_the_spool(parts
     moody.relent()
     hand_clock.pass_s(60)
     await records.put("c", "last", b"")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while writer.counters()["spool_bytes"]:
             await asyncio.sleep(0.002)
     assert await entries(moody) == [("k", b"newer"), ("last", b"")]

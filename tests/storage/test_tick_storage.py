@@ -18,7 +18,7 @@ FOREVER = 2**62
 S = 1_000_000_000
 
 
-async def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 120) -> None:
     """Let others run until something holds."""
     end = asyncio.get_running_loop().time() + seconds
     while not condition():
@@ -197,14 +197,14 @@ async def test_nothing_more_is_dropped_while_the_store_takes_what_a_full_spool_h
     writer = await make_writer(clock=hand_clock, flush_seconds=0, max_batches=6, spool_bytes=2000)
     moody.refuse()
     for k in range(40):
-        await asyncio.wait_for(writer.put(some([k])), 30)
+        await asyncio.wait_for(writer.put(some([k])), 120)
         await asyncio.sleep(0.002)
     await until(lambda: writer.counters()["dropped_rows"] > 0)
     moody.relent()
     before = writer.counters()["dropped_rows"]
     hand_clock.pass_s(60)
     for k in range(40, 60):
-        await asyncio.wait_for(writer.put(some([k, 1000 + k])), 30)
+        await asyncio.wait_for(writer.put(some([k, 1000 + k])), 120)
     await writer.drain()
     await until(lambda: not writer.counters()["spool_bytes"])
     assert writer.counters()["dropped_rows"] <= before + 6, "at most what was in hand when the store came back"

@@ -133,7 +133,7 @@ async def test_where_ticks_are_dropped_documents_stay_and_are_stored_when_there_
     writer = await make_writer(clock=hand_clock, flush_seconds=0, max_batches=6, spool_bytes=10, on_kept=told.extend)
     moody.refuse()
     for k in range(40):
-        await asyncio.wait_for(writer.put(some([k]), documents=[firing(k), Document("states", "a", b"%d" % k)]), 30)
+        await asyncio.wait_for(writer.put(some([k]), documents=[firing(k), Document("states", "a", b"%d" % k)]), 120)
         await asyncio.sleep(0.002)
     await until(lambda: writer.counters()["dropped_rows"] > 10)
     assert told == []
@@ -171,14 +171,14 @@ async def test_who_waits_for_a_change_goes_on_when_it_is_durable_in_the_store_or
     make_writer, moody, some, hand_clock
 ):
     writer = await make_writer(clock=hand_clock)
-    await asyncio.wait_for(writer.keep_now([firing(0)]), 30)
+    await asyncio.wait_for(writer.keep_now([firing(0)]), 120)
     assert await keys_of(moody) == ["000"]
     moody.refuse()
-    await asyncio.wait_for(writer.keep_now([firing(1)]), 30)
+    await asyncio.wait_for(writer.keep_now([firing(1)]), 120)
     assert writer.counters()["spool_bytes"] > 0
     moody.relent()
     hand_clock.pass_s(60)
-    await asyncio.wait_for(writer.keep_now([firing(2)]), 30)
+    await asyncio.wait_for(writer.keep_now([firing(2)]), 120)
     await until(lambda: not writer.counters()["spool_bytes"])
     assert await keys_of(moody) == ["000", "001", "002"]
 
@@ -187,10 +187,10 @@ async def test_who_waits_for_a_change_that_nothing_takes_is_told_and_it_is_kept_
     writer = await make_writer(clock=hand_clock, spool_bytes=10)
     moody.refuse()
     with pytest.raises(StoreUnavailable, match="neither the store nor the spool"):
-        await asyncio.wait_for(writer.keep_now([firing(0)]), 30)
+        await asyncio.wait_for(writer.keep_now([firing(0)]), 120)
     moody.relent()
     hand_clock.pass_s(60)
-    await asyncio.wait_for(writer.keep_now([firing(1)]), 30)
+    await asyncio.wait_for(writer.keep_now([firing(1)]), 120)
     assert await keys_of(moody) == ["000", "001"]
 
 
@@ -198,6 +198,6 @@ async def test_who_waits_for_a_change_when_the_writer_ends_by_a_bug_is_told(make
     writer = await make_writer()
     moody.refusing = ZeroDivisionError("a bug")
     with pytest.raises(StoreUnavailable, match="ended"):
-        await asyncio.wait_for(writer.keep_now([firing(0)]), 30)
+        await asyncio.wait_for(writer.keep_now([firing(0)]), 120)
     with pytest.raises(ZeroDivisionError):
         await writer.close()
