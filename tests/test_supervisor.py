@@ -142,6 +142,25 @@ def test_a_child_that_may_end_is_started_again(tmp_path):
     run.stop()
 
 
+def test_a_start_that_takes_minutes_is_waited_for(monkeypatch):
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def sleep(self, _seconds: float) -> None:
+            self.now += 5.0
+
+    clock = Clock()
+    monkeypatch.setattr("pairscope.supervisor.time", clock)
+    said: list[str] = []
+    run = Supervisor(said.append)
+    assert run.wait_until(lambda: clock.now > 300, "the backend")  # it takes in what the spool holds
+    assert not run.wait_until(lambda: False, "the backend")
+    assert said == ["the backend did not get ready within 600 s"]
+
+
 def test_stop_ends_every_child(tmp_path):
     run = Supervisor(lambda _line: None)
     child = Child("sleeper", "sleeps", [], module(tmp_path, "sleeps", SLEEPER), essential=True)

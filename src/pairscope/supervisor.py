@@ -20,7 +20,8 @@ from pairscope.errors import ConfigError
 __all__ = ["Child", "Supervisor", "already_running", "backoff_s", "free_port", "http_json", "is_free", "take_port"]
 
 STOP_S: Final = 8.0
-HEALTHY_S: Final = 60.0
+HEALTHY_S: Final = 600.0
+"""A start takes seconds; with a full spool, a store of another version or kernels to compile it takes minutes."""
 _MISUSED: Final = 2
 """The exit code of a command that was called wrongly."""
 
