@@ -48,8 +48,6 @@ class PostgresServer:
         self._binaries = binaries
         self._folder = folder / "data"
         self._ready = False
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = int(probe.getsockname()[1])
         self._process: subprocess.Popen[bytes] | None = None
         self._user: dict[str, Any] = {}
         self._folder.mkdir()
@@ -65,6 +63,8 @@ class PostgresServer:
             words = ["-d", standby_of.url(), "-D", str(self._folder), "-R", "--checkpoint=fast", "--no-sync"]
             self._folder.chmod(0o700)
             self._run("pg_basebackup", *words)
+        with socket.create_server(("127.0.0.1", 0)) as probe:  # as late as can be: somebody else may come to have it
+            self.port = int(probe.getsockname()[1])
         self.start()
 
     @property
@@ -82,11 +82,12 @@ class PostgresServer:
             return
         words = [str(self._binaries / "postgres"), "-D", str(self._folder), "-p", str(self.port), "-h", "127.0.0.1"]
         words += ["-k", str(self._folder), *(w for name, value in SETTINGS.items() for w in ("-c", f"{name}={value}"))]
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(words, stdout=log, stderr=log, **self._user)
         deadline = time.monotonic() + 120
-        while not self._answers():
+        while self._process is None or not self._answers() or self._process.poll() is not None:
             assert time.monotonic() < deadline, (self._folder / "server.log").read_text()
+            if self._process is None or self._process.poll() is not None:  # whoever came to its port goes again
+                with (self._folder / "server.log").open("ab") as log:
+                    self._process = subprocess.Popen(words, stdout=log, stderr=log, **self._user)
             time.sleep(0.05)
 
     def stop(self, *, kill: bool = False) -> None:

@@ -35,16 +35,18 @@ class RedisServer:
         if self._process is not None:
             return
         command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self._process = subprocess.Popen(
-            [*command, "--dir", str(self._folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        command += ["--dir", str(self._folder)]
         deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(redis.RedisError, OSError), redis.Redis.from_url(self.url) as client:
-                client.ping()
-                return
+        while self._process is None or not self._answers() or self._process.poll() is not None:
             assert time.monotonic() < deadline, "Redis does not start"
+            if self._process is None or self._process.poll() is not None:  # whoever came to its port goes again
+                self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError, OSError), redis.Redis.from_url(self.url) as client:
+            return bool(client.ping())
+        return False
 
     def stop(self, *, kill: bool = False) -> None:
         """Stop the server, or kill it."""
