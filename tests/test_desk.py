@@ -17,9 +17,10 @@ from pairscope.storage.desk_store import Term
 from pairscope.storage.duckdb_store import DuckDBStore
 from pairscope.storage.leadership import Leadership
 from pairscope.storage.redis_cache import RedisCache
-from pairscope.storage.redis_client import RedisClient
+from pairscope.storage.redis_client import RedisClient, RedisLife
 
-TTL_S = 0.6
+TTL_S = 30.0
+"""Longer than any pause of the machine: no test waits for a lock to lapse."""
 
 
 class Work:
@@ -61,11 +62,18 @@ class Work:
         self.did.append("rest")
 
 
+class Client(RedisClient):
+    """Of a server that has run for long: behind one that is young a lock is waited for."""
+
+    async def life(self) -> RedisLife:
+        return RedisLife((await super().life()).run, 3600.0)
+
+
 class Replica:
     """One that wants to be the desk."""
 
     def __init__(self, url: str, store: DuckDBStore, name: str) -> None:
-        self.client = RedisClient(url)
+        self.client = Client(url)
         self.cache = RedisCache(self.client)
         self.work, self.term, self.address = Work(), Term(store), f"http://{name}"
         leadership = Leadership(self.client, "desk", ttl_s=TTL_S, poll_s=0.05)
