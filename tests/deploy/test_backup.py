@@ -78,6 +78,7 @@ class Backups:
         finally:
             following.terminate()
             following.wait(60)
+            until(lambda: self.sql("SELECT active FROM pg_replication_slots") != "t", "end of the following")
 
     def sql(self, statement: str) -> str:
         return self.server.sql(statement, database="pairscope")

@@ -29,6 +29,13 @@ async def read(reader, count):
     raise AssertionError("the stream ended")
 
 
+async def sent(writer):
+    """Wait until nothing waits for Redis: closing waits no longer than a second."""
+    async with asyncio.timeout(60):
+        while writer.counters()["waiting"]:
+            await asyncio.sleep(0.01)
+
+
 def told(entries):
     return [(e.shard, e.payload) if isinstance(e, StreamEntry) else ("lost", e.shard) for e in entries]
 
@@ -109,6 +116,7 @@ async def test_what_waits_for_redis_has_a_bound(redis_server):
 async def test_a_reader_begins_at_a_time(client, redis_server):
     writer = MarketStreamWriter(client, 0)
     await writer.put("batch", b"old")
+    await sent(writer)
     await writer.close()
     with redis.Redis.from_url(redis_server.url) as other:
         newest_ms = int(other.xrevrange("market:0", count=1)[0][0].partition(b"-")[0])
@@ -128,6 +136,7 @@ async def test_what_redis_keeps_has_a_bound_in_bytes(client, redis_server, monke
     writer = MarketStreamWriter(client, 0)
     for _ in range(400):
         await writer.put("batch", b"x" * 9_900)
+    await sent(writer)
     await writer.close()
     with redis.Redis.from_url(redis_server.url) as other:
         kept = other.xlen("market:0")
