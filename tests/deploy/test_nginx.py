@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.deploy.nginx_here import PLACE, UNCHECKED, Front, agreed, free_ports, running, written
+from tests.deploy.nginx_here import PLACE, UNCHECKED, Front, agreed, free_ports, nginx, running, written
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -67,6 +67,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
+    nginx()  # before anything is begun that a skipped test would leave running
     replicas, dashboard = [Replica("api-0"), Replica("api-1")], Replica("dashboard")
     ports = [each.server_address[1] for each in (*replicas, dashboard)]
     hosts = {"api-0:8000": ports[:1], "api-1:8000": ports[1:2], "dashboard:8501": ports[2:], "grafana:3000": ports[2:]}
@@ -145,6 +146,7 @@ def test_a_caller_is_named_to_the_api_and_cannot_name_himself(house: House) -> N
 
 
 def test_who_calls_too_often_is_refused_at_once(tmp_path: Path) -> None:
+    nginx()
     replica = Replica("api-0")
     port = [replica.server_address[1]]
     hosts = dict.fromkeys(("api-0:8000", "api-1:8000", "dashboard:8501", "grafana:3000"), port)
