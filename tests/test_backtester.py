@@ -28,7 +28,7 @@ MS = 1_000_000
 MINUTE_NS = 60_000 * MS
 START_NS = 1_700_000_040_000 * MS
 ROWS = 500
-DEADLINE_S = 60.0
+DEADLINE_S = 240.0  # kernels may have to be compiled first
 RULE = {"y": "AUSDT", "x": "BUSDT", "hedge": {"lookback": 60}, "window": 20, "entry": 1.0, "exit": 0.0}
 
 

@@ -138,7 +138,7 @@ class House:
         self.running = asyncio.create_task(self.screener.run())
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while not condition():
                 assert self.running is None or not self.running.done()
                 await asyncio.sleep(0.005)

@@ -185,7 +185,7 @@ async def test_a_store_that_refuses_delays_a_pair_and_no_more(house: House, monk
     house.list = house.over(Refusing())
     running = asyncio.create_task(house.list.run())
     await house.list.put(PairSettings("ETHUSDT", "BTCUSDT", lookback=100))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while house.zscore("ETHUSDT", "BTCUSDT") is None:
             assert not running.done()
             await asyncio.sleep(0.01)
@@ -251,7 +251,7 @@ async def test_a_list_is_read_again_every_so_often_where_others_change_it(house:
     )
     running = asyncio.create_task(other.list.run())
     await house.list.put(PairSettings("ETHUSDT", "BTCUSDT"))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not other.list.entries():
             await asyncio.sleep(0.01)
     running.cancel()

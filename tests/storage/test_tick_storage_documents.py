@@ -16,7 +16,7 @@ FOREVER = 2**62
 S = 1_000_000_000
 
 
-async def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 120) -> None:
     """Let others run until something holds."""
     end = asyncio.get_running_loop().time() + seconds
     while not condition():
