@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pairscope.api.answers import ARROW
 from pairscope.api.export_answer import Exports
 from pairscope.errors import Busy
 from pairscope.transfer.export import Export
@@ -67,6 +68,15 @@ async def test_lines_of_json_carry_times_in_milliseconds_and_all_that_is_stored(
     assert rows[0]["origin"] == "own"
     assert rows[0]["gap"] is False
     assert rows[0]["vwap"] == pytest.approx(rows[0]["quote_volume"] / rows[0]["volume"])
+
+
+async def test_who_accepts_arrow_and_names_no_format_is_sent_arrow(api: httpx2.AsyncClient) -> None:
+    accepts = {"Accept": ARROW}
+    answer = await api.get("/api/export/BTCUSDT", headers=accepts)
+    assert answer.content == (await api.get("/api/export/BTCUSDT", params={"format": "arrow"})).content
+    assert (answer.headers["content-type"], answer.headers["vary"]) == (ARROW, "Accept")
+    named = await api.get("/api/export/BTCUSDT", params={"format": "csv"}, headers=accepts)
+    assert named.headers["content-type"] == "text/csv; charset=utf-8"
 
 
 async def test_a_file_is_packed_by_what_is_asked_for_and_not_by_what_a_browser_accepts(api: httpx2.AsyncClient) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import httpx2
 import numpy as np
+import pyarrow as pa
 import pytest
 import talib
 from websockets.asyncio.client import connect
+
+from pairscope.api.answers import ARROW
 
 from .conftest import exact
 from .market import MS, START_MS, Market, bars_by_hand
@@ -110,3 +113,14 @@ async def test_the_topic_begins_with_the_newest_values(market: Market) -> None:
 async def test_numbers_of_indicators_have_no_exponent(api: httpx2.AsyncClient) -> None:
     page = exact((await api.get("/api/indicators/PEPEUSDT", params={"indicators": NAMES})).text)
     assert page["values"]["sma:20"][-1] > 0
+
+
+async def test_arrow_has_the_same_columns_and_values(api: httpx2.AsyncClient) -> None:
+    asked = {"indicators": "sma:20,bb:20:2", "start": START_MS, "limit": 30}
+    page = (await api.get("/api/indicators/BTCUSDT", params=asked)).json()
+    answer = await api.get("/api/indicators/BTCUSDT", params=asked, headers={"Accept": ARROW})
+    table = pa.ipc.open_stream(answer.content).read_all()
+    assert (answer.headers["content-type"], answer.headers["x-next-cursor"]) == (ARROW, page["next"])
+    assert table.column_names == ["timestamp", "closed", *page["values"]]
+    assert table["timestamp"].cast(pa.int64()).to_pylist() == page["timestamp"]
+    assert {name: table[name].to_pylist() for name in page["values"]} == page["values"]

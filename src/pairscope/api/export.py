@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 from starlette.responses import Response
 
 from pairscope import schemas
+from pairscope.api.answers import ARROW
 from pairscope.api.catalog import Catalog
 from pairscope.api.export_answer import Exports
 from pairscope.api.legs import resolve_leg
@@ -32,7 +33,8 @@ MOST_SYMBOLS: Final = 1000
 """Symbols of one file."""
 
 _ABOUT_FORMAT: Final = (
-    "CSV has times in ISO 8601, JSON lines in ms; Parquet and Arrow (an IPC stream) as UTC timestamps."
+    "CSV has times in ISO 8601, JSON lines in ms; Parquet and Arrow (an IPC stream) as UTC timestamps. Where it is not "
+    "named, `Accept` may ask for Arrow."
 )
 _ABOUT_PACKING: Final = "Of the whole file, or inside it where that is Parquet or Arrow (zstd only)."
 
@@ -127,10 +129,10 @@ def add_export(app: FastAPI, services: Services, catalog: Catalog) -> None:
     exports = Exports(services.source)
     file: dict[int | str, dict[str, Any]] = {200: {"content": dict(_CONTENTS)}}
 
-    async def asked(symbol: str, query: ExportQuery) -> tuple[Export, str]:
+    async def asked(request: Request, symbol: str, query: ExportQuery) -> tuple[Export, str]:
         names = await _names(catalog, symbol)
         start_ns, end_ns = check_range(query)
-        written = Format(query.format, query.compression)
+        written = _format(request, query)
         everything = query.columns == "all"
         source: Source
         if query.timeframe == "tick":
@@ -151,14 +153,14 @@ def add_export(app: FastAPI, services: Services, catalog: Catalog) -> None:
         Columns are `id,timestamp,price,size,buyer_is_maker`, or `timestamp,open,high,low,close,volume,trades`. The ETag
         changes when the rows do: send it as `If-Range`. `X-Source` says live, replay or synthetic.
         """
-        return await exports.answer(request, *await asked(symbol, query))
+        return await exports.answer(request, *await asked(request, symbol, query))
 
     @app.get(
         "/api/export/{symbol}/estimate", response_model=ExportEstimate, summary="How large an export would be, about"
     )
-    async def estimate(symbol: Symbols, query: Annotated[ExportQuery, Query()]) -> Response:
+    async def estimate(request: Request, symbol: Symbols, query: Annotated[ExportQuery, Query()]) -> Response:
         """The same parameters; nothing is written but the first rows."""
-        export, name = await asked(symbol, query)
+        export, name = await asked(request, symbol, query)
         found = await exports.estimate(export)
         said = {
             "rows": found.size.rows,
@@ -185,7 +187,7 @@ def add_export(app: FastAPI, services: Services, catalog: Catalog) -> None:
             await resolve_leg(catalog, y, "y"), await resolve_leg(catalog, x, "x"), timeframe=query.timeframe,
             lookback=query.lookback, window=window, method=query.method, price_space=query.price_space,
         )  # fmt: skip
-        written = Format(query.format, query.compression)
+        written = _format(request, query)
         export = Export(PairSource(services.store, settings, start_ns, end_ns), written)
         kind = f"pair_{query.timeframe}_{query.method}"
         return await exports.answer(
@@ -205,9 +207,15 @@ def add_export(app: FastAPI, services: Services, catalog: Catalog) -> None:
         In CSV a cell of text that a spreadsheet would take for a formula begins with an apostrophe.
         """
         start_ns, end_ns = check_range(query)
-        written = Format(query.format, query.compression)
+        written = _format(request, query)
         export = Export(HistorySource(services.records, kind, start_ns, end_ns), written)
         return await exports.answer(request, export, file_name([], kind, start_ns, end_ns, written.ending))
+
+
+def _format(request: Request, query: _FormatFields) -> Format:
+    """Return how a file is written: as ``format`` says, and where nobody says it, as Arrow for who accepts that."""
+    arrow = "format" not in query.model_fields_set and ARROW in request.headers.get("accept", "")
+    return Format("arrow" if arrow else query.format, query.compression)
 
 
 async def _names(catalog: Catalog, text: str) -> list[str]:

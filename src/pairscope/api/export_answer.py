@@ -98,6 +98,7 @@ class Exports:
             "Content-Disposition": said,
             "Accept-Ranges": "bytes",
             "Cache-Control": "private, no-cache",
+            "Vary": "Accept",
             "X-Source": self._source(),
         }
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated
 
 import numpy as np
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
@@ -16,6 +16,7 @@ from pairscope.api.bars import BarPage, live_bars, newest_bars, read_page, warm_
 from pairscope.api.catalog import Catalog
 from pairscope.api.parameters import PageQuery, Timeframe, check_range
 from pairscope.api.prices import SymbolPath
+from pairscope.api.tables import ARROW, Form, arrow_stream, form_of, table_answer
 from pairscope.errors import InputError
 from pairscope.ports import Services
 
@@ -23,6 +24,7 @@ __all__ = ["MOST_INDICATORS", "add_indicators", "current_indicators", "read_name
 
 MOST_INDICATORS = 32
 """Indicators that one question may name."""
+_MS = 1_000_000
 
 
 class IndicatorQuery(PageQuery):
@@ -54,9 +56,12 @@ def add_indicators(app: FastAPI, services: Services, catalog: Catalog) -> None:
     """Add the route of chart indicators."""
 
     @app.get(
-        "/api/indicators/{symbol}", response_model=schemas.IndicatorSeries, summary="Chart indicators, a value a bar"
+        "/api/indicators/{symbol}",
+        response_model=schemas.IndicatorSeries,
+        responses={200: {"content": {ARROW: {}}}},
+        summary="Chart indicators, a value a bar",
     )
-    async def series(symbol: SymbolPath, query: Annotated[IndicatorQuery, Query()]) -> Response:
+    async def series(request: Request, symbol: SymbolPath, query: Annotated[IndicatorQuery, Query()]) -> Response:
         """Over the bars that `/api/ohlc` gives for the same range; bars before it warm them up, null where none are."""
         start_ns, end_ns = check_range(query)
         names, plan = read_names(query.indicators or query.names)
@@ -65,15 +70,17 @@ def add_indicators(app: FastAPI, services: Services, catalog: Catalog) -> None:
         warm = await warm_page(services, page, name, query.timeframe, plan.warmup)
         first = len(warm.bars) - len(page.bars)
         values = await asyncio.to_thread(indicators, warm.bars, names)
-        body = schemas.encode_indicators(
-            name,
-            query.timeframe,
-            page.bars.ts_open_ns,
-            page.closed,
-            {key: np.asarray(column[first:]) for key, column in values.items()},
-            next_cursor=page.next_cursor,
-        )
-        return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
+        columns = {key: np.asarray(column[first:]) for key, column in values.items()}
+        if (form := form_of(request)) is Form.ARROW:
+            told = {"timestamp": page.bars.ts_open_ns // _MS, "closed": page.closed, **columns}
+            about = {"symbol": name, "timeframe": query.timeframe, "next": page.next_cursor or ""}
+            body = await asyncio.to_thread(arrow_stream, told, about)
+        else:
+            opens = page.bars.ts_open_ns
+            body = schemas.encode_indicators(
+                name, query.timeframe, opens, page.closed, columns, next_cursor=page.next_cursor
+            )
+        return table_answer(body, form, page.next_cursor)
 
 
 async def _page(services: Services, name: str, query: IndicatorQuery, start_ns: int, end_ns: int) -> BarPage:
