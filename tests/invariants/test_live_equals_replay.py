@@ -34,6 +34,8 @@ from pairscope.market.ticks import TickBatch
 from pairscope.pipeline import warm_start
 from pairscope.storage.duckdb_store import DuckDBStore
 
+from .live_house import as_it_came, synthetic_ticks
+
 START_NS = (ORIGIN_S + 90_000 * 60) * 1_000_000_000
 SPAN_NS = 240 * 1_000_000_000
 END_NS = START_NS + 86_400_000_000_000
@@ -98,9 +100,19 @@ async def through_a_socket(flush_ms: int) -> Session:
     return Session(names, recorder.kept, last_words(updates), engine, expected)
 
 
+def compiled() -> None:
+    """Have all that the engine does compiled: that may take longer than a session."""
+    ticks = synthetic_ticks(seed=5, symbols=3, rate=25.0, seconds=130)
+    engine = DataProcessor(ticks.symbols, windows=WINDOWS)
+    for batch in as_it_came(ticks, seed=5, flush_ns=1_000_000_000, late=0.1, most_late_s=5.0):
+        engine.on_batch(batch)
+    engine.on_batch(TickBatch.empty(ticks.symbols, END_NS))
+
+
 @pytest.fixture(scope="module")
 def sessions() -> list[Session]:
     """The same market received by feeds that flush at different moments."""
+    compiled()
     return [asyncio.run(through_a_socket(flush_ms)) for flush_ms in (5, 40)]
 
 

@@ -74,7 +74,7 @@ def test_on_a_dask_worker_the_table_is_the_same(market: dict[str, Any]) -> None:
     grid = {"hedge": ["ols", "kalman"], "entry": np.linspace(1.2, 2.8, 30), "rehedge": [None, 0.3]}
     here = sweep(grid=grid, **terms)
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         there = sweep(grid=grid, executor=client.get_executor(), **terms)
