@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,13 @@ async def test_a_rule_too_many_is_refused(house: House, monkeypatch: pytest.Monk
     house.start()
     await house.trader.restore()
     assert len(house.trader.views()) == 1
+
+
+async def test_of_two_that_come_at_once_for_the_last_place_one_is_followed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairscope.paper.MOST_RULES", 1)
+    first, second = await asyncio.gather(*(house.trader.create(RULE) for _ in range(2)), return_exceptions=True)
+    assert isinstance(second, InputError)
+    assert [view["id"] for view in house.trader.views()] == [dict(first)["id"]]  # type: ignore[arg-type]
+    assert [key async for key, _ in house.records.scan(RULES)] == [dict(first)["id"]]  # type: ignore[arg-type]

@@ -131,6 +131,19 @@ async def test_a_full_list_says_so(house: House) -> None:
     assert not await house.list.put(PairSettings("S5USDT", "BTCUSDT", lookback=100))
 
 
+async def test_of_two_that_come_at_once_for_the_last_place_one_gets_it_and_of_two_alike_one_is_new(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairscope.watchlist.MOST_PAIRS", 2)
+    alike = [house.list.put(PairSettings("ETHUSDT", "BTCUSDT", lookback=lookback)) for lookback in (70, 80)]
+    assert await asyncio.gather(*alike) == [True, False]
+    others = [house.list.put(PairSettings("SOLUSDT", x)) for x in ("BTCUSDT", "ETHUSDT")]
+    first, second = await asyncio.gather(*others, return_exceptions=True)
+    assert first is True
+    assert isinstance(second, InputError)
+    assert [(p.key, p.lookback) for p in house.list.entries()] == [("ETHUSDT:BTCUSDT", 80), ("SOLUSDT:BTCUSDT", 1440)]
+
+
 async def test_a_pair_that_is_listened_to_is_computed_by_the_defaults_until_nobody_has_listened_for_a_minute(
     house: House,
 ) -> None:

@@ -85,6 +85,7 @@ class PaperTrader:
         self._woken = asyncio.Event()
         self._numbers = count(1)
         self._unwritten: list[PaperEvent] = []
+        self._making = asyncio.Lock()
         self._writing = asyncio.Lock()
         self._warm = False
 
@@ -115,6 +116,10 @@ class PaperTrader:
     async def create(self, document: Any) -> Mapping[str, Any]:
         """Follow a rule from the next bar on; ``InputError`` names the field that cannot be."""
         request = paper_request(document)
+        async with self._making:  # one after the other: each counts those before it
+            return await self._create(request)
+
+    async def _create(self, request: BacktestRequest) -> Mapping[str, Any]:
         if len(self._followed) >= MOST_RULES:
             raise InputError(f"at most {MOST_RULES} rules are followed at once", loc="y", hint="delete one first")
         step_ns = timeframe_ns(request.timeframe)

@@ -58,6 +58,7 @@ class Watchlist:
         self._read_s = now_s()
         self._stale = False
         self._changes = 0
+        self._changing = asyncio.Lock()
         self._book = book
         self._records = records
         self._bus = bus
@@ -90,27 +91,29 @@ class Watchlist:
 
     async def put(self, settings: PairSettings) -> bool:
         """Put a pair on the list or change how it is computed; True if it was new. ``InputError`` where it is full."""
-        new = not self._book.listed(settings.y, settings.x)
-        if new and len(self._book.all()) >= MOST_PAIRS:
-            raise InputError(
-                f"the watch-list holds at most {MOST_PAIRS} pairs", loc="y", hint="take one off the list first"
-            )
-        self._changes += 1
-        await self._records.put(COLLECTION, settings.key, orjson.dumps(asdict(settings)))
-        self._changes += 1
-        self._take_up(settings)
+        async with self._changing:  # what is looked at first still holds when it is done
+            new = not self._book.listed(settings.y, settings.x)
+            if new and len(self._book.all()) >= MOST_PAIRS:
+                raise InputError(
+                    f"the watch-list holds at most {MOST_PAIRS} pairs", loc="y", hint="take one off the list first"
+                )
+            self._changes += 1
+            await self._records.put(COLLECTION, settings.key, orjson.dumps(asdict(settings)))
+            self._changes += 1
+            self._take_up(settings)
         self._woken.set()
         self._told(settings.key)
         return new
 
     async def remove(self, y: str, x: str) -> bool:
         """Take a pair off the list; False where it was not on it. Who listens to it goes on hearing it."""
-        if not self._book.listed(y, x):
-            return False
-        self._changes += 1
-        await self._records.delete(COLLECTION, f"{y}:{x}")
-        self._changes += 1
-        self._unlist(y, x)
+        async with self._changing:
+            if not self._book.listed(y, x):
+                return False
+            self._changes += 1
+            await self._records.delete(COLLECTION, f"{y}:{x}")
+            self._changes += 1
+            self._unlist(y, x)
         self._told(f"{y}:{x}")
         return True
 
