@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.websockets import WebSocket
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -54,6 +55,10 @@ async def until(holds: Callable[[], bool], deadline_s: float = 60) -> None:
     while not holds():
         assert monotonic() < limit, "did not come about in time"
         await asyncio.sleep(0.005)
+
+
+async def connected(url: str) -> ClientConnection:
+    return await connect(url)
 
 
 async def hear(client: ClientConnection) -> dict[str, Any]:
@@ -318,6 +323,37 @@ async def test_one_connection_too_many_is_told_to_try_later(market: Market) -> N
         await subscribe(first, "price:BTCUSDT")
         await hear(first)
         assert await deny(url) == 503
+
+
+async def test_who_is_still_being_let_in_counts_and_is_sent_elsewhere_like_the_others(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept, let_in, arrived = WebSocket.accept, asyncio.Event(), 0
+
+    async def slow(*given: Any) -> None:
+        nonlocal arrived
+        arrived += 1
+        await let_in.wait()
+        await accept(*given)
+
+    monkeypatch.setattr(WebSocket, "accept", slow)
+    async with running(market, ApiOptions(max_clients=1)) as (url, server):
+        first = asyncio.create_task(connected(url))
+        await until(lambda: arrived == 1)
+        second = asyncio.create_task(deny(url))
+        await until(lambda: arrived == 2 or second.done())
+        app: Any = server.config.app
+        parting = asyncio.create_task(app.state.part())
+        await asyncio.sleep(0)
+        let_in.set()
+        assert await second == 503
+        async with await first as client:
+            with pytest.raises(ConnectionClosed) as closed:
+                await hear(client)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        await parting
+    assert not market.bus.wanted()
 
 
 async def test_who_is_sent_elsewhere_gets_first_what_it_is_owed_and_nobody_else_comes_in(market: Market) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing, closing, suppress
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -89,16 +89,17 @@ class _Client:
         self.parting = False
         self.task: asyncio.Task[Any] | None = None
 
-    async def run(self) -> None:
-        """Serve until either side ends it."""
+    async def run(self, subprotocol: str | None) -> None:
+        """Let the client in and serve it until either side ends it."""
         self.task = asyncio.current_task()
-        sender = asyncio.create_task(self._send_updates(), name="stream sender")
-        try:
-            await self._read_wishes()
-        finally:
-            self._subscription.close()
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+        with closing(self._subscription):
+            await self._websocket.accept(subprotocol)
+            sender = asyncio.create_task(self._send_updates(), name="stream sender")
+            try:
+                await self._read_wishes()
+            finally:
+                sender.cancel()
+                await asyncio.gather(sender, return_exceptions=True)
 
     async def _read_wishes(self) -> None:
         while True:
@@ -266,12 +267,11 @@ class Stream:
             await websocket.send_denial_response(problem(503, "the service restarts"))
             return
         offered: Sequence[str] = websocket.scope.get("subprotocols", ())
-        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         client = _Client(self, websocket)
-        self._clients.add(client)
+        self._clients.add(client)  # it counts from here on, and whoever parts or closes the stream finds it
         try:
             with suppress(_Gone):
-                await client.run()
+                await client.run(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         except asyncio.CancelledError:
             if not client.ended:
                 raise
