@@ -9,12 +9,11 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi.routing import APIRoute
-from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from pairscope.api.app import ApiOptions, create_app
-from pairscope.api.security import FREE_PATHS, Gate, Keys, Tickets
+from pairscope.api.security import FREE_PATHS, Keys, Tickets
 from pairscope.errors import ConfigError
 
 from .conftest import client_of
@@ -206,11 +205,8 @@ async def test_websockets_are_limited_too(market: Market) -> None:
 
 
 def test_a_limit_that_cannot_be_read_is_refused_at_the_start(market: Market) -> None:
-    async def nothing(scope: Scope, receive: Receive, send: Send) -> None: ...
-
-    options = ApiOptions(rate_limit="often")
     with pytest.raises(ConfigError, match="RATE_LIMIT"):
-        Gate(nothing, options=options, keys=Keys(options), tickets=Tickets("", lambda: 0))
+        create_app(market.services(), options=ApiOptions(rate_limit="often"))
 
 
 async def test_only_listed_origins_may_read_from_a_browser(market: Market) -> None:

@@ -37,7 +37,7 @@ from pairscope.api.problems import CatchAll
 from pairscope.api.recorded import add_recorded
 from pairscope.api.request_log import HEADER, RequestLog
 from pairscope.api.screen import add_screen
-from pairscope.api.security import BodyLimit, Gate, Keys, Origins, SecurityHeaders, Tickets
+from pairscope.api.security import BodyLimit, Gate, Keys, Origins, RateLimit, SecurityHeaders, Tickets
 from pairscope.api.shared_counts import SharedCounts
 from pairscope.api.statistics import add_statistics
 from pairscope.api.storage import add_storage
@@ -63,6 +63,7 @@ def create_app(services: Services, *, options: ApiOptions | None = None, tracer:
     options = options or ApiOptions()
     catalog, stats = Catalog(services), StatsView(services)
     counts = SharedCounts(options.rate_storage)
+    RateLimit.of(options, counts)  # the layers are made with the first request: too late to refuse what cannot be read
     keys, tickets = Keys(options), Tickets(options.jwt_secret, services.clock, counts)
     passes = None if services.desk is None else Passes(options.jwt_secret, services.clock)
     link = None

@@ -14,7 +14,8 @@ from pairscope.api.metrics import Metrics, RequestTimes
 from pairscope.api.options import ApiOptions
 from pairscope.api.problems import CatchAll
 from pairscope.api.request_log import RequestLog
-from pairscope.api.security import Gate, Keys, SecurityHeaders, Tickets
+from pairscope.api.security import Gate, Keys, RateLimit, SecurityHeaders, Tickets
+from pairscope.api.shared_counts import SharedCounts
 from pairscope.ports import Clock
 
 __all__ = ["create_probe"]
@@ -39,6 +40,7 @@ def create_probe(
     once it does.
     """
     keys, started_ns = Keys(options), clock()
+    RateLimit.of(options, SharedCounts())  # layers are made with the first request: too late to refuse
 
     def counters() -> Mapping[str, Any]:
         stands = {name: str(check.get("status", "down")) for name, check in health().items()}

@@ -104,7 +104,12 @@ class Tickets:
 
 
 class RateLimit:
-    """So many calls a period for each key, else for each address."""
+    """So many calls a period for each key, else for each address; ``ConfigError`` where that cannot be read."""
+
+    @classmethod
+    def of(cls, options: ApiOptions, counts: SharedCounts) -> RateLimit | None:
+        """Return the limit that is asked for."""
+        return cls(options.rate_limit, counts) if options.rate_limit else None
 
     def __init__(self, limit: str, counts: SharedCounts) -> None:
         self._counts = counts
@@ -147,7 +152,7 @@ class Gate:
         self._hosts = frozenset(host.lower() for host in options.hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in options.cors_origins)
         self._passes = passes
-        self._limit = RateLimit(options.rate_limit, counts or SharedCounts()) if options.rate_limit else None
+        self._limit = RateLimit.of(options, counts or SharedCounts())
         self._open = not self._keys.required and self._limit is None
         self._welcome: set[bytes] = set()
 
