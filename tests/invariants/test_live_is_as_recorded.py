@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,28 @@ async def test_all_that_was_told_over_a_restart_is_told_again(
         assert view["trades_closed"] == check["trades"] >= 1 if not late else view["trades_closed"] >= 1
         if not late:
             assert check["equal"], check["differences"]
+
+
+async def test_trades_that_come_behind_a_restart_change_no_minute_that_is_the_exchanges(
+    tmp_path: Path,
+) -> None:
+    ticks = synthetic_ticks(seed=3, symbols=2, rate=5.0, seconds=100)
+    came_late = np.isin(np.arange(len(ticks)), np.arange(60, 90))
+    batches = as_it_came(ticks.take(~came_late), seed=1, flush_ns=FLUSH_NS)
+    stop = next(i for i, batch in enumerate(batches) if batch.watermark_ns > START_NS + 75 * SECOND)
+    house = await LiveHouse.open(tmp_path / "market.duckdb", ticks.symbols)
+    await house.feed(batches[: stop - 20])
+    await house.history(exchange_minutes(ticks.symbols, 0, 1))
+    await house.feed(batches[stop - 20 : stop])
+    await house.close()
+    at_ns = int(batches[stop].ts_recv_ns.min()) - 1
+    house = await LiveHouse.open(tmp_path / "market.duckdb", ticks.symbols, now_ns=at_ns)
+    late = ticks.take(came_late)
+    late = replace(late, ts_recv_ns=np.full(len(late), int(batches[stop].ts_recv_ns.max()) + 1))
+    await house.feed([batches[stop], late.with_watermark(batches[stop].watermark_ns), *batches[stop + 1 :]])
+    await house.close()
+    verdict = await verdict_of(tmp_path / "market.duckdb")
+    assert lines(verdict)[-1] == "0 differences", "\n".join(lines(verdict))
 
 
 async def test_a_tick_that_was_altered_or_lost_or_added_in_the_store_is_found(ticks: TickBatch, tmp_path: Path) -> None:

@@ -171,11 +171,12 @@ class _Playing:
         source, minute_ns = self.source, watermark_ns // _MINUTE_NS * _MINUTE_NS
         minutes = await source.base_bars("1m", minute_ns - _RING_NS, minute_ns)
         seconds = await source.base_bars("1s", minute_ns - _SECONDS_NS, minute_ns)
-        changed: set[tuple[str, int]] = set()
+        changed, theirs = Ids(), Ids()
         for symbol_id in np.unique(minutes.symbol_id).tolist():
-            mine = minutes.take(minutes.symbol_id == symbol_id)
-            gone = np.setdiff1d(mine.ts_open_ns, self._known(minutes.symbols[symbol_id], mine).ts_open_ns)
-            changed |= {(minutes.symbols[symbol_id], time_ns) for time_ns in gone.tolist()}
+            name, mine = minutes.symbols[symbol_id], minutes.take(minutes.symbol_id == symbol_id)
+            stood = self._known(name, mine)
+            changed |= {(name, at) for at in np.setdiff1d(mine.ts_open_ns, stood.ts_open_ns).tolist()}
+            theirs |= {(name, at) for at in stood.ts_open_ns[stood.origin == Origin.EXCHANGE].tolist()}
         async with ended(source.ticks_received(recv_ns + 1, recv_ns + _REPAIRS_NS)) as repairs:
             async for batch in repairs:
                 late = batch.take(batch.ts_event_ns < minute_ns)
@@ -184,7 +185,8 @@ class _Playing:
         for name, start_ns in changed:
             ticks = await source.ticks(name, start_ns, start_ns + _MINUTE_NS, limit=_FOREVER)
             ticks = ticks.take(ticks.ts_recv_ns <= recv_ns)
-            minutes, seconds = (_replaced(bars, name, start_ns, ticks) for bars in (minutes, seconds))
+            seconds = _replaced(seconds, name, start_ns, ticks)
+            minutes = minutes if (name, start_ns) in theirs else _replaced(minutes, name, start_ns, ticks)
         second_ns = watermark_ns // 10**9 * 10**9
         open_ticks = []
         async with ended(source.ticks_since(minute_ns)) as batches:
