@@ -28,7 +28,7 @@ from pairscope.storage.spool import encode_parcel
 from pairscope.wiring.replica import Replica, run_api
 
 MS = 1_000_000
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 
 
 class Shard:

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 from tests.alerts.house import above
 from tests.redis_server import RedisServer
+from tests.test_desk import Client
 from tests.wiring.test_replica import Shard
 from websockets.asyncio.client import connect
 
@@ -27,7 +28,9 @@ from pairscope.storage.postgres_store import PostgresStore
 from pairscope.storage.redis_client import RedisClient
 from pairscope.wiring.replica import Replica
 
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
+TTL_S = 60.0
+"""Longer than any pause of the machine, behind which either could be the desk."""
 
 
 class Process:
@@ -39,7 +42,7 @@ class Process:
         self.url = f"http://127.0.0.1:{port}"
         settings = load_settings(data_dir=folder, redis_url=redis, source="live", screen=(), symbols=("BTCUSDT",))
         self.store = store
-        self.replica = Replica(settings, store, RedisClient(redis), name=str(port), address=self.url)
+        self.replica = Replica(settings, store, Client(redis), name=str(port), address=self.url)
         app = create_app(self.replica.services(), options=ApiOptions(stats_period_s=60.0))
         self.server = make_server(app, host="127.0.0.1", port=port)
         self.tasks = [asyncio.create_task(self.server.serve()), asyncio.create_task(self.replica.run())]
@@ -68,11 +71,15 @@ async def until(holds: Callable[[], bool]) -> None:
 class House:
     """A shard that trades at the number of each trade, and two replicas."""
 
-    def __init__(self, shard: Shard, one: Process, other: Process) -> None:
-        self.shard, self.one, self.other = shard, one, other
+    def __init__(self, shard: Shard, one: Process, other: Process, redis: RedisClient) -> None:
+        self.shard, self.one, self.other, self._redis = shard, one, other, redis
 
     async def say(self, count: int = 1) -> None:
         await self.shard.say(count)
+
+    async def lapse(self) -> None:
+        """Do what time does to the lock of a desk that is dead."""
+        assert await self._redis.ask(lambda server: server.delete("lock:desk")) == 1
 
     async def fired(self, at: Process) -> list[tuple[int, float]]:
         """What the desk has kept, asked of a replica: number and value, oldest first."""
@@ -90,7 +97,7 @@ async def house(
     ticks_of: Callable[..., TickBatch],
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[House]:
-    monkeypatch.setattr("pairscope.wiring.replica.Leadership", partial(Leadership, ttl_s=1.0, poll_s=0.05))
+    monkeypatch.setattr("pairscope.wiring.replica.Leadership", partial(Leadership, ttl_s=TTL_S, poll_s=0.05))
     stores: list[Any] = [await PostgresStore.open(postgres_url, pool=4) for _ in range(3)]
     client = RedisClient(redis_server.url)
     shard = Shard(0, "BTCUSDT", stores[0], client, ticks_of, of=1)
@@ -100,7 +107,7 @@ async def house(
     await until(lambda: one.replica.desk.here)
     other = Process(tmp_path / "other", stores[2], redis_server.url)
     await until(lambda: one.price() == other.price() == 3.0)
-    yield House(shard, one, other)
+    yield House(shard, one, other, client)
     beating.cancel()
     await asyncio.gather(beating, return_exceptions=True)
     for process in (one, other):
@@ -130,6 +137,7 @@ async def test_rules_made_at_any_replica_fire_once_are_heard_at_each_and_go_on_w
         assert await house.fired(one) == await house.fired(other) == [(1, 5.0)]
         await one.die()
         await house.say(2)  # while nobody is the desk
+        await house.lapse()
         await until(lambda: other.replica.desk.here)
         await house.say(2)
         await until(lambda: other.replica.bus.seq("alerts") == 3)
