@@ -137,7 +137,7 @@ class Api:
         self.url = url
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=20) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=DEADLINE_S) as answer:
             return json.loads(answer.read(), parse_float=Decimal)
 
     def stats(self) -> Any:

@@ -180,8 +180,15 @@ def whole_run(programs: Programs) -> tuple[Program, list[psutil.Process]]:
     return program, family
 
 
+def lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
+
+
 def gone(family: list[psutil.Process]) -> bool:
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family)
+    return not any(map(lives, family))
 
 
 def test_sigterm_ends_everything_in_order(programs: Programs) -> None:
