@@ -43,7 +43,7 @@ def caught_up(api: Api) -> bool:
     The feed knows of a hole with the first trade behind it, the ledger in the store a flush later: both are asked.
     """
     stats = api.stats()
-    whole = not any(g["status"] == "open" for g in stats["gaps"]) and stats["feed"]["gaps_pending"] == 0
+    whole = not any(g["status"] == "open" for g in stats["gaps"]) and stats["feed"].get("gaps_pending") == 0
     return bool(whole and stats["rates"]["ticks_per_second"] > RATE / 4)
 
 
