@@ -132,7 +132,9 @@ async def test_one_bad_row_keeps_all_out_and_partial_keeps_only_it_out(uploads: 
     refused = await uploads.send(body)
     told = [{"row": 3, "column": "high", "reason": "is NaN"}]
     assert assert_refused(refused) == told and refused.json()["rejected_total"] == 1
-    assert "row 3, column high: is NaN" in refused.json()["detail"]
+    assert "row 3, column high: is NaN" in refused.json()["detail"] and "partial" in refused.json()["hint"]
+    hopeless = await uploads.send(csv_of(5).replace(b",109.0", b",nan"), partial="true")
+    assert hopeless.status_code == 422 and hopeless.json()["hint"] == "mend the rows"
     assert await uploads.get("/api/uploads") == []
     assert (await uploads.http.get("/api/ohlc/MYCOIN")).status_code == 404
     partly = (await uploads.send(body, partial="true")).json()

@@ -273,7 +273,7 @@ def _refused(outcome: UploadOutcome) -> Response:
     rows = outcome.faulty_rows
     detail = f"{rows:,} of {outcome.reading.rows:,} rows {'is' if rows == 1 else 'are'} rejected, nothing was stored: "
     more = f"; and {outcome.fault_count - _NAMED:,} more" if outcome.fault_count > _NAMED else ""
-    hint = "mend the rows, or send partial=true to store the others"
+    hint = "mend the rows" + (", or send partial=true to store the others" if rows < outcome.reading.rows else "")
     return _with_rejected("rejected-rows", "Rejected rows", detail + told + more, hint, outcome.rejections())
 
 
