@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -11,6 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from pairscope.alerts import desk as desk_module
+from pairscope.errors import StoreUnavailable
 
 from .conftest import client_of, exact
 from .market import HOURS, NOT_STORED_MS, START_MS, Market, Sent
@@ -345,6 +347,25 @@ async def test_who_asks_again_on_the_same_connection_hears_it_again_in_order(fre
         assert [(await hear(client))["seq"] for _ in range(2)] == [2, 3]
         await fire(fresh_market, "69999.9", "70000.1", n=50)
         assert (await hear(client))["seq"] == 4
+
+
+async def test_who_cannot_be_told_what_was_missed_hears_so_and_misses_nothing_when_it_asks_again(
+    fresh_market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: int) -> AsyncIterator[tuple[int, bytes]]:
+        await fire(fresh_market, "69999.9", "70000.1", n=50)
+        raise StoreUnavailable("the store is away")
+        yield
+
+    async with served(fresh_market) as url, connect(url) as client, client_of(fresh_market) as api:
+        await api.post("/api/alerts", json={**PRICE, "cooldown_s": 0})
+        await fire(fresh_market, *["69999.9", "70000.1"] * 3)
+        with monkeypatch.context() as patch:
+            patch.setattr(fresh_market.alerts, "missed", away)
+            await subscribe(client, "alerts", since=1)
+            assert await hear(client) == {"error": "the store is away", "topic": "alerts", "retry": True}
+        await subscribe(client, "alerts", since=1)
+        assert [(await hear(client))["seq"] for _ in range(3)] == [2, 3, 4]
 
 
 async def test_a_long_absence_is_caught_up_with_from_the_records(

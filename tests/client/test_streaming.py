@@ -83,6 +83,34 @@ def test_a_topic_that_is_not_there_is_an_error_in_the_servers_words() -> None:
         next(api.stream("weather"))
 
 
+def away(socket: ServerConnection, _: dict[str, Any]) -> None:
+    socket.send(json.dumps({"topic": "stats", "seq": 9, "data": {}}))
+    socket.send(json.dumps({"error": "the store is away", "topic": "alerts", "retry": True}))
+
+
+def test_a_topic_that_is_refused_for_now_is_asked_for_again_and_no_alert_is_lost() -> None:
+    scripts = (say(("alerts", 41)), away, say(("alerts", 42)))
+    with scripted(*scripts) as (url, wishes), closing(Client(url).stream("stats,alerts")) as heard:
+        got = [(one.topic, one.seq) for one in islice(heard, 3)]
+    assert got == [("alerts", 41), ("stats", 9), ("alerts", 42)]
+    assert [wish.get("since") for wish in wishes] == [None, 41, 41]
+
+
+async def test_the_awaited_one_asks_again_as_well() -> None:
+    with scripted(say(("alerts", 41)), away, say(("alerts", 42))) as (url, _):
+        async with AsyncClient(url) as api, aclosing(api.stream("stats,alerts")) as heard:
+            assert [(await anext(heard)).seq for _ in range(3)] == [41, 9, 42]
+
+
+def test_a_topic_that_stays_refused_is_an_error_in_the_servers_words_at_once_or_when_patience_ends() -> None:
+    with scripted(away) as (url, wishes), pytest.raises(ApiRefused, match="alerts: the store is away"):
+        list(Client(url).stream("stats,alerts", patience_s=3600.0))
+    assert len(wishes) == 1
+    with scripted(say(("stats", 1)), away) as (url, wishes), pytest.raises(ApiRefused, match="the store is away"):
+        list(Client(url).stream("stats,alerts", patience_s=0.0))
+    assert len(wishes) == 2
+
+
 def test_who_is_refused_hears_why_and_is_not_tried_again() -> None:
     asked: list[str | None] = []
 

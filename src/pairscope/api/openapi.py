@@ -38,8 +38,8 @@ The stream is the WebSocket `/ws/updates`: send `{"op": "subscribe", "topics": [
 "indicators:BTCUSDT:1m:sma:20,ema:20", "pair:ETHUSDT:BTCUSDT", "discoveries", "jobs", "job:ID", "alerts", "stats"]}`
 (or `unsubscribe`); each message that comes is `{"topic", "seq", "data"}`, the topic's whole current value. A hole in
 `seq` means that a slow client was given the newest only. `alerts` have no holes: `"since": SEQ` beside the topics sends
-what was missed. A bad message gets `{"error": ...}`. Browsers send a ticket
-from `POST /api/ws-ticket` in the subprotocols `pairscope.v1` and `ticket.<ticket>`.
+what was missed. A bad message gets `{"error": ...}`, with `"retry": true` where asking again may help. Browsers send a
+ticket from `POST /api/ws-ticket` in the subprotocols `pairscope.v1` and `ticket.<ticket>`.
 """
 
 _BAR = MappingProxyType(

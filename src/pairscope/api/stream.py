@@ -113,7 +113,7 @@ class _Client:
             try:
                 await self._obey(raw)
             except PairscopeError as error:
-                await self._complain(error.line())
+                await self._complain(error.line(), retry=error.retry)
 
     async def _obey(self, raw: str | bytes) -> None:
         """Do what one message asks for; every topic that cannot be had gets an answer of its own."""
@@ -140,7 +140,7 @@ class _Client:
             try:
                 await act(text)
             except PairscopeError as error:
-                await self._complain(str(error), topic=text if isinstance(text, str) else None)
+                await self._complain(str(error), topic=text if isinstance(text, str) else None, retry=error.retry)
 
     async def _subscribe(self, text: object, *, since: int | None = None) -> None:
         """Listen to a topic and send where it stands; what the bus says later has a greater ``seq``.
@@ -153,7 +153,12 @@ class _Client:
             await self._complain(f"at most {stream.options.max_topics} topics a connection", topic=topic.name)
             return
         if topic.kind == "alerts" and since is not None:
-            await self._catch_up(since)
+            try:
+                await self._catch_up(since)
+            except PairscopeError:  # nothing later may be sent: it would hide what is still missing
+                self._subscription.remove([ALERTS])
+                self._told.pop(ALERTS, None)
+                raise
             return
         async with self._turn:
             self._subscription.add([topic.name])
@@ -227,8 +232,13 @@ class _Client:
         finally:
             self.sending_since = None
 
-    async def _complain(self, reason: str, *, topic: str | None = None) -> None:
-        document = {"error": reason} if topic is None else {"error": reason, "topic": topic[:200]}
+    async def _complain(self, reason: str, *, topic: str | None = None, retry: bool = False) -> None:
+        """Say why something was not done, and ``"retry": true`` where it may be when it is asked for again."""
+        document: dict[str, Any] = {"error": reason}
+        if topic is not None:
+            document["topic"] = topic[:200]
+        if retry:
+            document["retry"] = True
         async with self._turn:
             await self._send(orjson.dumps(document).decode())
 

@@ -98,9 +98,10 @@ class Client(_Calls, Blocking):
         """Yield what topics say, for ever: ``for update in api.stream(["price:BTCUSDT", "alerts"])``.
 
         Each :class:`Update` has its ``topic``, ``seq`` and ``data``, the topic's whole current value. A connection that
-        broke is made again for ``patience_s``; alerts told meanwhile are not lost, and ``since`` (the ``seq`` of the
-        last one known) asks for those before. ``InputError`` for a topic that is not there. Leaving the loop closes the
-        connection once the generator is gone; ``contextlib.closing`` makes that a certain moment.
+        broke is made again for ``patience_s``, also where a topic cannot be had for now; alerts told meanwhile are not
+        lost, and ``since`` (the ``seq`` of the last one known) asks for those before. ``InputError`` for a topic that
+        is not there. Leaving the loop closes the connection once the generator is gone; ``contextlib.closing`` makes
+        that a certain moment.
         """
         return updates(self.base_url, self._headers, topics, since=since, patience_s=patience_s)
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpx2
 
 from pairscope.client.problems import error_of
-from pairscope.errors import ApiUnreachable, InputError, PairscopeError
+from pairscope.errors import ApiRefused, ApiUnreachable, InputError, PairscopeError
 
 __all__ = ["Update", "updates", "updates_awaited"]
 
@@ -52,6 +52,7 @@ class _Talk:
         self._lost_at: float | None = None
         self._ever = False
         self._pause_s = _FIRST_PAUSE_S
+        self._before: tuple[bool, float | None, float] = (False, None, _FIRST_PAUSE_S)
         self.url = f"ws{base_url.removeprefix('http')}/ws/updates"
         self.options: dict[str, Any] = {
             "additional_headers": {name: headers[name] for name in ("X-API-Key",) if name in headers},
@@ -61,6 +62,7 @@ class _Talk:
 
     def connected(self) -> str:
         """Note that there is a connection, and return what it is told: alerts behind the last one heard come again."""
+        self._before = self._ever, self._lost_at, self._pause_s
         self._ever, self._lost_at = True, None
         said: dict[str, Any] = {"op": "subscribe", "topics": self.topics}
         if self._since is not None:
@@ -68,11 +70,17 @@ class _Talk:
         return json.dumps(said)
 
     def heard(self, text: str | bytes) -> Update | None:
-        """Return the update in a message; None where it is an alert that was heard before."""
+        """Return the update in a message; None where it is an alert that was heard before.
+
+        ``ApiRefused`` says that a topic cannot be had for now: such a connection counts as none.
+        """
         said = json.loads(text)
         if "error" in said:
-            topic = f"{said['topic']}: " if "topic" in said else ""
-            raise InputError(f"{topic}{said['error']}", loc="topics")
+            words = f"{said['topic']}: {said['error']}" if "topic" in said else said["error"]
+            if said.get("retry"):
+                self._ever, self._lost_at, self._pause_s = self._before
+                raise ApiRefused(words, http_status=503, loc="topics")
+            raise InputError(words, loc="topics")
         self._pause_s = _FIRST_PAUSE_S
         update = Update(said["topic"], said["seq"], said["data"])
         if update.topic == "alerts":
@@ -89,6 +97,8 @@ class _Talk:
         now = time.monotonic()
         self._lost_at = now if self._lost_at is None else self._lost_at
         if not self._ever or now - self._lost_at > self._patience_s:
+            if isinstance(error, ApiRefused):
+                raise error
             raise ApiUnreachable(f"no stream at {self._base_url}") from error
         pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, _LONGEST_PAUSE_S)
         return pause_s
@@ -111,7 +121,7 @@ def updates(
                     if update is not None:
                         yield update
             error: Exception | None = None
-        except (OSError, WebSocketException) as broken:
+        except (OSError, WebSocketException, ApiRefused) as broken:
             error = broken
         time.sleep(talk.pause(error))
 
@@ -133,7 +143,7 @@ async def updates_awaited(
                     if update is not None:
                         yield update
             error: Exception | None = None
-        except (OSError, WebSocketException) as broken:
+        except (OSError, WebSocketException, ApiRefused) as broken:
             error = broken
         await asyncio.sleep(talk.pause(error))
 

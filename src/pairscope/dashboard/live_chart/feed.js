@@ -5,6 +5,7 @@ import { ticketToSpend, ticketsNeeded } from "./access.js";
 const SILENCE_MS = 6000; // `stats` comes at least every 2 s; three missing mean that the socket is dead
 const FIRST_PAUSE_MS = 400;
 const LONGEST_PAUSE_MS = 10000;
+const AGAIN_MS = 3000; // until a topic that was refused for now is asked for again
 const TOPICS_A_MESSAGE = 40; // the server takes small messages only
 
 /** States: `connecting` before the first message, `open`, `lost` until the next try succeeds. */
@@ -122,6 +123,7 @@ export class Feed {
     this.lastMessageAt = performance.now();
     if (message.error !== undefined) {
       this.refused = [...this.refused.slice(-19), message.error];
+      if (message.retry) setTimeout(() => this.topics.has(message.topic) && this.ask(message.topic, true), AGAIN_MS);
       return;
     }
     this.attempt = 0;
