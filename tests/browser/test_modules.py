@@ -200,15 +200,22 @@ def test_a_lost_connection_comes_back_with_every_topic_and_says_that_values_may_
         made[1].say("price:A", 2, 5);
         const again = made[1].sent.flatMap(({topics}) => topics).sort();
         made[1].onmessage({data: JSON.stringify({error: "no such topic"})});
+        const later = window.setTimeout;
+        window.setTimeout = (act) => later(act, 0);
+        made[1].onmessage({data: JSON.stringify({error: "the store is away", topic: "price:A", retry: true})});
+        window.setTimeout = later;
+        await pause(0);
+        const last = made[1].sent.at(-1);
         feed.close();
-        return {heard, state, now: feed.state, again, reconnects: feed.reconnects, refused: feed.refused};
+        return {heard, state, now: feed.state, again, last, reconnects: feed.reconnects, refused: feed.refused};
         """,
     )
     assert found["heard"] == [1, "connection", 5]
     assert (found["state"], found["now"]) == ("lost", "open")
     assert found["again"] == ["price:A", "stats"]
     assert found["reconnects"] == 1
-    assert found["refused"] == ["no such topic"]
+    assert found["refused"] == ["no such topic", "the store is away"]
+    assert found["last"] == {"op": "subscribe", "topics": ["price:A"]}, "what was refused for now"
 
 
 PLOT = f"""
@@ -269,6 +276,44 @@ def test_colours_that_change_between_a_bar_and_its_drawing_leave_the_volume_goin
         """,
     )
     assert found == [[[1, 2], [2, 4], [3, 6]]] * 2
+
+
+def test_what_was_told_of_a_moving_bar_gives_way_to_what_follows_from_the_closed_one(script: Script) -> None:
+    body = """
+        const drawn = [], asked = [];
+        const key = (time, value) => ({timestamp: time, values: {"sma:2": value}});
+        let said;
+        const history = {
+          symbol: "BTCUSDT", timeframe: "1m", bars: {list: [{timestamp: 0}], indexOf: (time) => time / 60000},
+          ask: async (_, params) => {
+            asked.push(params.start);
+            return params.start
+              ? {timestamp: [60000, 120000], closed: [true, false], values: {"sma:2": [5, 8]}}
+              : {timestamp: [0], closed: [true], values: {"sma:2": [3]}};
+          },
+        };
+        const feed = {subscribe: (_, {update}) => { said = update; return () => {}; }};
+        const plot = {
+          setIndicators: () => ["sma:2"], setIndicatorColumns: () => {},
+          setIndicatorValue: (_, time, values) => drawn.push([time, values["sma:2"]]),
+        };
+        let changed = () => {};
+        const studies = new m.Studies({history, feed, plot, onChange: () => changed()});
+        const loaded = new Promise((done) => { changed = done; });
+        studies.choose(["sma:2"]);
+        await loaded;
+        changed = () => {};
+        for (const [time, value] of [[60000, 4], [120000, 9]]) { said(key(time, value)); studies.draw(); }
+        const settled = new Promise((done) => { changed = done; });
+        studies.settle(60000);
+        await settled;
+        const late = key(60000, 4.5);
+        studies.now = late;
+        studies.draw();
+        studies.stop();
+        return [asked, drawn, [0, 60000, 120000].map((time) => studies.at("sma:2", time))];
+    """
+    assert script("studies", body) == [[0, 60000], [[60000, 4], [120000, 9], [60000, 5]], [3, 5, 9]]
 
 
 def test_bars_that_come_late_are_not_drawn_over_the_moment_that_was_chosen_since(script: Script) -> None:

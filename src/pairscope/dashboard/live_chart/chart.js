@@ -118,6 +118,7 @@ export class Chart {
 
   note(bar, what) {
     this.dirty.set(bar.timestamp, this.dirty.get(bar.timestamp) === "insert" ? "insert" : what);
+    if (bar.closed) this.studies?.settle(bar.timestamp);
     drawSoon(this.redraw);
   }
 

@@ -5,6 +5,7 @@ import { MOST_ROWS } from "./history.js";
 import { mayPass } from "./rest.js";
 
 const SILENCE_MS = 6000; // a busy server may refuse to compute one more set live; then it is asked now and then
+const SETTLE_MS = 300; // bars that close in one moment are asked for together
 
 /** `history` gives the bars and asks the API, `plot` draws, `onChange()` hears that values changed. */
 export class Studies {
@@ -15,11 +16,15 @@ export class Studies {
     this.now = null;
     this.heardAt = performance.now();
     this.problem = null;
+    this.unsettled = Infinity; // the first bar that closed or was corrected since its values were asked for
+    this.settledTo = -Infinity;
   }
 
   stop() {
     this.unsubscribe?.();
     clearTimeout(this.retry);
+    clearTimeout(this.settling);
+    this.settling = null;
   }
 
   /** Draw these and no others; those that stay are not fetched again. */
@@ -38,6 +43,7 @@ export class Studies {
       this.unsubscribe = this.feed.subscribe(topic, { update: (message) => this.receive(message) });
     }
     this.load([...new Set(fresh)]);
+    if (this.unsettled < Infinity) this.settle(this.unsettled);
     return chosen;
   }
 
@@ -85,16 +91,51 @@ export class Studies {
     this.onChange();
   }
 
+  /** A bar is closed: what the stream said of it while it moved gives way to what follows from all its trades. */
+  settle(time, wait = SETTLE_MS) {
+    if (!this.names.length) return;
+    this.unsettled = Math.min(this.unsettled, time);
+    this.settling ??= setTimeout(() => this.askSettled(), wait);
+  }
+
+  async askSettled() {
+    const start = this.unsettled;
+    this.unsettled = Infinity;
+    this.settling = null;
+    const names = this.names;
+    try {
+      this.adoptSettled(names, await this.history.ask("indicators", { names: names.join(","), start, limit: MOST_ROWS }));
+    } catch (error) {
+      if (error.name !== "AbortError" && mayPass(error)) this.settle(start, SILENCE_MS);
+    }
+    this.onChange();
+  }
+
+  adoptSettled(names, { timestamp, closed, values }) {
+    const loaded = names.filter((name) => this.names.includes(name) && this.isLoaded(name));
+    timestamp.forEach((time, i) => {
+      if (!closed[i] || this.history.bars.indexOf(time) < 0) return; // the stream knows the open bar better
+      const row = Object.fromEntries(Object.entries(values).map(([key, column]) => [key, column[i]]));
+      for (const name of loaded) this.put(name, time, row);
+      this.settledTo = Math.max(this.settledTo, time);
+    });
+  }
+
+  put(name, time, row) {
+    const own = Object.entries(row).filter(([key]) => belongs(key, name));
+    this.plot.setIndicatorValue(name, time, Object.fromEntries(own));
+    for (const [key, value] of own) this.values.get(key)?.set(time, value);
+  }
+
   /** Draw the provisional values of the newest bar, once its candle is there to carry them. */
   draw() {
     const { now } = this;
     if (!now || this.history.bars.indexOf(now.timestamp) < 0) return;
     this.now = null;
+    if (now.timestamp <= this.settledTo) return; // it was on its way while the bar closed
     for (const name of this.names) {
-      const own = Object.entries(now.values).filter(([key]) => belongs(key, name));
       if (!this.isLoaded(name)) continue; // its history is still on the way and will hold this value
-      this.plot.setIndicatorValue(name, now.timestamp, Object.fromEntries(own));
-      for (const [key, value] of own) this.values.get(key)?.set(now.timestamp, value);
+      this.put(name, now.timestamp, now.values);
     }
   }
 
