@@ -141,7 +141,7 @@ def test_a_child_that_may_end_is_started_again(tmp_path):
     run.stop()
 
 
-def test_a_start_that_takes_minutes_is_waited_for(monkeypatch):
+def test_a_start_that_takes_minutes_is_waited_for_and_says_so(monkeypatch):
     class Clock:
         now = 0.0
 
@@ -156,8 +156,9 @@ def test_a_start_that_takes_minutes_is_waited_for(monkeypatch):
     said: list[str] = []
     run = Supervisor(said.append)
     assert run.wait_until(lambda: clock.now > 300, "the backend")  # it takes in what the spool holds
+    assert len(said) == 10 and said[1] == "the backend is still starting, since 60 s"
     assert not run.wait_until(lambda: False, "the backend")
-    assert said == ["the backend did not get ready within 600 s"]
+    assert said[-1] == "the backend did not get ready within 600 s"
 
 
 def test_stop_ends_every_child(tmp_path):

@@ -22,6 +22,8 @@ __all__ = ["Child", "Supervisor", "already_running", "backoff_s", "free_port", "
 STOP_S: Final = 8.0
 HEALTHY_S: Final = 600.0
 """A start takes seconds; with a full spool, a store of another version or kernels to compile it takes minutes."""
+TOLD_S: Final = 30.0
+"""How often a long start says that it is still waited for."""
 _MISUSED: Final = 2
 """The exit code of a command that was called wrongly."""
 
@@ -192,12 +194,15 @@ class Supervisor:
 
     def wait_until(self, ready: Callable[[], bool], what: str, *, patience_s: float = HEALTHY_S) -> bool:
         """Wait until something is ready; False where a child that ends the run ended or we were asked to stop."""
-        deadline = time.monotonic() + patience_s
-        while not self._stop and time.monotonic() < deadline:
+        began = told = time.monotonic()
+        while not self._stop and (now := time.monotonic()) < began + patience_s:
             if self._dead() is not None:
                 return False
             if ready():
                 return True
+            if now >= told + TOLD_S:
+                told = now
+                self._say(f"{what} is still starting, since {now - began:.0f} s")
             time.sleep(0.05)
         if not self._stop:
             self._say(f"{what} did not get ready within {patience_s:.0f} s")
