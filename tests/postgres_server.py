@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from pairscope.storage import postgres_pool
+
 SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -160,8 +162,10 @@ def running(binaries: Path, *, standby_of: PostgresServer | None = None) -> Iter
 
 @pytest.fixture(scope="session")
 def postgres_process() -> Iterator[PostgresServer]:
-    """The server of this test process."""
-    with running(binaries_of_the_wheel()) as server:
+    """The server of this test process. One that is there is waited for: a busy machine may take long over it."""
+    with pytest.MonkeyPatch.context() as patience, running(binaries_of_the_wheel()) as server:
+        patience.setattr(postgres_pool, "CONNECT_S", 60.0)
+        patience.setattr(postgres_pool, "_PATIENCE_S", 60.0)
         yield server
 
 
