@@ -15,6 +15,7 @@ import structlog
 from hypothesis import settings
 from tests.postgres_server import older_postgres_process, postgres_process, postgres_server, postgres_url
 from tests.redis_server import redis_process, redis_server
+from xdist.scheduler import LoadScopeScheduling
 
 from pairscope.market.bars import TIMEFRAMES, BarBatch
 from pairscope.market.symbols import Symbols
@@ -39,8 +40,33 @@ that it fails for who changed something; ``--hypothesis-profile=search`` looks f
 NOON_NS = 1_722_513_600_000_000_000
 """2024-08-01 12:00 UTC, the start of an hour."""
 
+TOGETHER = (
+    ("tests/adversity/test_api_abuse.py",),
+    ("tests/api/test_screen.py",),
+    ("tests/deploy/test_backup.py",),
+    ("tests/deploy/test_same_commands.py",),
+    ("tests/examples/test_examples.py", "tests/examples/test_examples_calls.py"),
+    ("tests/feed/test_replay_server_clients.py",),
+    ("tests/oracles/test_planted_pairs.py",),
+    tuple(f"tests/project/test_{name}.py" for name in ("decisions", "glossary", "kernel_docs", "source")),
+)
+"""Files whose tests look at what takes long to make: one process makes it, where several run the tests."""
+
 Row = tuple[str, int, int, str, str, bool]
 """Symbol, trade id, event time in ns, price and size as sent, whether the buyer is the maker."""
+
+
+class _Together(LoadScopeScheduling):
+    """Hands out test by test, and those of ``TOGETHER`` in one piece; marks of groups do nothing since pytest 9.2."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return next((files[0] for files in TOGETHER if path in files), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Choose who hands tests out, where they are not handed out file by file."""
+    return _Together(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.fixture(autouse=True)

@@ -178,7 +178,7 @@ def test_whatever_is_sent_the_answer_is_no_5xx_and_matches_the_document(market: 
     known = st.sampled_from(["BTCUSDT", "pepeusdt", "币安人生USDT", None])
     within = st.sampled_from([None, START_MS, "2024-08-08T01:00:00Z", "2024-08-08 02:00"])
 
-    @settings(max_examples=15 if len(modes) > 1 else 3, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10 if len(modes) > 1 else 3, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=cases, symbol=known, start=within)
     def check(case: schemathesis.Case, symbol: str | None, start: int | str | None) -> None:
         if symbol is not None and "{symbol}" in path:

@@ -13,7 +13,7 @@ from pairscope.dashboard.live_chart.assets import PREFIX, VERSION
 
 from .conftest import Watched, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 TAB = "Alerts & Monitoring"
 PATIENCE_S = 60.0

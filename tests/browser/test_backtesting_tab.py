@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from .conftest import PATIENCE_S, Watched, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 TAB = "?tab=Backtesting"
 

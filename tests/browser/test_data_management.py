@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from .conftest import PATIENCE_S, Watched, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 FIRST_MS = 1_700_000_040_000
 HEADING = "timestamp,open,high,low,close,volume"

@@ -11,7 +11,7 @@ from pairscope.dashboard.live_chart.assets import LIBRARY, PREFIX, VERSION
 
 from .conftest import Watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 Script = Callable[[str, str], Any]
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from .conftest import Watched, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 VIEW = "?tab=Alerts+%26+Monitoring"
 PATIENCE_MS = 60_000

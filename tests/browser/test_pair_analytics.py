@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from .conftest import Watched, settled, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 TAB = "?tab=Pair+Analytics"
 BOARD = ".ps-pair"

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from .conftest import Watched, settled, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 CARD = '.ps-card[data-symbol="BTCUSDT"]'
 CHART = '.ps-chart[data-symbol="BTCUSDT"]'

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, expect
 
 from .conftest import PATIENCE_S, Watched, free_port, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

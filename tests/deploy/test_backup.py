@@ -29,8 +29,6 @@ SCRIPT = ROOT / "deploy" / "backup" / "backup.sh"
 DEADLINE_S = 120.0
 TicksOf = Callable[..., TickBatch]
 
-pytestmark = pytest.mark.xdist_group("backup")  # they share a server; each does without the others
-
 
 def until(holds: Callable[[], object], what: str) -> None:
     """Wait for a condition."""

@@ -55,7 +55,6 @@ def stack(tmp_path: Path, postgres_url: str, redis_server: RedisServer) -> Itera
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("servers")
 async def test_the_market_comes_through_nginx_from_both_shards_and_either_replica(stack: ComposeHere) -> None:
     front = stack.front
     assert asked(front, "/api/health", "")[0] == 200

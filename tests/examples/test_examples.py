@@ -14,8 +14,6 @@ from .conftest import Instance
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 NAMES = sorted(path.name for path in FOLDER.glob("*.py"))
 
-pytestmark = pytest.mark.xdist_group("examples")
-
 PROMISED = {
     "01_first_pair.py": [r"source: synthetic; ETHUSDT at \d", r"sell 1\.\d{3} of BTCUSDT", r"Engle-Granger p = 0\.0"],
     "02_screen_the_market.py": [r"8 symbols, 56 tests, [1-9]\d* discoveries", r"AVAXUSDT +SOLUSDT", r"WALK11 on WALK0"],

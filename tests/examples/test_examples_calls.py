@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import polars as pl
-import pytest
 
 from pairscope import AsyncClient, Client
 
 from .conftest import Instance
 from .market import END_MS, SYMBOLS, TRADED_MINUTES
-
-pytestmark = pytest.mark.xdist_group("examples")
 
 BEGIN_MS = END_MS - TRADED_MINUTES * 60_000
 

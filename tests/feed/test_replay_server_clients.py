@@ -27,8 +27,6 @@ ENVIRONMENT = ROOT / ".venv-clients"
 UNREACHABLE = ("Failed to fetch", "error sending request", "client error", "timed out", "dns error", "not found in the")
 COUNT = 20
 
-pytestmark = pytest.mark.xdist_group("clients")
-
 
 @pytest.fixture(scope="session")
 def client_python() -> Path:
